@@ -1,0 +1,13 @@
+//! The private native module `odograph._native`: conversions only, one file per room.
+
+use pyo3::pymodule;
+
+/// Filled room by room; each room's file has a `register` function.
+#[pymodule]
+mod _native {
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        use pyo3::prelude::*;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,1 @@
+//! Recorders: programs run under them leave real Intel PT packets behind.
