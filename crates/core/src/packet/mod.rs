@@ -57,36 +57,102 @@ pub enum Packet {
     Tnt8(Tnt),
     Tnt64(Tnt),
     /// MODE.Exec; `iflag` needs Event Trace.
-    ModeExec { csl: bool, csd: bool, iflag: bool },
+    ModeExec {
+        csl: bool,
+        csd: bool,
+        iflag: bool,
+    },
     /// MODE.TSX.
-    ModeTsx { intx: bool, abrt: bool },
+    ModeTsx {
+        intx: bool,
+        abrt: bool,
+    },
     /// `cr3` is the full CR3 value with bits 4:0 clear.
-    Pip { cr3: u64, nr: bool },
+    Pip {
+        cr3: u64,
+        nr: bool,
+    },
     /// `base` is the VMCS base address, bits 11:0 clear.
-    Vmcs { base: u64 },
-    Cbr { ratio: u8 },
-    Tsc { tsc: u64 },
-    Tma { ctc: u16, fc: u16 },
-    Mtc { ctc: u8 },
-    Cyc { value: u64 },
-    Mnt { payload: u64 },
+    Vmcs {
+        base: u64,
+    },
+    Cbr {
+        ratio: u8,
+    },
+    Tsc {
+        tsc: u64,
+    },
+    Tma {
+        ctc: u16,
+        fc: u16,
+    },
+    Mtc {
+        ctc: u8,
+    },
+    Cyc {
+        value: u64,
+    },
+    Mnt {
+        payload: u64,
+    },
     /// `ip`: a FUP follows.
-    Exstop { ip: bool },
-    Mwait { hints: u32, ext: u32 },
-    Pwre { state: u8, sub_state: u8, hw: bool },
-    Pwrx { last: u8, deepest: u8, interrupt: bool, store: bool, autonomous: bool },
+    Exstop {
+        ip: bool,
+    },
+    Mwait {
+        hints: u32,
+        ext: u32,
+    },
+    Pwre {
+        state: u8,
+        sub_state: u8,
+        hw: bool,
+    },
+    Pwrx {
+        last: u8,
+        deepest: u8,
+        interrupt: bool,
+        store: bool,
+        autonomous: bool,
+    },
     /// PTWRITE; `plc` 0: 4 bytes, 1: 8 bytes.
-    Ptw { payload: u64, plc: u8, ip: bool },
+    Ptw {
+        payload: u64,
+        plc: u8,
+        ip: bool,
+    },
     /// Control-flow event (Event Trace).
-    Cfe { kind: u8, vector: u8, ip: bool },
+    Cfe {
+        kind: u8,
+        vector: u8,
+        ip: bool,
+    },
     /// Event data (Event Trace).
-    Evd { kind: u8, payload: u64 },
+    Evd {
+        kind: u8,
+        payload: u64,
+    },
     /// Trigger; `icnt` is meaningful if `icntv`.
-    Trig { trbv: u8, icnt: u16, ip: bool, icntv: bool, mult: bool },
+    Trig {
+        trbv: u8,
+        icnt: u16,
+        ip: bool,
+        icntv: bool,
+        mult: bool,
+    },
     /// Block begin (PEBS via PT); `short`: items carry 4 bytes rather than 8.
-    Bbp { short: bool, kind: u8 },
+    Bbp {
+        short: bool,
+        kind: u8,
+    },
     /// Block item.
-    Bip { id: u8, short: bool, payload: u64 },
+    Bip {
+        id: u8,
+        short: bool,
+        payload: u64,
+    },
     /// Block end; `ip`: a FUP follows.
-    Bep { ip: bool },
+    Bep {
+        ip: bool,
+    },
 }

@@ -1,0 +1,148 @@
+//! The section cache: file sections with identifiers, shared by images and threads.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::end_of;
+use super::file::{Looks, SectionFile};
+use super::pages::PieceStore;
+use crate::error::PtError;
+
+/// The largest section identifier, as in libipt; one more section is `nomem`.
+pub const MAX_ISID: i32 = 65528;
+
+/// A section in a cache.
+#[derive(Clone, Debug)]
+pub(super) struct CachedSection {
+    pub file: Arc<SectionFile>,
+    pub offset: u64,
+    pub size: u64,
+    pub vaddr: u64,
+}
+
+/// File sections under positive identifiers (isid). Any number of images and threads may use one
+/// cache at the same time; sections of one file share what was read of it.
+#[derive(Debug)]
+pub struct SectionCache {
+    name: Option<String>,
+    pieces: Arc<PieceStore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sections: Vec<CachedSection>,
+    files: HashMap<(std::ffi::OsString, std::path::PathBuf, Looks), Arc<SectionFile>>,
+    isids: HashMap<(u64, u64, u64, u64), i32>,
+}
+
+impl SectionCache {
+    /// An empty cache that keeps at most `limit` bytes of file content; `None` is no limit, 0 keeps
+    /// nothing. The limit changes only how often files are read.
+    pub fn new(name: Option<String>, limit: Option<u64>) -> SectionCache {
+        let pieces = Arc::new(PieceStore::new(limit));
+        SectionCache { name, pieces, state: Mutex::default() }
+    }
+
+    // Nothing under the lock can panic halfway through a change.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name given to the cache.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The most bytes that are kept.
+    pub fn limit(&self) -> Option<u64> {
+        self.pieces.limit()
+    }
+
+    /// Changes the limit; what is beyond it is forgotten at once. Identifiers stay valid.
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.pieces.set_limit(limit);
+    }
+
+    /// The bytes kept now.
+    pub fn kept(&self) -> u64 {
+        self.pieces.kept()
+    }
+
+    /// The number of sections; their identifiers are 1 to this number.
+    pub fn len(&self) -> usize {
+        self.state().sections.len()
+    }
+
+    /// True if there is no section.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a section of a file and gives its identifier.
+    ///
+    /// The same section (name as given, content of the file, offset, size after it was cut, vaddr)
+    /// again gives the same identifier; at another `vaddr` it gets a new one and shares the file.
+    /// A file that has changed since it was added is another file.
+    /// Errors are those of [`super::Image::add_file`], and `nomem` beyond [`MAX_ISID`].
+    pub fn add_file(&self, name: &OsStr, offset: u64, size: u64, vaddr: u64) -> Result<i32, PtError> {
+        let file = SectionFile::open(name, self.pieces.clone())?;
+        let size = file.cut(offset, size)?;
+        end_of(vaddr, size)?;
+        let mut state = self.state();
+        let key = (file.name().to_owned(), file.path().clone(), file.looks());
+        let file = state.files.entry(key).or_insert_with(|| Arc::new(file)).clone();
+        let key = (file.id(), offset, size, vaddr);
+        if let Some(isid) = state.isids.get(&key) {
+            return Ok(*isid);
+        }
+        let isid = i32::try_from(state.sections.len() + 1).map_err(|_| PtError::Nomem)?;
+        if isid > MAX_ISID {
+            return Err(PtError::Nomem);
+        }
+        state.sections.push(CachedSection { file, offset, size, vaddr });
+        state.isids.insert(key, isid);
+        Ok(isid)
+    }
+
+    /// The section `isid`; `bad_image` if there is none.
+    pub(super) fn section(&self, isid: i32) -> Result<CachedSection, PtError> {
+        let index = isid.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        let state = self.state();
+        index.and_then(|index| state.sections.get(index)).cloned().ok_or(PtError::BadImage)
+    }
+
+    /// Fills `buffer` from section `isid` at `address` and gives the number of bytes: fewer than
+    /// asked for at the end of the section.
+    ///
+    /// `bad_image`: no such section, or its file is no longer what it was; `nomap`: `address` is
+    /// not in it; `invalid`: `buffer` is empty.
+    pub fn read(&self, isid: i32, address: u64, buffer: &mut [u8]) -> Result<usize, PtError> {
+        if buffer.is_empty() {
+            return Err(PtError::Invalid);
+        }
+        let section = self.section(isid)?;
+        let into =
+            address.checked_sub(section.vaddr).filter(|into| *into < section.size).ok_or(PtError::Nomap)?;
+        let rest = usize::try_from(section.size - into).unwrap_or(usize::MAX);
+        let count = rest.min(buffer.len());
+        let offset = section.offset.checked_add(into).ok_or(PtError::Internal)?;
+        section.file.read(offset, buffer.get_mut(..count).unwrap_or_default())?;
+        Ok(count)
+    }
+
+    /// The file name, as given, of section `isid`, with its offset, size and vaddr.
+    pub fn describe(&self, isid: i32) -> Result<super::Section, PtError> {
+        let section = self.section(isid)?;
+        Ok(super::Section {
+            name: Some(section.file.name().to_owned()),
+            offset: section.offset,
+            size: section.size,
+            vaddr: section.vaddr,
+            asid: crate::asid::Asid::default(),
+            isid,
+            section: 0,
+        })
+    }
+}
