@@ -1,5 +1,10 @@
 //! The private native module `odograph._native`: conversions only, one file per room.
 
+mod argument;
+mod asid;
+mod error;
+mod image;
+
 use pyo3::pymodule;
 
 /// Filled room by room; each room's file has a `register` function.
@@ -8,6 +13,8 @@ mod _native {
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         use pyo3::prelude::*;
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        crate::asid::register(module)?;
+        crate::image::register(module)
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::end_of;
 use super::file::{Looks, SectionFile};
 use super::pages::PieceStore;
+use super::{end_of, zeroed};
 use crate::error::PtError;
 
 /// The largest section identifier, as in libipt; one more section is `nomem`.
@@ -130,6 +130,18 @@ impl SectionCache {
         let offset = section.offset.checked_add(into).ok_or(PtError::Internal)?;
         section.file.read(offset, buffer.get_mut(..count).unwrap_or_default())?;
         Ok(count)
+    }
+
+    /// The bytes of section `isid` at `address`, at most `size` of them; as [`SectionCache::read`],
+    /// and `nomem` if there is no room for the answer.
+    pub fn read_to_vec(&self, isid: i32, address: u64, size: u64) -> Result<Vec<u8>, PtError> {
+        let section = self.section(isid)?;
+        // An address outside needs no room; `read` says what is wrong with it.
+        let rest = section.size.saturating_sub(address.saturating_sub(section.vaddr)).max(1);
+        let mut buffer = zeroed(size.min(rest))?;
+        let count = self.read(isid, address, &mut buffer)?;
+        buffer.truncate(count);
+        Ok(buffer)
     }
 
     /// The file name, as given, of section `isid`, with its offset, size and vaddr.

@@ -53,6 +53,15 @@ fn end_of(vaddr: u64, size: u64) -> Result<Option<u64>, PtError> {
     }
 }
 
+/// A buffer of `size` bytes; `nomem` if there is no room for it.
+fn zeroed(size: u64) -> Result<Vec<u8>, PtError> {
+    let size = usize::try_from(size).map_err(|_| PtError::Nomem)?;
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(size).map_err(|_| PtError::Nomem)?;
+    buffer.resize(size, 0);
+    Ok(buffer)
+}
+
 /// What a read gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadResult {
@@ -111,6 +120,11 @@ impl Image {
     /// The name given to the image.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// The same image under another name.
+    pub fn renamed(&self, name: Option<&str>) -> Image {
+        Image { name: name.map(Arc::from), ..self.clone() }
     }
 
     /// Identifies what the image holds: unique in the process, new after every change.
@@ -209,6 +223,26 @@ impl Image {
                 Ok(ReadResult { length, isid: 0, section: 0 })
             }
         }
+    }
+
+    /// The bytes at `address`, at most `size` of them, and where they are from; as [`Image::read`].
+    ///
+    /// `nomem` if there is no room for the answer.
+    pub fn read_to_vec(
+        &self,
+        asid: &Asid,
+        address: u64,
+        size: u64,
+    ) -> Result<(Vec<u8>, ReadResult), MemoryError> {
+        // Room for what can be there, not for whatever was asked for.
+        let most = match self.part_at(asid, address) {
+            Some((_, part)) => (part.last - address).saturating_add(1),
+            None => CALLBACK_PAGE,
+        };
+        let mut buffer = zeroed(size.min(most))?;
+        let result = self.read(asid, address, &mut buffer)?;
+        buffer.truncate(result.length);
+        Ok((buffer, result))
     }
 
     /// Adds a section of a file; the name is kept as it is given.
