@@ -81,7 +81,7 @@ fn add_file_error(py: Python<'_>, code: PtError, name: &OsStr, offset: u64) -> P
                 format!("offset {offset:#x} lies at or past the end of {shown} ({:#x} bytes)", metadata.len())
             }
             Ok(_) => format!("the section of {shown} would end beyond 2**64"),
-            Err(_) => "the file name is too long".to_owned(),
+            Err(_) => "this cannot be a file name".to_owned(),
         },
         other => format!("{other}: {shown}"),
     };
@@ -236,17 +236,18 @@ impl RawImage {
         self.replace_callback(function.map(|function| Arc::new(Callback { function, statuses })));
     }
 
-    /// The bytes at an address and the isid of their section.
+    /// The bytes at an address; None if nothing is there.
     fn _read<'py>(
         &self,
         py: Python<'py>,
         address: Number,
         size: Number,
         asid: Option<&Bound<'py, PyAsid>>,
-    ) -> PyResult<(Bound<'py, PyBytes>, i32)> {
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let (image, asid) = (self.snapshot(), or_any(asid));
         match py.detach(|| image.read_to_vec(&asid, address.0, size.0)) {
-            Ok((bytes, result)) => Ok((PyBytes::new(py, &bytes), result.isid)),
+            Ok((bytes, _)) => Ok(Some(PyBytes::new(py, &bytes))),
+            Err(MemoryError::Pt(PtError::Nomap)) => Ok(None),
             Err(failure) => {
                 let name = image.section_at(&asid, address.0).and_then(|section| section.name);
                 let place = Place { ip: Some(address.0), asid: Some(asid), ..Place::default() };
@@ -291,6 +292,7 @@ impl RawImage {
 
 fn unknown_isid(py: Python<'_>, code: PtError, isid: i32) -> PyErr {
     let message = match code {
+        PtError::BadImage if isid == 0 => "the cache has no such section".to_owned(),
         PtError::BadImage => format!("the cache has no section {isid}"),
         other => other.message().to_owned(),
     };
@@ -326,10 +328,6 @@ impl RawSectionCache {
 
     fn _kept(&self) -> u64 {
         self.cache.kept()
-    }
-
-    fn __len__(&self) -> usize {
-        self.cache.len()
     }
 
     fn _add_file(

@@ -51,7 +51,7 @@ impl SectionFile {
     /// A relative name is resolved now; the name as given is kept for comparing.
     pub fn open(name: &OsStr, pieces: Arc<PieceStore>) -> Result<SectionFile, PtError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        if name.len() >= LONGEST_NAME {
+        if name.len() >= LONGEST_NAME || name.as_encoded_bytes().contains(&0) {
             return Err(PtError::Invalid);
         }
         let path = std::path::absolute(name).map_err(|_| PtError::BadFile)?;
