@@ -1,0 +1,229 @@
+"""Finds the file that a mapping came from, and refuses a file that is another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from odograph.recording import elf
+from odograph.recording.addressspace import Mapping
+
+__all__ = ["Binaries", "CodeSource", "Missing"]
+
+DEFAULT_BUILDID_DIR = "~/.debug"
+
+
+class CodeSource(NamedTuple):
+    """``size`` bytes at ``offset`` of the file ``path`` are what lies at ``address``."""
+
+    path: str
+    offset: int
+    size: int
+    address: int
+
+
+class Missing(NamedTuple):
+    """A mapping whose bytes are not known: why, and how to supply them.
+
+    ``wanted`` and ``found`` are build ids (hex) where they differ or one is known, else None.
+    """
+
+    mapping: Mapping
+    reason: str
+    hint: str
+    wanted: str | None = None
+    found: str | None = None
+
+
+class Binaries:
+    """Searches, best first: ``sysroot`` directories, build id directories, the path itself.
+
+    A file whose build id is not the recorded one is reported and not used.
+    """
+
+    def __init__(
+        self,
+        sysroot: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+        buildid_dirs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+        kcore_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.sysroot = _paths(sysroot)
+        self.buildid_dirs = [*_paths(buildid_dirs), Path(DEFAULT_BUILDID_DIR).expanduser()]
+        self.kcore = None if kcore_dir is None else Path(kcore_dir) / "kcore"
+        self._found: dict[tuple[str, bytes | None], Path | Missing] = {}
+        self._kernel: dict[Path, tuple[list[elf.Segment] | None, int | None]] = {}
+
+    def find(self, mapping: Mapping) -> CodeSource | Missing:
+        """Where the bytes of ``mapping`` lie on this machine."""
+        if mapping.kernel:
+            return self._find_kernel(mapping)
+        key = (mapping.filename, mapping.build_id)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._find_user(mapping)
+        if isinstance(found, Missing):
+            return found._replace(mapping=mapping)
+        size = found.stat().st_size if found.exists() else 0
+        if mapping.pgoff >= size:
+            return Missing(
+                mapping,
+                f"{found} ends at {size:#x}, before the mapped part at {mapping.pgoff:#x}",
+                "it is not the file that was recorded; name the right one with --sysroot",
+            )
+        return CodeSource(
+            str(found), mapping.pgoff, min(mapping.length, size - mapping.pgoff), mapping.address
+        )
+
+    def _find_user(self, mapping: Mapping) -> Path | Missing:
+        name = mapping.filename
+        wanted = mapping.build_id
+        if _is_anonymous(name):
+            return Missing(
+                mapping,
+                f"{name or 'this memory'} holds code that the program made while it ran",
+                "record with odograph record --with qemu, which keeps the executed bytes",
+            )
+        mismatch: tuple[Path, bytes | None] | None = None
+        for candidate in self._candidates(name, wanted):
+            if not _is_file(candidate):
+                continue
+            if wanted is None:
+                return candidate
+            found = elf.build_id(candidate)
+            if found is not None and _same_id(wanted, found):
+                return candidate
+            mismatch = mismatch or (candidate, found)
+        if mismatch is not None and wanted is not None:
+            path, found = mismatch
+            has = f"build id {found.hex()}" if found else "no build id"
+            return Missing(
+                mapping,
+                f"{path} has {has}, recorded was {wanted.hex()}",
+                "bring the recorded file and name its directory with --sysroot, or a build id directory",
+                wanted.hex(),
+                found.hex() if found else None,
+            )
+        hex_id = wanted.hex() if wanted else None
+        with_id = f" (build id {hex_id})" if hex_id else ""
+        if name.startswith("["):
+            return Missing(
+                mapping,
+                f"{name}{with_id} exists only in the memory of the recorded machine",
+                "copy its build id directory (~/.debug), or record with odograph record",
+                hex_id,
+            )
+        return Missing(
+            mapping,
+            f"{name}{with_id} is not on this machine",
+            "copy it from the recorded machine and name its root directory with --sysroot",
+            hex_id,
+        )
+
+    def _candidates(self, name: str, wanted: bytes | None) -> Iterable[Path]:
+        plain = name.removesuffix(" (deleted)")
+        if "\0" in plain:
+            return
+        is_path = not plain.startswith("[")
+        if is_path:
+            for root in self.sysroot:
+                yield root / plain.lstrip("/")
+                yield root / os.path.basename(plain)
+        if wanted is not None:
+            text = wanted.hex()
+            for directory in self.buildid_dirs:
+                entry = directory / ".build-id" / text[:2] / text[2:]
+                yield entry
+                for inner in ("elf", "vdso", "debug"):
+                    yield entry / inner
+                yield directory / text[:2] / f"{text[2:]}"
+        # A file that was deleted while mapped is another one now, unless its build id tells otherwise.
+        if is_path and (plain == name or wanted is not None):
+            yield Path(plain)
+
+    # The kernel ---------------------------------------------------------------------------------------
+
+    def _find_kernel(self, mapping: Mapping) -> CodeSource | Missing:
+        name = mapping.filename
+        candidates = [] if self.kcore is None else [self.kcore]
+        if mapping.build_id is not None:
+            text = mapping.build_id.hex()
+            for directory in self.buildid_dirs:
+                entry = directory / ".build-id" / text[:2] / text[2:]
+                candidates += [entry / "kcore", entry / "elf", entry / "vmlinux", entry]
+        if name.startswith("[kernel"):
+            for root in self.sysroot:
+                candidates += [root / "kcore", root / "vmlinux"]
+                candidates += sorted((root / "boot").glob("vmlinux*")) if root.is_dir() else []
+        for path in candidates:
+            source = self._kernel_source(mapping, path)
+            if source is not None:
+                return source
+        wanted = mapping.build_id.hex() if mapping.build_id else None
+        what = name or "kernel code"
+        return Missing(
+            mapping,
+            f"the code of {what} is not known",
+            "record with perf record --kcore, which keeps a copy of the kernel's code",
+            wanted,
+        )
+
+    def _kernel_source(self, mapping: Mapping, path: Path) -> CodeSource | None:
+        if not _is_file(path):
+            return None
+        if path not in self._kernel:
+            self._kernel[path] = (elf.segments(path), elf.symbol_address(path, ("_text", "_stext")))
+        loads, reference = self._kernel[path]
+        shift = 0
+        if path.name != "kcore":
+            # A vmlinux only fits the kernel's own text, and only the build that was recorded.
+            if not mapping.filename.startswith("[kernel") or reference is None:
+                return None
+            if mapping.build_id is not None and elf.build_id(path) != mapping.build_id:
+                return None
+            shift = mapping.pgoff - reference
+        for segment in loads or ():
+            start = segment.address + shift
+            end = start + segment.file_size
+            if start <= mapping.address < end:
+                offset = segment.offset + mapping.address - start
+                return CodeSource(
+                    str(path), offset, min(mapping.length, end - mapping.address), mapping.address
+                )
+        return None
+
+
+def _paths(given: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]) -> list[Path]:
+    if isinstance(given, (str, os.PathLike)):
+        given = (given,)
+    return [Path(path) for path in given]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file() and os.access(path, os.R_OK)
+    except (OSError, ValueError):
+        return False
+
+
+def _same_id(wanted: bytes, found: bytes) -> bool:
+    """Build ids are kept in 20 bytes, short ones padded with zeros."""
+    return wanted.ljust(20, b"\0") == found[:20].ljust(20, b"\0")
+
+
+_MEMORY_NAMES = (
+    "[heap]",
+    "[stack",
+    "[anon",
+    "[uprobes]",
+    "//anon",
+    "/memfd:",
+    "/dev/zero",
+    "/SYSV",
+    "anon_inode:",
+)
+
+
+def _is_anonymous(name: str) -> bool:
+    return not name or name.startswith(_MEMORY_NAMES)

@@ -1,0 +1,167 @@
+"""The trailer of our own recordings: executed bytes and what the recorder knew, where perf does not look.
+
+After the last feature body lies::
+
+    section*   u32 kind, u32 0, u64 size when expanded, u64 size as stored, zlib bytes
+    footer     48 bytes at the very end of the file:
+               u64 offset of the first section, u64 size of all sections, u32 CRC-32 of them,
+               u32 number of sections, u32 version, u32 0, 8 zero bytes, 8 bytes magic "ODOGRAPH"
+
+Sections: 1 = code, entries of (i32 pid, u32 size, u64 TSC, u64 address, bytes); 2 = facts, one JSON object.
+Unknown kinds are skipped, so later versions may add some; a higher version is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+__all__ = ["Code", "ExecutedFacts", "Truth", "read_trailer", "trailer_bytes"]
+
+MAGIC = b"ODOGRAPH"
+VERSION = 1
+_FOOTER = struct.Struct("<QQIIII8x8s")
+_SECTION = struct.Struct("<IIQQ")
+_CODE = struct.Struct("<iIQQ")
+_CODE_SECTION, _FACTS_SECTION = 1, 2
+#: A code section is split at this size when written, so that reading needs little memory at a time.
+_CHUNK = 16 << 20
+_EXPANDED_LIMIT = 1 << 28
+
+
+class Code(NamedTuple):
+    """``data`` lay at ``address`` of process ``pid`` from time ``tsc`` on (0 = from the beginning)."""
+
+    pid: int
+    tsc: int
+    address: int
+    data: bytes
+
+
+class Truth(NamedTuple):
+    """What the recorder itself counted for one thread while it ran (hash as in ``odograph verify``)."""
+
+    instructions: int
+    hash: int
+
+
+@dataclass(slots=True)
+class ExecutedFacts:
+    """Everything a trailer says. ``gaps`` are sentences such as "program could not be followed"."""
+
+    recorder: str = ""
+    exit_status: int | None = None
+    truth: dict[int, Truth] = field(default_factory=dict)
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    code: list[Code] = field(default_factory=list)
+
+
+def trailer_bytes(facts: ExecutedFacts, code: Iterable[Code], offset: int) -> Iterator[bytes]:
+    """The trailer piece by piece, to be written at file position ``offset`` and followed by nothing."""
+    total = checksum = count = 0
+    for kind, raw in _sections(facts, code):
+        packed = zlib.compress(raw, 6)
+        piece = _SECTION.pack(kind, 0, len(raw), len(packed)) + packed
+        checksum = zlib.crc32(piece, checksum)
+        total += len(piece)
+        count += 1
+        yield piece
+    yield _FOOTER.pack(offset, total, checksum, count, VERSION, 0, MAGIC)
+
+
+def _sections(facts: ExecutedFacts, code: Iterable[Code]) -> Iterator[tuple[int, bytes]]:
+    document = {
+        "recorder": facts.recorder,
+        "exit_status": facts.exit_status,
+        "truth": {str(tid): [truth.instructions, truth.hash] for tid, truth in facts.truth.items()},
+        "gaps": facts.gaps,
+        "extra": facts.extra,
+    }
+    yield _FACTS_SECTION, json.dumps(document, separators=(",", ":")).encode()
+    pending: list[bytes] = []
+    size = 0
+    for entry in code:
+        pending.append(_CODE.pack(entry.pid, len(entry.data), entry.tsc, entry.address))
+        pending.append(entry.data)
+        size += _CODE.size + len(entry.data)
+        if size >= _CHUNK:
+            yield _CODE_SECTION, b"".join(pending)
+            pending, size = [], 0
+    if pending:
+        yield _CODE_SECTION, b"".join(pending)
+
+
+def has_trailer(data: mmap.mmap | bytes) -> bool:
+    """True if the file ends in a trailer's footer, sound or not."""
+    return len(data) >= _FOOTER.size and data[-len(MAGIC) :] == MAGIC
+
+
+def read_trailer(data: mmap.mmap | bytes) -> ExecutedFacts | None:
+    """The trailer at the end of a file, None if there is none. Raises ValueError if it is damaged."""
+    if not has_trailer(data):
+        return None
+    end = len(data) - _FOOTER.size
+    offset, size, checksum, count, version, _, _ = _FOOTER.unpack_from(data, end)
+    if version > VERSION:
+        raise ValueError(f"it has version {version}; this Odograph knows up to {VERSION}")
+    if offset + size != end:
+        raise ValueError("its parts do not lie where it says; the file was cut or changed")
+    sections = data[offset:end]
+    if zlib.crc32(sections) != checksum:
+        raise ValueError("its checksum is wrong")
+    facts = ExecutedFacts()
+    at = 0
+    for _ in range(count):
+        try:
+            kind, _, expanded, packed = _SECTION.unpack_from(sections, at)
+            at += _SECTION.size
+            raw = _expand(sections[at : at + packed], expanded)
+        except (struct.error, zlib.error) as error:
+            raise ValueError(str(error)) from error
+        at += packed
+        if kind == _CODE_SECTION:
+            facts.code.extend(_parse_code(raw))
+        elif kind == _FACTS_SECTION:
+            _parse_facts(raw, facts)
+    return facts
+
+
+def _expand(packed: bytes, size: int) -> bytes:
+    if size > _EXPANDED_LIMIT:
+        raise ValueError(f"a section claims {size} bytes")
+    raw = zlib.decompressobj().decompress(packed, size + 1)
+    if len(raw) != size:
+        raise ValueError(f"a section expands to {len(raw)} bytes instead of {size}")
+    return raw
+
+
+def _parse_code(raw: bytes) -> Iterator[Code]:
+    at = 0
+    while at + _CODE.size <= len(raw):
+        pid, size, tsc, address = _CODE.unpack_from(raw, at)
+        at += _CODE.size
+        if at + size > len(raw) or address + size > 1 << 64:
+            raise ValueError("an entry of its code is cut")
+        yield Code(pid, tsc, address, raw[at : at + size])
+        at += size
+
+
+def _parse_facts(raw: bytes, facts: ExecutedFacts) -> None:
+    try:
+        document = json.loads(raw)
+        facts.recorder = str(document.get("recorder", ""))
+        status = document.get("exit_status")
+        facts.exit_status = None if status is None else int(status)
+        facts.truth = {
+            int(tid): Truth(int(pair[0]), int(pair[1])) for tid, pair in document.get("truth", {}).items()
+        }
+        facts.gaps = [dict(gap) for gap in document.get("gaps", [])]
+        facts.extra = dict(document.get("extra", {}))
+    except (TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(f"its facts make no sense: {error}") from error

@@ -1,0 +1,366 @@
+"""From a perf.data file to a Recording: queues, breaks, threads."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from odograph.errors import RecordingError
+from odograph.recording.binaries import Binaries
+from odograph.recording.parameters import PtParameters
+from odograph.recording.perfdata.attributes import Attribute
+from odograph.recording.perfdata.auxtrace import AuxTraceInfo
+from odograph.recording.perfdata.executed import ExecutedFacts, has_trailer, read_trailer
+from odograph.recording.perfdata.format import RecordType, SampleType
+from odograph.recording.perfdata.reader import PerfDataReader
+from odograph.recording.perfdata.records import AuxTrace, Record
+from odograph.recording.perfdata.samples import Sample, parse_sample, sched_switch_next
+from odograph.recording.recording import Recording, Thread
+from odograph.recording.sideband import AuxLoss, Region, Sideband, ThreadInfo
+from odograph.recording.stream import Break, Piece, TraceStream
+
+__all__ = ["read_perfdata"]
+
+_TRACEPOINT = 2
+_SWITCH_BY_TRACEPOINT = 1
+
+
+def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Recording:
+    """Read all records and put them in order. Raises RecordingError if there is no Intel PT in it."""
+    sideband = Sideband(reader.problems, reader.features.build_ids)
+    samples = _Samples(reader, sideband)
+    for record in reader.records():
+        if record.type == RecordType.SAMPLE:
+            samples.add(record)
+        elif record.type < 64 and sideband.handles(record.type):
+            sideband.add(record, reader.stamper.stamp(record.data))
+    info = _info(reader, bool(samples.pieces))
+    parameters = PtParameters.from_perf(info, reader.attributes, reader.features.cpuid)
+    executed = _executed(reader)
+    if executed is not None:
+        sideband.add_code(executed.code)
+    sideband.finish(reader.time_conversion if parameters.timed else None)
+    streams, positions = _streams(reader, parameters)
+    streams += samples.streams(len(streams))
+    if not any(stream.size for stream in streams):
+        reader.problems.add(None, "the recording has no trace data; was the traced program very short?")
+    _apply_losses(reader, streams, positions, sideband.losses)
+    _attribute(streams, sideband, parameters)
+    return Recording(
+        path,
+        "perf.data",
+        streams,
+        _threads(streams, sideband, executed),
+        parameters,
+        reader.time_conversion,
+        sideband.spaces,
+        binaries,
+        executed,
+        facts=_facts(reader),
+        lost_records=sideband.lost_records,
+        noted=reader.problems,
+    )
+
+
+def _info(reader: PerfDataReader, has_samples: bool) -> AuxTraceInfo:
+    if reader.info is not None:
+        return reader.info
+    if not reader.auxtraces and not has_samples:
+        names = ", ".join(a.name or f"type {a.type} config {a.config:#x}" for a in reader.attributes[:8])
+        raise RecordingError(
+            f"this perf.data file holds no Intel PT trace; it recorded: {names or 'nothing'}. Record with "
+            "perf record -e intel_pt// or odograph record"
+        )
+    reader.problems.add(
+        None, "AUXTRACE_INFO is missing; the trace's settings are guessed, times are not known"
+    )
+    kind = reader.attributes[0].type if reader.attributes else 0
+    return AuxTraceInfo(kind, 0, 0, 0, 0, 0x400, 0x800, 0, 0, int(any(a.cpu >= 0 for a in reader.auxtraces)))
+
+
+# Queues ------------------------------------------------------------------------------------------------
+
+
+def _streams(
+    reader: PerfDataReader, parameters: PtParameters
+) -> tuple[list[TraceStream], dict[int, list[tuple[int, int, int]]]]:
+    """One stream for each idx, and for each the (ring offset, stream offset, size) of its pieces."""
+    streams: dict[int, TraceStream] = {}
+    positions: dict[int, list[tuple[int, int, int]]] = {}
+    sizes: dict[int, int] = {}
+    for trace in _in_index_order(reader):
+        stream = streams.get(trace.idx)
+        if stream is None:
+            cpu = trace.cpu if trace.cpu >= 0 else None
+            tid = trace.tid if trace.tid > 0 and cpu is None else None
+            stream = streams[trace.idx] = TraceStream(trace.idx, cpu, tid, None, files=reader.files)
+            stream.task = trace.tid if trace.tid > 0 else None
+            positions[trace.idx], sizes[trace.idx] = [], 0
+        if trace.size == 0:
+            continue
+        start = sizes[trace.idx]
+        if parameters.snapshot and stream.pieces:
+            overlap = _overlap(reader, stream.pieces[-1], trace)
+            trace = trace._replace(size=trace.size - overlap, position=trace.position + overlap)
+            if overlap == 0:
+                stream.breaks.append(Break(start, "snapshot"))
+            if trace.size == 0:
+                continue
+        stream.pieces.append(Piece(trace.position, trace.size, trace.file))
+        stream.reference = trace.reference
+        positions[trace.idx].append((trace.offset, start, trace.size))
+        sizes[trace.idx] = start + trace.size
+    return list(streams.values()), positions
+
+
+def _in_index_order(reader: PerfDataReader) -> Iterable[AuxTrace]:
+    """Buffers in file order, or as the AUX index of the header has them, if it fits."""
+    index = reader.features.auxtrace_index
+    if not index or len(reader.files) > 1:
+        return reader.auxtraces
+    numbers = [reader.auxtrace_offsets.get((0, offset)) for offset, _ in index]
+    if sorted(number for number in numbers if number is not None) != list(range(len(reader.auxtraces))):
+        reader.problems.add(None, "the index of trace buffers does not fit them; file order is used")
+        return reader.auxtraces
+    return [reader.auxtraces[number] for number in numbers if number is not None]
+
+
+_PSB = bytes.fromhex("0282") * 8
+
+
+def _overlap(reader: PerfDataReader, earlier: Piece, later: AuxTrace) -> int:
+    """How many bytes at the start of a snapshot repeat the end of the one before."""
+    old = reader.files[earlier.file]
+    new = reader.files[later.file]
+    start = later.position
+    end = start + later.size
+    psb = new.find(_PSB, start, end)
+    if psb < 0:
+        return 0
+    # What comes before the first PSB is the cut rest of a packet stream that the earlier one holds whole.
+    probe = new[psb : min(end, psb + 64)]
+    old_end = earlier.offset + earlier.size
+    at = old.find(probe, earlier.offset, old_end)
+    while at >= 0:
+        length = old_end - at
+        if length <= end - psb and old[at:old_end] == new[psb : psb + length]:
+            return psb + length - start
+        at = old.find(probe, at + 1, old_end)
+    return 0
+
+
+def _apply_losses(
+    reader: PerfDataReader,
+    streams: list[TraceStream],
+    positions: dict[int, list[tuple[int, int, int]]],
+    losses: list[AuxLoss],
+) -> None:
+    """Turn AUX records that say "truncated" into breaks at the place in the stream where data is missing."""
+    for loss in losses:
+        stream = next((s for s in streams if _belongs(s, loss)), None)
+        if stream is None and len(streams) == 1:
+            stream = streams[0]
+        if stream is None:
+            reader.problems.add(loss.file_offset, "trace data was lost, but it is not known in which stream")
+            continue
+        offset = stream.size
+        for ring, start, size in positions.get(stream.idx, ()):
+            if ring <= loss.position <= ring + size:
+                offset = start + loss.position - ring
+                break
+        stream.breaks.append(Break(offset, "truncated"))
+        where = f"CPU {stream.cpu}" if stream.cpu is not None else f"thread {stream.tid}"
+        reader.problems.add(
+            loss.file_offset,
+            f"trace data of {where} was lost at stream offset {offset:#x}: the buffer was full (give perf "
+            "record a larger one: -m ,64M)",
+        )
+    for stream in streams:
+        stream.breaks = sorted(set(stream.breaks))
+
+
+def _belongs(stream: TraceStream, loss: AuxLoss) -> bool:
+    if stream.cpu is not None:
+        return stream.cpu == loss.cpu
+    return stream.tid is not None and stream.tid == loss.tid
+
+
+# Samples -----------------------------------------------------------------------------------------------
+
+
+class _Samples:
+    """SAMPLE records that matter: pieces of trace in sample mode, and sched_switch."""
+
+    def __init__(self, reader: PerfDataReader, sideband: Sideband) -> None:
+        self.reader = reader
+        self.sideband = sideband
+        self.pieces: dict[tuple[int | None, int | None], list[tuple[int, Piece]]] = {}
+        self._attributes: dict[int, Attribute] | None = None
+
+    def add(self, record: Record) -> None:
+        attribute = self._attribute_of(record)
+        if attribute is None:
+            return
+        wanted = attribute.sample_type & SampleType.AUX or (
+            attribute.type == _TRACEPOINT and attribute.sample_type & SampleType.RAW
+        )
+        if not wanted:
+            return
+        try:
+            sample = parse_sample(record.data, attribute)
+        except struct.error as error:
+            self.reader.problems.add(record.offset, f"a sample is damaged: {error}")
+            return
+        if sample.aux_size:
+            self._add_piece(record, sample)
+        if attribute.type == _TRACEPOINT and attribute.name.startswith("sched:sched_switch"):
+            tid = sched_switch_next(sample.raw)
+            if tid is not None and sample.stamp.cpu is not None:
+                self.sideband.add_switch(sample.stamp.time, sample.stamp.cpu, -1, tid)
+
+    def _attribute_of(self, record: Record) -> Attribute | None:
+        attributes = self.reader.attributes
+        if len(attributes) == 1:
+            return attributes[0]
+        if self._attributes is None or self.reader.pipe:
+            self._attributes = {number: a for a in attributes for number in a.ids}
+        position = 8
+        if attributes and not attributes[0].sample_type & SampleType.IDENTIFIER:
+            before = (
+                SampleType.IP,
+                SampleType.TID,
+                SampleType.TIME,
+                SampleType.ADDR,
+            )
+            position += sum(8 for bit in before if attributes[0].sample_type & bit)
+        if len(record.data) < position + 8:
+            return None
+        return self._attributes.get(struct.unpack_from("<Q", record.data, position)[0])
+
+    def _add_piece(self, record: Record, sample: Sample) -> None:
+        if self.reader.files[record.file][record.offset + 8 : record.offset + 16] != record.data[8:16]:
+            self.reader.problems.add(record.offset, "trace data inside compressed samples cannot be read")
+            return
+        stamp = sample.stamp
+        cpu = stamp.cpu
+        key = (cpu, None if cpu is not None else stamp.tid)
+        piece = Piece(record.offset + sample.aux_start, sample.aux_size, record.file)
+        self.pieces.setdefault(key, []).append((stamp.time or 0, piece))
+
+    def streams(self, first_idx: int) -> list[TraceStream]:
+        """One stream for each CPU or thread; every sample is a start of its own."""
+        result: list[TraceStream] = []
+        for (cpu, tid), timed in self.pieces.items():
+            timed.sort(key=lambda entry: entry[0])
+            pieces = [piece for _, piece in timed]
+            stream = TraceStream(first_idx + len(result), cpu, tid, None, pieces, files=self.reader.files)
+            offset = 0
+            for piece in pieces[:-1]:
+                offset += piece.size
+                stream.breaks.append(Break(offset, "sample"))
+            result.append(stream)
+        return result
+
+
+# Threads -----------------------------------------------------------------------------------------------
+
+
+def _attribute(streams: list[TraceStream], sideband: Sideband, parameters: PtParameters) -> None:
+    """Say which thread each stream's trace is about."""
+    for stream in streams:
+        regions = sideband.switches.get(stream.cpu) if stream.cpu is not None else None
+        if stream.tid is not None:
+            stream.pid = _pid_of(stream.tid, sideband)
+            stream.regions = [Region(0, stream.tid, stream.pid)]
+        elif regions and parameters.timed:
+            stream.regions = list(regions)
+        else:
+            tids = {region.tid for region in regions or () if region.tid > 0}
+            tids = tids or {thread.tid for thread in sideband.threads.values() if thread.tid > 0}
+            tid = tids.pop() if len(tids) == 1 else -1
+            stream.regions = [Region(0, tid, _pid_of(tid, sideband) if tid > 0 else -1)]
+        if stream.tid is None and len(stream.regions) == 1 and stream.regions[0].tid > 0:
+            stream.tid, stream.pid = stream.regions[0].tid, stream.regions[0].pid
+
+
+def _pid_of(tid: int, sideband: Sideband) -> int:
+    thread = sideband.threads.get(tid)
+    return tid if thread is None else thread.pid
+
+
+def _traced_tasks(streams: list[TraceStream], sideband: Sideband) -> set[int] | None:
+    """The threads the trace was bound to and all they started; None if whole CPUs were traced."""
+    tasks = {stream.task for stream in streams if stream.size}
+    if not tasks or None in tasks:
+        return None
+    traced = {tid for tid in tasks if tid is not None} | sideband.itrace_starts
+    waiting = list(traced)
+    while waiting:
+        for child in sideband.children.get(waiting.pop(), ()):
+            if child not in traced:
+                traced.add(child)
+                waiting.append(child)
+    return traced
+
+
+def _threads(streams: list[TraceStream], sideband: Sideband, executed: ExecutedFacts | None) -> list[Thread]:
+    """The threads that have trace, in the order in which they first ran."""
+    first: dict[int, tuple[int, int]] = {}
+    traced = _traced_tasks(streams, sideband)
+    for order, stream in enumerate(stream for stream in streams if stream.size):
+        for region in stream.regions:
+            if region.tid > 0 and (traced is None or region.tid in traced):
+                first[region.tid] = min((region.tsc_start, order), first.get(region.tid, (1 << 64, order)))
+    if not first:
+        first[-1] = (0, 0)
+    result = []
+    for tid in sorted(first, key=lambda number: first[number]):
+        known = sideband.threads.get(tid) or ThreadInfo(tid, tid, "")
+        truth = None if executed is None else executed.truth.get(tid)
+        result.append(Thread(tid, known.pid, known.comm, known.start, known.end, truth))
+    return result
+
+
+# What else the file says -------------------------------------------------------------------------------
+
+
+def _facts(reader: PerfDataReader) -> dict[str, Any]:
+    features = reader.features
+    return {
+        "form": "pipe" if reader.pipe else "directory" if len(reader.files) > 1 else "file",
+        "command_line": features.command_line,
+        "hostname": features.hostname,
+        "os_release": features.os_release,
+        "perf_version": features.version,
+        "arch": features.arch,
+        "cpu_description": features.cpu_description,
+        "cpuid": features.cpuid,
+        "events": [
+            {
+                "name": attribute.name or None,
+                "type": attribute.type,
+                "config": attribute.config,
+                "sample_type": attribute.sample_type,
+                "ids": list(attribute.ids),
+            }
+            for attribute in reader.attributes
+        ],
+    }
+
+
+def _executed(reader: PerfDataReader) -> ExecutedFacts | None:
+    """The trailer of our own recordings; a damaged one is a problem, and the file is then like any other."""
+    data = reader.files[0]
+    if not has_trailer(data):
+        return None
+    try:
+        executed = read_trailer(data)
+    except ValueError as error:
+        reader.problems.add(
+            len(data), f"the executed bytes kept with this recording are damaged and not used: {error}"
+        )
+        return None
+    if executed is not None:
+        executed.code.sort(key=lambda code: code.tsc)
+    return executed

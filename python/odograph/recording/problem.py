@@ -1,0 +1,36 @@
+"""A fact about a damaged or incomplete recording that did not stop the reader."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Problem", "Problems"]
+
+
+class Problem(NamedTuple):
+    """What is wrong and where: ``offset`` is a byte offset in the file, None if it concerns the whole."""
+
+    offset: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return self.message if self.offset is None else f"{self.message} (offset {self.offset:#x})"
+
+
+class Problems:
+    """Problems in the order they were found, with a bound, so that a hostile file cannot fill memory."""
+
+    LIMIT = 1000
+
+    def __init__(self) -> None:
+        self.list: list[Problem] = []
+        self.dropped = 0
+
+    def add(self, offset: int | None, message: str) -> None:
+        """Note one problem; past the limit it is only counted."""
+        if len(self.list) < self.LIMIT:
+            self.list.append(Problem(offset, message))
+            return
+        self.dropped += 1
+        if self.dropped == 1:
+            self.list.append(Problem(None, "more problems follow that are not listed"))

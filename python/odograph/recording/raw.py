@@ -1,0 +1,17 @@
+"""Raw Intel PT files: the bytes of one trace buffer and nothing else."""
+
+from __future__ import annotations
+
+import mmap
+
+from odograph.recording.recording import Recording, Thread
+from odograph.recording.sideband import Region
+from odograph.recording.stream import Piece, TraceStream
+
+__all__ = ["read_raw"]
+
+
+def read_raw(path: str, data: mmap.mmap | bytes) -> Recording:
+    """One stream, one thread with tid 0, since raw traces name none."""
+    stream = TraceStream(0, None, 0, 0, [Piece(0, len(data))], regions=[Region(0, 0, 0)], files=[data])
+    return Recording(path, "raw", [stream], [Thread(0, 0)])

@@ -1,0 +1,247 @@
+"""A recording: trace streams, threads, and memory over time. It never decodes."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from odograph.errors import InvalidArgument, RecordingError
+from odograph.recording.addressspace import KERNEL_PID, AddressSpace, Change, Mapping
+from odograph.recording.binaries import Binaries, CodeSource, Missing
+from odograph.recording.parameters import PtParameters
+from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
+from odograph.recording.perfdata.time import TimeConversion
+from odograph.recording.problem import Problem, Problems
+from odograph.recording.stream import TraceStream
+
+if TYPE_CHECKING:
+    from odograph.image import Image
+
+__all__ = ["Recording", "Thread"]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread that was traced. ``start`` and ``end`` in ns of perf's clock, None = not recorded."""
+
+    tid: int
+    pid: int
+    comm: str = ""
+    start: int | None = None
+    end: int | None = None
+    truth: Truth | None = None
+
+
+class _Sections(Protocol):
+    """What of ``Image`` is used here."""
+
+    def add_file(self, filename: str, offset: int, size: int, vaddr: int) -> Any: ...
+
+    def add_bytes(self, data: bytes, vaddr: int, *, name: str | None = None) -> Any: ...
+
+
+@dataclass(slots=True)
+class Recording:
+    """What one recording holds.
+
+    ``kind`` is ``"perf.data"`` or ``"raw"``. ``problems`` are facts about damage; they did not stop the
+    reader. ``code`` are the executed bytes kept by our own recorders, ``executed`` what else they kept.
+    """
+
+    path: str
+    kind: str
+    streams: list[TraceStream]
+    threads: list[Thread]
+    pt: PtParameters = field(default_factory=PtParameters)
+    time_conversion: TimeConversion | None = None
+    spaces: dict[int, AddressSpace] = field(default_factory=dict)
+    binaries: Binaries = field(default_factory=Binaries)
+    executed: ExecutedFacts | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    lost_records: int = 0
+    user_image: Image | None = None
+    config: Any = None
+    noted: Problems = field(default_factory=Problems)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is damaged or missing, in the order it was found."""
+        return self.noted.list
+
+    def thread(self, tid: int | None = None) -> Thread:
+        """The thread with this number, by default the first. InvalidArgument if it was not traced."""
+        if tid is None:
+            return self.threads[0]
+        for thread in self.threads:
+            if thread.tid == tid:
+                return thread
+        known = ", ".join(str(thread.tid) for thread in self.threads[:20])
+        raise InvalidArgument(f"thread {tid} has no trace in this recording; threads that have: {known}")
+
+    def image_timeline(self, pid: int) -> list[tuple[int | None, list[Change]]]:
+        """Changes of the memory that process ``pid`` sees, kernel included, in order of TSC.
+
+        The first entry may have TSC None: it holds from the beginning (and always, without times).
+        Executed bytes come as mappings with ``code``. Bytes of files: ``resolve``.
+        """
+        merged = [
+            (tsc, changes)
+            for number in (KERNEL_PID, pid)
+            if number in self.spaces
+            for tsc, changes in self.spaces[number].timeline()
+        ]
+        merged.sort(key=lambda entry: -1 if entry[0] is None else entry[0])
+        result: list[tuple[int | None, list[Change]]] = []
+        for tsc, changes in merged:
+            if result and result[-1][0] == tsc:
+                result[-1][1].extend(changes)
+            else:
+                result.append((tsc, list(changes)))
+        return result
+
+    def resolve(self, mapping: Mapping) -> CodeSource | Missing:
+        """Where the bytes of a mapping (one without ``code``) lie on this machine, or why not."""
+        return self.binaries.find(mapping)
+
+    def mappings(self, pid: int) -> list[Mapping]:
+        """What lies where in the end, executed bytes included, sorted by address and without overlap."""
+        return [
+            mapping
+            for number in (pid, KERNEL_PID)
+            if number in self.spaces
+            for mapping in self.spaces[number].state()
+        ]
+
+    def missing(self, pid: int) -> list[Missing]:
+        """Mappings of a process whose bytes were not found, each file once, with how to supply it."""
+        found: dict[tuple[str, bytes | None, str], Missing] = {}
+        for _, changes in self.image_timeline(pid):
+            for change in changes:
+                mapping = change.mapping
+                if change.kind == "add" and mapping is not None and mapping.code is None:
+                    source = self.resolve(mapping)
+                    if isinstance(source, Missing):
+                        found.setdefault((mapping.filename, mapping.build_id, source.reason), source)
+        return list(found.values())
+
+    def image(self, tid: int | None = None) -> Image:
+        """The memory of a thread's process at the end of the recording, as far as it is known.
+
+        With an image given to ``open`` a copy of that one, above which nothing is put.
+        """
+        from odograph.image import Image
+
+        image = Image()
+        if self.kind == "perf.data":
+            thread = self.thread(tid)
+            self.fill(image, self.mappings(thread.pid))
+        if self.user_image is not None:
+            image.copy_from(self.user_image)
+        return image
+
+    def fill(self, image: _Sections, mappings: Iterable[Mapping]) -> list[Missing]:
+        """Put mappings into an image in this order; returns those whose bytes are not known."""
+        missing = []
+        for mapping in mappings:
+            if mapping.code is not None:
+                image.add_bytes(mapping.code, mapping.address, name=mapping.filename or None)
+                continue
+            source = self.resolve(mapping)
+            if isinstance(source, Missing):
+                missing.append(source)
+            else:
+                image.add_file(source.path, source.offset, source.size, source.address)
+        return missing
+
+    @property
+    def code(self) -> list[Code]:
+        """Executed bytes kept with the recording, in order of time; empty in recordings by others."""
+        return [] if self.executed is None else self.executed.code
+
+    def modules(self, pid: int) -> list[dict[str, Any]]:
+        """The files mapped into a process, one entry each, with where their bytes were found."""
+        result: dict[tuple[str, bytes | None], dict[str, Any]] = {}
+        for _, changes in self.image_timeline(pid):
+            for change in changes:
+                mapping = change.mapping
+                if change.kind != "add" or mapping is None or mapping.code is not None:
+                    continue
+                key = (mapping.filename, mapping.build_id)
+                if key in result:
+                    continue
+                source = self.resolve(mapping)
+                entry: dict[str, Any] = {
+                    "name": mapping.filename,
+                    "address": mapping.address,
+                    "size": mapping.length,
+                    "offset": mapping.pgoff,
+                    "build_id": mapping.build_id.hex() if mapping.build_id else None,
+                    "kernel": mapping.kernel,
+                    "path": source.path if isinstance(source, CodeSource) else None,
+                }
+                if isinstance(source, Missing):
+                    entry["missing"] = source.reason
+                    entry["hint"] = source.hint
+                result[key] = entry
+        return list(result.values())
+
+    def info(self) -> dict[str, Any]:
+        """Everything about the recording that needs no decoding, ready for JSON."""
+        executed = self.executed
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            **self.facts,
+            "parameters": {
+                "mtc_freq": self.pt.mtc_freq,
+                "nom_freq": self.pt.nom_freq,
+                "cpuid_0x15_eax": self.pt.cpuid_0x15_eax,
+                "cpuid_0x15_ebx": self.pt.cpuid_0x15_ebx,
+                "cpu": list(self.pt.cpu) if self.pt.cpu else None,
+                "return_compression": not self.pt.no_retcomp,
+                "per_cpu": self.pt.per_cpu,
+                "snapshot": self.pt.snapshot,
+                "timed": self.pt.timed,
+                "filters": [[f.kind, f.first, f.last, f.file] for f in self.pt.filters],
+            },
+            "threads": [
+                {
+                    "tid": thread.tid,
+                    "pid": thread.pid,
+                    "comm": thread.comm,
+                    "start": thread.start,
+                    "end": thread.end,
+                }
+                for thread in self.threads
+            ],
+            "modules": {pid: self.modules(pid) for pid in dict.fromkeys(t.pid for t in self.threads)},
+            "streams": [
+                {
+                    "idx": stream.idx,
+                    "cpu": stream.cpu,
+                    "tid": stream.tid,
+                    "bytes": stream.size,
+                    "breaks": [[b.offset, b.reason] for b in stream.breaks],
+                }
+                for stream in self.streams
+            ],
+            "bytes": sum(stream.size for stream in self.streams),
+            "lost_records": self.lost_records,
+            "recorder": executed.recorder if executed else None,
+            "exit_status": executed.exit_status if executed else None,
+            "executed_bytes": sum(len(code.data) for code in executed.code) if executed else 0,
+            "recorder_gaps": executed.gaps if executed else [],
+            "problems": [{"offset": p.offset, "message": p.message} for p in self.problems],
+        }
+
+
+def damaged(error: Exception) -> RecordingError:
+    """A RecordingError for what a parser that outran its bytes raised."""
+    if isinstance(error, struct.error):
+        return RecordingError(f"the recording is damaged: {error}")
+    return RecordingError(str(error))

@@ -1,0 +1,316 @@
+"""From sideband records to processes, threads and who ran where: applied in the order of time.
+
+perf.data files keep records of several CPUs in several buffers, so file order is not time order. With
+times, all records are sorted by them (equal times keep file order; FINISHED_ROUND gives no more than
+that). Without times ("timeless"), file order counts and all maps are regarded as present from the start.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from odograph.recording.addressspace import KERNEL_PID, AddressSpace, Mapping
+from odograph.recording.perfdata.attributes import Stamp
+from odograph.recording.perfdata.executed import Code
+from odograph.recording.perfdata.format import Misc, RecordType
+from odograph.recording.perfdata.records import (
+    Aux,
+    KernelSymbol,
+    Mmap,
+    Record,
+    parse_aux,
+    parse_comm,
+    parse_ksymbol,
+    parse_mmap,
+    parse_mmap2,
+    parse_pair,
+    parse_task,
+    parse_text_poke,
+)
+from odograph.recording.perfdata.time import TimeConversion
+from odograph.recording.problem import Problems
+
+__all__ = ["Region", "Sideband", "ThreadInfo"]
+
+_PROT_EXEC = 4
+IDLE_TID = 0
+
+
+class Region(NamedTuple):
+    """From ``tsc_start`` on (0 = the beginning) this thread ran. ``tid`` 0 is the idle thread, -1 unknown."""
+
+    tsc_start: int
+    tid: int
+    pid: int
+
+
+class ThreadInfo:
+    """What the sideband says of one thread; times in ns of perf's clock, None = not recorded."""
+
+    __slots__ = ("comm", "end", "pid", "start", "tid")
+
+    def __init__(self, tid: int, pid: int, comm: str) -> None:
+        self.tid = tid
+        self.pid = pid
+        self.comm = comm
+        self.start: int | None = None
+        self.end: int | None = None
+
+
+class AuxLoss(NamedTuple):
+    """An AUX record that says data was lost: at ``position`` of the ring of its CPU or thread."""
+
+    cpu: int | None
+    tid: int | None
+    position: int
+    flags: int
+    time: int | None
+    file_offset: int
+
+
+class _Event(NamedTuple):
+    time: int
+    order: int
+    apply: Callable[..., None]
+    arguments: tuple[object, ...]
+
+
+class Sideband:
+    """Collects the kernel's records about the traced system, then puts them in order.
+
+    Call ``add`` for every record, ``finish`` once; then read ``spaces`` (by pid), ``threads`` (by tid),
+    ``switches`` (by CPU), ``losses`` and ``lost_records``.
+    """
+
+    def __init__(self, problems: Problems, build_ids: dict[str, bytes]) -> None:
+        self.problems = problems
+        self.build_ids = build_ids
+        self.spaces: dict[int, AddressSpace] = {}
+        self.threads: dict[int, ThreadInfo] = {}
+        self.switches: dict[int, list[Region]] = {}
+        self.losses: list[AuxLoss] = []
+        self.lost_records = 0
+        self.itrace_starts: set[int] = set()
+        self.children: dict[int, list[int]] = {}
+        self._events: list[_Event] = []
+        self._code_versions: list[Code] = []
+        self._parsers: dict[int, Callable[[Record, Stamp], None]] = {
+            RecordType.MMAP: self._on_mmap,
+            RecordType.MMAP2: self._on_mmap,
+            RecordType.COMM: self._on_comm,
+            RecordType.FORK: self._on_fork,
+            RecordType.EXIT: self._on_exit,
+            RecordType.ITRACE_START: self._on_itrace_start,
+            RecordType.SWITCH: self._on_switch,
+            RecordType.SWITCH_CPU_WIDE: self._on_switch_cpu_wide,
+            RecordType.KSYMBOL: self._on_ksymbol,
+            RecordType.TEXT_POKE: self._on_text_poke,
+            RecordType.AUX: self._on_aux,
+            RecordType.LOST: self._on_lost,
+        }
+
+    def handles(self, kind: int) -> bool:
+        """True if records of this type matter here."""
+        return kind in self._parsers
+
+    def add(self, record: Record, stamp: Stamp) -> None:
+        """Take in one record. A damaged one is noted as a problem and left out."""
+        try:
+            self._parsers[record.type](record, stamp)
+        except struct.error as error:
+            self.problems.add(record.offset, f"a record of type {record.type} is damaged: {error}")
+
+    def add_switch(self, time: int | None, cpu: int, pid: int, tid: int) -> None:
+        """Thread ``tid`` runs on ``cpu`` from ``time`` on (for switches that a sample tells)."""
+        self._later(time, self._switch, cpu, pid, tid)
+
+    def add_code(self, code: Iterable[Code]) -> None:
+        """Executed bytes that the recorder kept: they lie over what is mapped there at their time."""
+        self._code_versions.extend(code)
+
+    def finish(self, conversion: TimeConversion | None) -> None:
+        """Apply everything in order; ``conversion`` None = timeless."""
+        for version in self._code_versions:
+            # Without times they come after all maps, which then count as present from the beginning.
+            time = conversion.to_ns(version.tsc) if conversion is not None and version.tsc else 0
+            arguments = (version.tsc or None, version.pid, version.address, version.data)
+            self._later(time, self._late_code, *arguments)
+        self._code_versions.clear()
+        if conversion is not None:
+            self._events.sort(key=lambda event: (event.time, event.order))
+        for event in self._events:
+            tsc = None if conversion is None or not event.time else conversion.to_tsc(event.time)
+            event.apply(tsc, *event.arguments)
+        self._events.clear()
+
+    def space(self, pid: int) -> AddressSpace:
+        """The memory of a process, empty if nothing is known."""
+        space = self.spaces.get(pid)
+        if space is None:
+            space = self.spaces[pid] = AddressSpace(pid)
+        return space
+
+    def thread(self, tid: int, pid: int | None = None) -> ThreadInfo:
+        """The thread, made known if it was not."""
+        thread = self.threads.get(tid)
+        if thread is None:
+            thread = self.threads[tid] = ThreadInfo(tid, tid if pid is None else pid, "")
+        elif pid is not None:
+            thread.pid = pid
+        return thread
+
+    # Parsing: what a record says -----------------------------------------------------------------------
+
+    def _later(self, time: int | None, apply: Callable[..., None], *arguments: object) -> None:
+        self._events.append(_Event(time or 0, len(self._events), apply, arguments))
+
+    def _on_mmap(self, record: Record, stamp: Stamp) -> None:
+        mmap = parse_mmap2(record) if record.type == RecordType.MMAP2 else parse_mmap(record)
+        if mmap.prot is not None and not mmap.prot & _PROT_EXEC:
+            return
+        if mmap.length == 0 or mmap.address + mmap.length > 1 << 64:
+            self.problems.add(
+                record.offset, f"a map of {mmap.length:#x} bytes at {mmap.address:#x} cannot be"
+            )
+            return
+        self._later(stamp.time, self._map, mmap, record.offset)
+
+    def _on_comm(self, record: Record, stamp: Stamp) -> None:
+        comm = parse_comm(record)
+        self._later(stamp.time, self._name, comm.pid, comm.tid, comm.name, comm.exec)
+
+    def _on_fork(self, record: Record, stamp: Stamp) -> None:
+        task = parse_task(record)
+        time = stamp.time if stamp.time is not None else task.time
+        self._later(time, self._fork, task.pid, task.ppid, task.tid, task.ptid, time)
+
+    def _on_exit(self, record: Record, stamp: Stamp) -> None:
+        task = parse_task(record)
+        time = stamp.time if stamp.time is not None else task.time
+        self._later(time, self._exit, task.pid, task.tid, time)
+
+    def _on_itrace_start(self, record: Record, stamp: Stamp) -> None:
+        pid, tid = parse_pair(record)
+        self._later(stamp.time, self._start, stamp.cpu, pid, tid)
+
+    def _on_switch(self, record: Record, stamp: Stamp) -> None:
+        if not record.misc & Misc.SWITCH_OUT and stamp.tid is not None and stamp.cpu is not None:
+            self._later(stamp.time, self._switch, stamp.cpu, stamp.pid, stamp.tid)
+
+    def _on_switch_cpu_wide(self, record: Record, stamp: Stamp) -> None:
+        pid, tid = parse_pair(record)
+        if stamp.cpu is None:
+            return
+        other = (pid, tid)
+        if stamp.pid is not None and stamp.tid is not None:
+            mine = (stamp.pid, stamp.tid)
+        elif record.misc & Misc.SWITCH_OUT:
+            mine = (-1, -1)
+        else:
+            return
+        before, after = (mine, other) if record.misc & Misc.SWITCH_OUT else (other, mine)
+        self._later(stamp.time, self._switch, stamp.cpu, *after, *before)
+
+    def _on_ksymbol(self, record: Record, stamp: Stamp) -> None:
+        self._later(stamp.time, self._kernel_symbol, parse_ksymbol(record), record.offset)
+
+    def _on_text_poke(self, record: Record, stamp: Stamp) -> None:
+        poke = parse_text_poke(record)
+        self._later(stamp.time, self._code, KERNEL_PID, poke.address, poke.new)
+
+    def _on_aux(self, record: Record, stamp: Stamp) -> None:
+        aux: Aux = parse_aux(record)
+        # Overwritten rings (snapshots) and partial data are as asked for; only truncation is loss.
+        if aux.flags & 1:
+            end = aux.offset + aux.size
+            self.losses.append(AuxLoss(stamp.cpu, stamp.tid, end, aux.flags, stamp.time, record.offset))
+
+    def _on_lost(self, record: Record, stamp: Stamp) -> None:
+        (lost,) = struct.unpack_from("<Q", record.data, 16)
+        self.lost_records += lost
+        self.problems.add(
+            record.offset, f"the recorder lost {lost} records; maps or thread switches may be missing"
+        )
+
+    # Applying: in the order of time --------------------------------------------------------------------
+
+    def _map(self, tsc: int | None, mmap: Mmap, offset: int) -> None:
+        pid = KERNEL_PID if mmap.kernel or mmap.pid == KERNEL_PID else mmap.pid
+        name = mmap.filename
+        build_id = mmap.build_id or self.build_ids.get(name) or self.build_ids.get(_module_name(name))
+        self.space(pid).add(
+            tsc,
+            Mapping(
+                mmap.address,
+                mmap.length,
+                mmap.pgoff,
+                name,
+                build_id,
+                mmap.prot,
+                pid=pid,
+                kernel=pid == KERNEL_PID,
+                offset=offset,
+            ),
+        )
+
+    def _name(self, tsc: int | None, pid: int, tid: int, name: str, exec_: bool) -> None:
+        self.thread(tid, pid).comm = name
+        # Without times old and new maps cannot be told apart by the trace, so none may vanish.
+        if exec_ and tsc is not None:
+            self.space(pid).clear(tsc)
+
+    def _fork(self, tsc: int | None, pid: int, ppid: int, tid: int, ptid: int, time: int) -> None:
+        parent = self.threads.get(ptid)
+        thread = self.thread(tid, pid)
+        thread.comm = parent.comm if parent is not None else thread.comm
+        thread.start, thread.end = time or None, None
+        self.children.setdefault(ptid, []).append(tid)
+        if pid != ppid:
+            self.space(pid).inherit(tsc, self.space(ppid))
+
+    def _exit(self, tsc: int | None, pid: int, tid: int, time: int) -> None:
+        self.thread(tid, pid).end = time or None
+
+    def _start(self, tsc: int | None, cpu: int | None, pid: int, tid: int) -> None:
+        self.thread(tid, pid)
+        self.itrace_starts.add(tid)
+        if cpu is not None:
+            self._switch(tsc, cpu, pid, tid)
+
+    def _switch(
+        self, tsc: int | None, cpu: int, pid: int, tid: int, old_pid: int = -1, old_tid: int = -1
+    ) -> None:
+        if pid is not None and pid >= 0 and tid > 0:
+            self.thread(tid, pid)
+        elif tid > 0:
+            known = self.threads.get(tid)
+            pid = tid if known is None else known.pid
+        regions = self.switches.setdefault(cpu, [])
+        if not regions and tsc:
+            regions.append(Region(0, old_tid, old_pid))
+        if not regions or (regions[-1].tid, regions[-1].pid) != (tid, pid):
+            regions.append(Region(tsc or 0, tid, pid))
+
+    def _kernel_symbol(self, tsc: int | None, symbol: KernelSymbol, offset: int) -> None:
+        if symbol.address + symbol.length > 1 << 64 or symbol.length == 0:
+            return
+        space = self.space(KERNEL_PID)
+        if symbol.gone:
+            space.remove(tsc, symbol.address, symbol.length)
+        else:
+            space.add(tsc, Mapping(symbol.address, symbol.length, 0, symbol.name, kernel=True, offset=offset))
+
+    def _late_code(self, _tsc: int | None, tsc: int | None, pid: int, address: int, code: bytes) -> None:
+        self._code(tsc, pid, address, code)
+
+    def _code(self, tsc: int | None, pid: int, address: int, code: bytes) -> None:
+        kernel = pid == KERNEL_PID
+        if code and address + len(code) <= 1 << 64:
+            self.space(pid).add(tsc, Mapping(address, len(code), code=code, pid=pid, kernel=kernel))
+
+
+def _module_name(name: str) -> str:
+    """The name under which a kernel map's build id is listed: without the suffix for its symbol."""
+    return name[: name.rfind("]") + 1] if name.startswith("[") else name
