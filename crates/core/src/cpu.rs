@@ -1,5 +1,7 @@
 //! The processor a trace was made on, and its errata.
 
+use crate::config::CpuChoice;
+
 /// A processor by CPUID family, model and stepping. The vendor is always Intel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cpu {
@@ -9,4 +11,86 @@ pub struct Cpu {
     pub model: u8,
     /// CPUID stepping; errata do not depend on it.
     pub stepping: u8,
+}
+
+/// Errata of processors that need a work-around, named as Intel's specification updates name them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Errata {
+    pub bdm70: bool,
+    pub bdm64: bool,
+    pub skd007: bool,
+    pub skd022: bool,
+    pub skd010: bool,
+    pub skl014: bool,
+    pub skl168: bool,
+    pub skz84: bool,
+    pub apl11: bool,
+    pub apl12: bool,
+    /// Recognise from the stream that PSB+ wrongly holds a FUP before a TIP.PGE at the same IP.
+    pub stray_psb_fup: bool,
+}
+
+/// (family, models, errata) rows; the letters stand for the errata below.
+const ROWS: &[(u16, &[u8], &str)] = &[
+    (6, &[0x3d, 0x47, 0x4f, 0x56], "bdm70 bdm64"),
+    (6, &[0x4e, 0x5e, 0x8e, 0x9e, 0xa5, 0xa6], "bdm70 skd007 skd022 skd010 skl014 skl168"),
+    (6, &[0x55, 0x6a, 0x6c], "bdm70 skd022 skl014 skz84"),
+    (6, &[0x8f, 0xcf, 0xad, 0xae], "bdm70 skd022 skz84"),
+    (0x13, &[0x01], "bdm70 skd022 skz84"),
+    (6, &[0x66, 0x7d, 0x7e, 0x8c, 0x8d, 0xa7, 0xa8], "bdm70 skd022 skl014"),
+    (
+        6,
+        &[0x97, 0x9a, 0xba, 0xb7, 0xbf, 0xc5, 0xc6, 0xb5, 0xaa, 0xac, 0xbd, 0xcc, 0xd5],
+        "bdm70 skd022 apl11",
+    ),
+    (0x12, &[0x01, 0x03], "bdm70 skd022 apl11"),
+    (6, &[0x5c, 0x5f], "apl11 apl12"),
+    (6, &[0x7a, 0x86, 0x96, 0x9c, 0xb6, 0xaf, 0xdd], "apl11"),
+];
+
+impl Errata {
+    /// The errata of a processor; None if it is not in the table.
+    pub fn of(cpu: Cpu) -> Option<Errata> {
+        let (_, _, names) =
+            ROWS.iter().find(|(family, models, _)| *family == cpu.family && models.contains(&cpu.model))?;
+        let has = |name: &str| names.split(' ').any(|erratum| erratum == name);
+        Some(Errata {
+            bdm70: has("bdm70"),
+            bdm64: has("bdm64"),
+            skd007: has("skd007"),
+            skd022: has("skd022"),
+            skd010: has("skd010"),
+            skl014: has("skl014"),
+            skl168: has("skl168"),
+            skz84: has("skz84"),
+            apl11: has("apl11"),
+            apl12: has("apl12"),
+            stray_psb_fup: false,
+        })
+    }
+
+    /// The errata that a configuration asks for.
+    pub fn chosen(choice: CpuChoice) -> Errata {
+        match choice {
+            CpuChoice::NoErrata => Errata::default(),
+            CpuChoice::Exactly(cpu) => Errata::of(cpu).unwrap_or_default(),
+            CpuChoice::Auto => Errata { stray_psb_fup: true, ..Errata::default() },
+            CpuChoice::Recorded(cpu) => {
+                Errata { stray_psb_fup: true, ..Errata::of(cpu).unwrap_or_default() }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broadwell_has_bdm70_and_an_unknown_model_has_nothing() {
+        let broadwell = Errata::of(Cpu { family: 6, model: 0x4f, stepping: 1 }).unwrap();
+        assert!(broadwell.bdm70 && broadwell.bdm64 && !broadwell.skl014);
+        assert_eq!(Errata::of(Cpu { family: 6, model: 0, stepping: 0 }), None);
+    }
 }

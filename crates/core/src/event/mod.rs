@@ -1,1 +1,15 @@
-//! event
+//! Events: what packets mean together.
+//!
+//! A packet may be an event of its own (TIP.PGE), belong to a later one (FUP and TIP make an
+//! asynchronous branch) or only advance time. [`EventDecoder`] pairs them up. It does not hold the
+//! trace: every call brings the same bytes, so a copy of the decoder is a place to come back to.
+//! Source: Intel SDM volume 3C, "Intel Processor Trace"; pairing and order as in libipt.
+
+mod decoder;
+mod overflow;
+mod pending;
+mod psb;
+mod types;
+
+pub use decoder::{EventDecoder, FlowItem};
+pub use types::{Event, EventKind};

@@ -1,1 +1,21 @@
-//! flow
+//! From events and memory to executed instructions.
+//!
+//! The caller brings a trace, an [`crate::event::EventDecoder`], and a [`Timeline`] of images; a
+//! [`Sink`] is told what ran: runs over decision points, events, gaps, checkpoints.
+//!
+//! Code is learned once, as a graph of decision points ([`Graph`]): from an address to the next
+//! branch that needs the trace, direct jumps and calls followed. Walking the graph costs one step
+//! per taken / not-taken bit. Source: Intel SDM volume 3C, "Intel Processor Trace", and the flow
+//! rules of libipt.
+
+mod code;
+mod engine;
+mod graph;
+mod return_stack;
+mod sink;
+
+pub use code::{Code, CodeError, Space, SpaceId};
+pub use engine::{Checkpoint, Engine, EngineOptions, FlowError, Moment, Position, Progress, Timeline};
+pub use graph::{Graph, InstructionMeta, NodeId, NodeKind};
+pub use return_stack::ReturnStack;
+pub use sink::{Gap, GapCause, RunState, Sink, Where};

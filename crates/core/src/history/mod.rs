@@ -1,1 +1,27 @@
-//! history
+//! The history: every instruction a trace shows, kept as checkpoints and walked again on demand.
+//!
+//! A history stores no row per instruction. It keeps the trace (usually a mapped file), the code
+//! bytes that were executed, the gaps, and a checkpoint every few PSBs; any question is a walk over
+//! the trace from the nearest checkpoint, which costs a few nanoseconds per taken / not-taken bit
+//! and reads no file and asks no callback. Passes are named: expand, find, count, calls, hash.
+
+mod blocks;
+mod calls;
+mod clock;
+mod columns;
+mod count;
+mod events;
+mod expand;
+mod find;
+mod hash;
+mod stream;
+
+pub use blocks::BlockColumns;
+pub use calls::{CallNode, CallTree};
+pub use clock::Clock;
+pub use columns::InstructionColumns;
+pub use count::Counts;
+pub use events::{EventColumns, EventRow};
+pub use find::Wanted;
+pub use hash::Hashes;
+pub use stream::{decode, DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};

@@ -4,6 +4,21 @@
 //! together is the business of [`crate::event`].
 //! Source: Intel SDM volume 3C, chapter "Intel Processor Trace", section "Packet definitions".
 
+mod decode;
+mod encode;
+mod kind;
+mod last_ip;
+pub mod sync;
+
+pub use decode::{decode, short_tnt, BlockContext};
+pub use encode::encode;
+pub use kind::count_kinds;
+pub use last_ip::LastIp;
+
+/// The bytes of a PSB.
+pub const PSB: [u8; 16] =
+    [0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82];
+
 /// How an IP payload is compressed (the packet's IPBytes field).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -1,1 +1,340 @@
-//! time
+//! Time: an estimate of the TSC from TSC, TMA, MTC, CYC and CBR packets, and its calibration.
+//!
+//! Source: Intel SDM volume 3C, "Intel Processor Trace", timing packets; the arithmetic is libipt's.
+
+use crate::config::TraceConfig;
+use crate::error::PtError;
+
+/// Cycle ratios are kept shifted left by this.
+const RATIO_SHIFT: u32 = 8;
+
+/// The clock of a trace. Cheap to copy.
+#[derive(Clone, Debug, Default)]
+pub struct Time {
+    tsc: u64,
+    base: u64,
+    fast: u64,
+    ctc: u32,
+    ctc_cyc: u32,
+    lost_mtc: u32,
+    lost_cyc: u32,
+    ratio: Option<u8>,
+    have_tsc: bool,
+    have_tma: bool,
+    have_mtc: bool,
+    mtc_freq: u8,
+    nom_freq: u8,
+    eax: u32,
+    ebx: u32,
+    calibration: Calibration,
+}
+
+/// TSC ticks per core cycle, learned from the packets.
+#[derive(Clone, Debug, Default)]
+struct Calibration {
+    ratio: Option<u64>,
+    have_mtc: bool,
+    seen_mtc: bool,
+    ctc: u32,
+    cycles_since_mtc: u64,
+    tsc: Option<u64>,
+    cycles_since_tsc: u64,
+    lost_mtc: u32,
+}
+
+impl Time {
+    /// The clock at the start of a trace: nothing is known.
+    pub fn new(config: &TraceConfig) -> Self {
+        Time {
+            mtc_freq: config.mtc_freq,
+            nom_freq: config.nom_freq,
+            eax: config.cpuid_0x15_eax,
+            ebx: config.cpuid_0x15_ebx,
+            ..Time::default()
+        }
+    }
+
+    /// Forgets everything but the configuration.
+    pub fn reset(&mut self) {
+        *self = Time {
+            mtc_freq: self.mtc_freq,
+            nom_freq: self.nom_freq,
+            eax: self.eax,
+            ebx: self.ebx,
+            ..Time::default()
+        };
+    }
+
+    /// The estimate in TSC ticks; relative to the start while no TSC has been seen.
+    #[inline]
+    pub fn tsc(&self) -> u64 {
+        self.tsc
+    }
+
+    /// A TSC packet has been seen.
+    #[inline]
+    pub fn has_tsc(&self) -> bool {
+        self.have_tsc
+    }
+
+    /// Lost MTC and CYC packets: how far the estimate may be off.
+    pub fn lost(&self) -> (u32, u32) {
+        (self.lost_mtc, self.lost_cyc)
+    }
+
+    /// The core:bus ratio of the last CBR packet.
+    pub fn core_bus_ratio(&self) -> Option<u8> {
+        self.ratio
+    }
+
+    /// A TSC packet; inside PSB+ it may calibrate cycles.
+    pub fn on_tsc(&mut self, tsc: u64, in_psb: bool) {
+        self.tsc = tsc;
+        self.base = tsc;
+        self.fast = 0;
+        self.ctc = 0;
+        self.ctc_cyc = 0;
+        self.have_tsc = true;
+        self.have_tma = false;
+        self.have_mtc = false;
+        self.lost_mtc = 0;
+        self.lost_cyc = 0;
+        let calibration = &mut self.calibration;
+        if in_psb && !calibration.seen_mtc {
+            if let (Some(last), cycles @ 1..) = (calibration.tsc, calibration.cycles_since_tsc) {
+                let delta = tsc.wrapping_sub(last) & ((1 << 56) - 1);
+                calibration.ratio = Some((u128::from(delta) << RATIO_SHIFT).checked_div(cycles.into()).map_or(
+                    u64::MAX,
+                    |ratio| u64::try_from(ratio).unwrap_or(u64::MAX),
+                ));
+            }
+        }
+        calibration.tsc = Some(tsc);
+        calibration.cycles_since_tsc = 0;
+    }
+
+    /// A CBR packet. `bad_packet` for ratio 0.
+    pub fn on_cbr(&mut self, ratio: u8, in_psb: bool) -> Result<(), PtError> {
+        if ratio == 0 {
+            return Err(PtError::BadPacket);
+        }
+        self.ratio = Some(ratio);
+        if !in_psb {
+            self.calibration = Calibration::default();
+        }
+        if self.nom_freq != 0 {
+            self.calibration.ratio = Some((u64::from(self.nom_freq) << RATIO_SHIFT) / u64::from(ratio));
+        }
+        Ok(())
+    }
+
+    fn ctc_mask(&self) -> u32 {
+        1u32.checked_shl(u32::from(self.mtc_freq) + 8).map_or(u32::MAX, |wrap| wrap.wrapping_sub(1))
+    }
+
+    /// A TMA packet. `bad_context` without a TSC, or for a second one.
+    pub fn on_tma(&mut self, ctc: u16, fc: u16) -> Result<(), PtError> {
+        if !self.have_tsc || self.have_tma {
+            return Err(PtError::BadContext);
+        }
+        self.base = self.base.wrapping_sub(u64::from(fc));
+        self.fast = self.fast.wrapping_add(u64::from(fc));
+        let ctc = u32::from(ctc) & self.ctc_mask();
+        self.ctc = ctc;
+        self.ctc_cyc = ctc;
+        if self.mtc_freq <= 8 {
+            self.have_mtc = true;
+        }
+        self.have_tma = true;
+        Ok(())
+    }
+
+    /// TSC ticks of some CTC ticks; None if the ratio is not configured.
+    fn ticks(&self, ctc: u32) -> Option<u64> {
+        if self.eax == 0 || self.ebx == 0 {
+            return None;
+        }
+        Some(u64::from(ctc) * u64::from(self.ebx) / u64::from(self.eax))
+    }
+
+    fn ctc_delta(&self, to: u32, from: u32) -> u32 {
+        if to >= from {
+            to - from
+        } else {
+            // One wrap; more cannot be seen.
+            (u64::from(to) + u64::from(self.ctc_mask()) + 1 - u64::from(from)) as u32
+        }
+    }
+
+    /// An MTC packet.
+    pub fn on_mtc(&mut self, ctc: u8) {
+        self.calibrate_mtc(ctc);
+        if self.have_tsc && !self.have_tma {
+            return;
+        }
+        let new = u32::from(ctc).checked_shl(self.mtc_freq.into()).unwrap_or(0);
+        if self.fast != 0 || self.lost_cyc != 0 || !self.have_mtc {
+            self.ctc_cyc = new;
+        }
+        let had_mtc = self.have_mtc;
+        let mut last = self.ctc;
+        self.have_mtc = true;
+        self.fast = 0;
+        self.ctc = new;
+        self.lost_cyc = 0;
+        if !had_mtc {
+            if !self.have_tma {
+                return;
+            }
+            let low = new & 0xffff;
+            let mut high = new & !0xffff;
+            if low < last {
+                high = high.wrapping_sub(0x10000) & 0xffu32.checked_shl(self.mtc_freq.into()).unwrap_or(0);
+            }
+            last |= high;
+        }
+        if let Some(ticks) = self.ticks(self.ctc_delta(new, last)) {
+            self.base = self.base.wrapping_add(ticks);
+            self.tsc = self.base;
+        }
+    }
+
+    fn calibrate_mtc(&mut self, ctc: u8) {
+        let new = u32::from(ctc).checked_shl(self.mtc_freq.into()).unwrap_or(0);
+        let had = self.calibration.have_mtc;
+        let last = self.calibration.ctc;
+        let cycles = self.calibration.cycles_since_mtc;
+        self.calibration.seen_mtc = true;
+        if had && cycles == 0 {
+            return;
+        }
+        if had {
+            match self.ticks(self.ctc_delta(new, last)) {
+                Some(ticks) => {
+                    let ratio = (u128::from(ticks) << RATIO_SHIFT) / u128::from(cycles);
+                    self.calibration.ratio = Some(u64::try_from(ratio).unwrap_or(u64::MAX));
+                    self.calibration.lost_mtc = 0;
+                }
+                None => self.calibration.lost_mtc = self.calibration.lost_mtc.saturating_add(1),
+            }
+        }
+        self.calibration.have_mtc = true;
+        self.calibration.ctc = new;
+        self.calibration.cycles_since_mtc = 0;
+    }
+
+    /// A CYC packet.
+    #[inline]
+    pub fn on_cyc(&mut self, value: u64) {
+        let calibration = &mut self.calibration;
+        calibration.cycles_since_mtc = calibration.cycles_since_mtc.saturating_add(value);
+        calibration.cycles_since_tsc = calibration.cycles_since_tsc.saturating_add(value);
+        let Some(ratio) = calibration.ratio else {
+            self.lost_cyc = self.lost_cyc.saturating_add(1);
+            return;
+        };
+        let mut cycles = value;
+        if self.fast == 0 && self.ctc != self.ctc_cyc {
+            if let Some(ticks) = self.ticks(self.ctc_delta(self.ctc, self.ctc_cyc)) {
+                let old = (u128::from(ticks) << RATIO_SHIFT).checked_div(ratio.into()).unwrap_or(0);
+                cycles = cycles.saturating_sub(u64::try_from(old).unwrap_or(u64::MAX));
+            }
+        }
+        let fast = (u128::from(cycles) * u128::from(ratio)) >> RATIO_SHIFT;
+        self.fast = self.fast.wrapping_add(fast as u64);
+        self.tsc = self.base.wrapping_add(self.fast);
+    }
+
+    /// An overflow: the time stays, calibration goes (with `keep`, only its running counts).
+    pub fn on_overflow(&mut self, keep: bool) {
+        let ratio = if keep { self.calibration.ratio } else { None };
+        self.calibration = Calibration { ratio, ..Calibration::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(mtc_freq: u8, ebx: u32, eax: u32, nom_freq: u8) -> TraceConfig {
+        TraceConfig { mtc_freq, nom_freq, cpuid_0x15_eax: eax, cpuid_0x15_ebx: ebx, ..TraceConfig::default() }
+    }
+
+    #[test]
+    fn cycles_count_from_the_nominal_frequency() {
+        let mut time = Time::new(&config(8, 4, 1, 4));
+        time.on_tsc(0xa0000, false);
+        time.on_tma(0x102, 8).unwrap();
+        time.on_cbr(2, false).unwrap();
+        time.on_mtc(2);
+        assert_eq!(time.tsc(), 0xa03f0);
+        time.on_cyc(3);
+        assert_eq!(time.tsc(), 0xa03f6);
+        time.on_cyc(1);
+        assert_eq!(time.tsc(), 0xa03f8);
+    }
+
+    #[test]
+    fn mtc_calibrates_cycles() {
+        let mut time = Time::new(&config(4, 4, 1, 0));
+        time.on_tsc(0x1000, false);
+        time.on_tma(0x10, 0x40).unwrap();
+        time.on_mtc(2);
+        assert_eq!(time.tsc(), 0x1000);
+        time.on_cyc(0x100);
+        assert_eq!((time.tsc(), time.lost()), (0x1000, (0, 1)));
+        time.on_mtc(3);
+        assert_eq!(time.tsc(), 0x1040);
+        time.on_cyc(0x80);
+        assert_eq!(time.tsc(), 0x1060);
+        time.on_cyc(0x80);
+        time.on_mtc(4);
+        assert_eq!(time.tsc(), 0x1080);
+        let mut kept = time.clone();
+        time.on_overflow(false);
+        time.on_cyc(0x80);
+        assert_eq!(time.tsc(), 0x1080);
+        kept.on_overflow(true);
+        kept.on_cyc(0x80);
+        assert_eq!(kept.tsc(), 0x10a0);
+    }
+
+    #[test]
+    fn the_first_mtc_completes_the_ctc_of_a_tma() {
+        let mut time = Time::new(&config(12, 1, 2, 0));
+        time.on_tsc(0xa0018, false);
+        time.on_tma(0xe020, 8).unwrap();
+        time.on_mtc(0xaf);
+        assert_eq!(time.tsc(), 0xa0800);
+        time.on_mtc(0xb0);
+        assert_eq!(time.tsc(), 0xa1000);
+
+        let mut wrapped = Time::new(&config(12, 1, 2, 0));
+        wrapped.on_tsc(0xa0018, false);
+        wrapped.on_tma(0xf020, 8).unwrap();
+        wrapped.on_mtc(0xa0);
+        assert_eq!(wrapped.tsc(), 0xa0800);
+    }
+
+    #[test]
+    fn a_tma_needs_a_tsc_and_only_one() {
+        let mut time = Time::new(&config(4, 1, 1, 0));
+        assert_eq!(time.on_tma(1, 1), Err(PtError::BadContext));
+        time.on_tsc(5, false);
+        assert_eq!(time.on_tma(1, 1), Ok(()));
+        assert_eq!(time.on_tma(1, 1), Err(PtError::BadContext));
+    }
+
+    #[test]
+    fn without_mtc_the_tsc_in_psb_calibrates() {
+        let mut time = Time::new(&config(0, 0, 0, 0));
+        time.on_tsc(0xa0000, true);
+        time.on_cyc(0x100);
+        time.on_tsc(0xa0200, false);
+        time.on_cyc(0x100);
+        assert_eq!(time.tsc(), 0xa0200);
+        time.on_tsc(0xa0300, true);
+        time.on_cyc(0x100);
+        assert_eq!(time.tsc(), 0xa0400);
+    }
+}

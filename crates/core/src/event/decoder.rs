@@ -1,0 +1,716 @@
+//! The event decoder.
+
+use std::collections::VecDeque;
+
+use super::pending::{Binding, Queue};
+use super::types::{Event, EventKind};
+use crate::config::TraceConfig;
+use crate::cpu::Errata;
+use crate::error::PtError;
+use crate::instruction::ExecMode;
+use crate::packet::{self, sync, BlockContext, LastIp, Packet};
+use crate::time::Time;
+
+/// What the fast path found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowItem {
+    /// Taken / not-taken bits, the oldest in the most significant of the `size` low bits.
+    Tnt {
+        /// The bits.
+        bits: u64,
+        /// How many.
+        size: u8,
+    },
+    /// The target of a branch.
+    Tip {
+        /// Its address.
+        ip: u64,
+    },
+    /// Something else, which was not consumed: [`EventDecoder::next`] deals with it.
+    Other,
+}
+
+/// Data of EVD packets that wait for their CFE.
+#[derive(Clone, Copy, Debug, Default)]
+struct EventData {
+    cr2: Option<u64>,
+    vmxq: Option<u64>,
+    vmxr: Option<u64>,
+}
+
+impl EventData {
+    fn is_empty(&self) -> bool {
+        self.cr2.is_none() && self.vmxq.is_none() && self.vmxr.is_none()
+    }
+}
+
+/// Decodes events from packets.
+#[derive(Clone, Debug)]
+pub struct EventDecoder {
+    pub(super) pos: usize,
+    sync_offset: usize,
+    synced: bool,
+    pub(super) enabled: bool,
+    pub(super) last_ip: LastIp,
+    pub(super) mode: Option<ExecMode>,
+    pub(super) iflag: Option<bool>,
+    pub(super) queue: Queue,
+    /// Source of an asynchronous branch, or why it is not known.
+    pub(super) open_fup: Option<Result<u64, PtError>>,
+    pub(super) out: VecDeque<Event>,
+    data: EventData,
+    pub(super) blocks: BlockContext,
+    /// A BEP.IP waits for its FUP.
+    bep: bool,
+    pub(super) error: Option<PtError>,
+    pub(super) time: Time,
+    pub(super) errata: Errata,
+    pub(super) iflags_events: bool,
+    keep_calibration: bool,
+    /// Only TNT, TIP, PAD and timing need to be looked at: nothing is open.
+    quiescent: bool,
+}
+
+impl EventDecoder {
+    /// A decoder that is not synchronised.
+    pub fn new(config: &TraceConfig) -> Self {
+        EventDecoder {
+            pos: 0,
+            sync_offset: 0,
+            synced: false,
+            enabled: false,
+            last_ip: LastIp::default(),
+            mode: None,
+            iflag: None,
+            queue: Queue::default(),
+            open_fup: None,
+            out: VecDeque::new(),
+            data: EventData::default(),
+            blocks: BlockContext::default(),
+            bep: false,
+            error: Some(PtError::Nosync),
+            time: Time::new(config),
+            errata: Errata::chosen(config.cpu),
+            iflags_events: config.enable_iflags_events,
+            keep_calibration: config.keep_tcal_on_ovf,
+            quiescent: false,
+        }
+    }
+
+    /// Offset of the next packet that has not been used.
+    pub fn offset(&self) -> u64 {
+        self.pos as u64
+    }
+
+    /// Offset of the last PSB.
+    pub fn sync_offset(&self) -> u64 {
+        self.sync_offset as u64
+    }
+
+    /// TSC estimate; relative to the start while no TSC has been seen.
+    #[inline]
+    pub fn tsc(&self) -> u64 {
+        self.time.tsc()
+    }
+
+    /// A TSC packet has been seen.
+    #[inline]
+    pub fn has_tsc(&self) -> bool {
+        self.time.has_tsc()
+    }
+
+    /// The clock.
+    pub fn time(&self) -> &Time {
+        &self.time
+    }
+
+    /// Forgets everything and synchronises at a PSB, which must be the first packet after PADs at
+    /// `offset`. `nosync` if it is not; `eos` past the end; or the error inside PSB+.
+    pub fn sync_set(&mut self, trace: &[u8], offset: u64) -> Result<(), PtError> {
+        let mut at = usize::try_from(offset).map_err(|_| PtError::Eos)?;
+        while trace.get(at) == Some(&0) {
+            at += 1;
+        }
+        if at > trace.len() {
+            return Err(PtError::Eos);
+        }
+        if trace.get(at..).and_then(|rest| rest.get(..packet::PSB.len())) != Some(&packet::PSB[..]) {
+            return Err(if at == trace.len() { PtError::Eos } else { PtError::Nosync });
+        }
+        self.synced = true;
+        self.sync_offset = at;
+        self.pos = at;
+        self.enabled = false;
+        self.last_ip.reset();
+        self.mode = None;
+        self.iflag = None;
+        self.queue = Queue::default();
+        self.open_fup = None;
+        self.out.clear();
+        self.data = EventData::default();
+        self.blocks.short_items = None;
+        self.bep = false;
+        self.error = None;
+        self.quiescent = false;
+        self.time.reset();
+        let read = self.step(trace);
+        if let Err(error) = read {
+            self.error = Some(error);
+        }
+        read
+    }
+
+    /// Synchronises at the next PSB; `eos` if there is none.
+    ///
+    /// An error inside its PSB+ is returned; the next call looks behind it.
+    pub fn sync_forward(&mut self, trace: &[u8]) -> Result<(), PtError> {
+        let from = if self.synced {
+            // A broken packet may have swallowed the head of the PSB.
+            (self.sync_offset + packet::PSB.len()).max(self.pos.saturating_sub(packet::PSB.len() - 1))
+        } else {
+            0
+        };
+        let at = sync::forward(trace, from).ok_or(PtError::Eos)?;
+        self.sync_set(trace, at as u64)
+    }
+
+    /// Synchronises at the last PSB before the present position (before the end, if never
+    /// synchronised) whose PSB+ is whole; `eos` if there is none.
+    pub fn sync_backward(&mut self, trace: &[u8]) -> Result<(), PtError> {
+        let start = if self.synced { self.pos } else { trace.len() };
+        let mut before = if self.synced { self.sync_offset.max(start.min(trace.len())) } else { trace.len() };
+        loop {
+            let at = sync::backward(trace, before).ok_or(PtError::Eos)?;
+            match self.sync_set(trace, at as u64) {
+                Ok(()) if self.pos < start || !self.synced || start == trace.len() => return Ok(()),
+                _ => before = at,
+            }
+        }
+    }
+
+    /// Goes to the end of the trace: every further call says `eos`.
+    pub fn end(&mut self, trace: &[u8]) {
+        self.pos = trace.len();
+        self.out.clear();
+        self.error = Some(PtError::Eos);
+        self.quiescent = false;
+    }
+
+    /// The next event. Errors repeat until the decoder is synchronised again; `eos` at the end.
+    pub fn next(&mut self, trace: &[u8]) -> Result<Event, PtError> {
+        loop {
+            if let Some(event) = self.out.pop_front() {
+                self.settle();
+                return Ok(event);
+            }
+            if let Some(error) = self.error {
+                return Err(error);
+            }
+            if let Err(error) = self.step(trace) {
+                self.error = Some(error);
+            }
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.quiescent = self.enabled
+            && self.error.is_none()
+            && self.out.is_empty()
+            && self.open_fup.is_none()
+            && self.queue.is_empty()
+            && self.data.is_empty()
+            && self.blocks.short_items.is_none()
+            && !self.bep;
+    }
+
+    /// Consumes PAD, timing and the next TNT or TIP, as long as nothing rarer comes up.
+    ///
+    /// Any mixture of this and [`EventDecoder::next`] gives the same events.
+    #[inline]
+    pub fn next_flow(&mut self, trace: &[u8]) -> FlowItem {
+        if !self.quiescent {
+            return FlowItem::Other;
+        }
+        loop {
+            let Some(&opcode) = trace.get(self.pos) else { return FlowItem::Other };
+            if opcode & 1 == 0 {
+                if opcode > 2 {
+                    self.pos += 1;
+                    let tnt = packet::short_tnt(opcode);
+                    return FlowItem::Tnt { bits: tnt.bits, size: tnt.size };
+                }
+                if opcode == 0 {
+                    self.pos += 1;
+                    continue;
+                }
+                let Some(&second) = trace.get(self.pos + 1) else { return FlowItem::Other };
+                if second != 0xa3 && second != 0x73 {
+                    return FlowItem::Other;
+                }
+            } else if opcode & 0x1f != 0x0d && opcode & 3 != 3 && opcode != 0x59 && opcode != 0x19 {
+                return FlowItem::Other;
+            }
+            match self.flow_packet(trace) {
+                Some(FlowItem::Other) => {}
+                Some(item) => return item,
+                None => return FlowItem::Other,
+            }
+        }
+    }
+
+    /// One of TNT-64, TIP or timing. None: not consumed. `Other`: consumed, nothing to report.
+    fn flow_packet(&mut self, trace: &[u8]) -> Option<FlowItem> {
+        let rest = trace.get(self.pos..)?;
+        let (packet, size) = packet::decode(rest, &mut self.blocks).ok()?;
+        let item = match packet {
+            Packet::Tnt64(tnt) => FlowItem::Tnt { bits: tnt.bits, size: tnt.size },
+            Packet::Tip(payload) => {
+                let mut last_ip = self.last_ip;
+                last_ip.update(payload);
+                let ip = last_ip.ip().ok()?;
+                self.last_ip = last_ip;
+                FlowItem::Tip { ip }
+            }
+            Packet::Mtc { ctc } => {
+                self.time.on_mtc(ctc);
+                FlowItem::Other
+            }
+            Packet::Cyc { value } => {
+                if self.errata.skd007 && value > 0x1f && size == 2 {
+                    return None;
+                }
+                self.time.on_cyc(value);
+                FlowItem::Other
+            }
+            Packet::Tsc { tsc } => {
+                self.time.on_tsc(tsc, false);
+                FlowItem::Other
+            }
+            Packet::Tma { ctc, fc } => {
+                self.time.on_tma(ctc, fc).ok()?;
+                FlowItem::Other
+            }
+            _ => return None,
+        };
+        self.pos += size;
+        Some(item)
+    }
+
+    pub(super) fn event(&self, kind: EventKind, offset: usize) -> Event {
+        let (lost_mtc, lost_cyc) = self.time.lost();
+        Event {
+            kind,
+            ip_suppressed: false,
+            status_update: false,
+            tsc: self.time.tsc(),
+            has_tsc: self.time.has_tsc(),
+            lost_mtc,
+            lost_cyc,
+            offset: offset as u64,
+        }
+    }
+
+    /// Stamps a waiting event with the time and place of the packet it waited for.
+    pub(super) fn stamp(&self, mut event: Event, offset: usize) -> Event {
+        let (lost_mtc, lost_cyc) = self.time.lost();
+        event.tsc = self.time.tsc();
+        event.has_tsc = self.time.has_tsc();
+        event.lost_mtc = lost_mtc;
+        event.lost_cyc = lost_cyc;
+        event.offset = offset as u64;
+        event
+    }
+
+    pub(super) fn with_ip(&self, mut event: Event, ip: Result<u64, PtError>) -> Event {
+        match ip {
+            Ok(ip) => event.set_ip(ip),
+            Err(_) => {
+                event.set_ip(0);
+                event.ip_suppressed = true;
+            }
+        }
+        event
+    }
+
+    /// Decodes one packet and what must be read along with it.
+    fn step(&mut self, trace: &[u8]) -> Result<(), PtError> {
+        let offset = self.pos;
+        let rest = trace.get(offset..).unwrap_or(&[]);
+        let (packet, size) = match packet::decode(rest, &mut self.blocks) {
+            // TMA with reserved bits set, followed by one bogus byte.
+            Err(PtError::BadPacket) if self.errata.skz84 && rest.starts_with(&[0x02, 0x73]) => {
+                if rest.len() < 8 {
+                    return Err(PtError::Eos);
+                }
+                (Packet::Pad, 8)
+            }
+            decoded => decoded?,
+        };
+        let next = offset + size;
+        match packet {
+            Packet::Pad => {}
+            Packet::Psb => {
+                self.pos = next;
+                return self.psb(trace, offset);
+            }
+            Packet::Psbend => return Err(PtError::BadContext),
+            Packet::Ovf => {
+                self.pos = next;
+                return self.overflow(trace, offset, Vec::new());
+            }
+            Packet::Fup(payload) => {
+                self.last_ip.update(payload);
+                self.fup(offset)?;
+            }
+            Packet::Tip(payload) => {
+                if !self.enabled {
+                    return Err(PtError::BadContext);
+                }
+                self.last_ip.update(payload);
+                self.tip(offset)?;
+            }
+            Packet::TipPge(payload) => {
+                self.last_ip.update(payload);
+                self.tip_pge(offset)?;
+            }
+            Packet::TipPgd(payload) => {
+                self.last_ip.update(payload);
+                self.tip_pgd(offset)?;
+            }
+            Packet::Tnt8(tnt) | Packet::Tnt64(tnt) => {
+                if !self.enabled {
+                    return Err(PtError::BadContext);
+                }
+                let event = self.event(EventKind::Tnt { bits: tnt.bits, size: tnt.size }, offset);
+                self.out.push_back(event);
+            }
+            Packet::ModeExec { csl, csd, iflag } => self.mode_exec(csl, csd, iflag, offset)?,
+            Packet::ModeTsx { intx, abrt } => {
+                let mut event =
+                    self.event(EventKind::Tsx { ip: 0, speculative: intx, aborted: abrt }, offset);
+                if self.enabled {
+                    self.queue.push(if abrt { Binding::Fup } else { Binding::FupBound }, Some(event))?;
+                } else {
+                    event.ip_suppressed = true;
+                    self.out.push_back(event);
+                }
+            }
+            Packet::Pip { cr3, nr } => {
+                if self.open_fup.is_some() {
+                    let event = self.event(EventKind::AsyncPaging { cr3, non_root: nr, ip: 0 }, offset);
+                    self.queue.push(Binding::Tip, Some(event))?;
+                } else {
+                    self.out.push_back(self.event(EventKind::Paging { cr3, non_root: nr }, offset));
+                }
+            }
+            Packet::Vmcs { base } => {
+                if self.open_fup.is_some() {
+                    let event = self.event(EventKind::AsyncVmcs { base, ip: 0 }, offset);
+                    self.queue.push(Binding::Tip, Some(event))?;
+                } else {
+                    self.out.push_back(self.event(EventKind::Vmcs { base }, offset));
+                }
+            }
+            Packet::Cbr { ratio } => {
+                self.time.on_cbr(ratio, false)?;
+                self.out.push_back(self.event(EventKind::Cbr { ratio }, offset));
+            }
+            Packet::Tsc { tsc } => self.time.on_tsc(tsc, false),
+            Packet::Tma { ctc, fc } => self.time.on_tma(ctc, fc)?,
+            Packet::Mtc { ctc } => self.time.on_mtc(ctc),
+            Packet::Cyc { value } => {
+                // SKD007: an OVF replaced the tail of the packet.
+                if self.errata.skd007 && rest.get(1) == Some(&0x02) && size == 2 && rest.get(2) == Some(&0xf3) {
+                    self.pos = offset + 3;
+                    return self.overflow(trace, offset + 1, Vec::new());
+                }
+                self.time.on_cyc(value);
+            }
+            Packet::Mnt { payload } => self.out.push_back(self.event(EventKind::Mnt { payload }, offset)),
+            Packet::Stop => self.out.push_back(self.event(EventKind::Stop, offset)),
+            Packet::Exstop { ip } => self.exstop(ip, offset)?,
+            Packet::Mwait { hints, ext } => {
+                let event = self.event(EventKind::Mwait { ip: 0, hints, ext }, offset);
+                self.queue.push(Binding::Exstop, Some(event))?;
+            }
+            Packet::Pwre { state, sub_state, hw } => {
+                let event = self.event(EventKind::Pwre { state, sub_state, hw }, offset);
+                self.queue.push(Binding::Pwrx, Some(event))?;
+            }
+            Packet::Pwrx { last, deepest, interrupt, store, autonomous } => {
+                let entries = self.queue.take(&[Binding::Pwrx]);
+                self.out.extend(entries.into_iter().filter_map(|pending| pending.event));
+                let kind = EventKind::Pwrx { last, deepest, interrupt, store, autonomous };
+                self.out.push_back(self.event(kind, offset));
+            }
+            Packet::Ptw { payload, plc, ip } => {
+                let size = if plc == 0 { 4 } else { 8 };
+                let mut event = self.event(EventKind::Ptwrite { ip: 0, size, payload }, offset);
+                if ip {
+                    self.queue.push(Binding::FupBound, Some(event))?;
+                } else {
+                    event.ip_suppressed = true;
+                    self.out.push_back(event);
+                }
+            }
+            Packet::Cfe { kind, vector, ip } => self.cfe(kind, vector, ip, offset)?,
+            Packet::Evd { kind, payload } => self.evd(kind, payload)?,
+            Packet::Trig { trbv, icnt, ip, icntv, mult } => {
+                let mut event = self.event(EventKind::Trig { trbv, icnt, ip: 0, mult }, offset);
+                if ip {
+                    if !icntv || icnt != 0 {
+                        return Err(PtError::BadPacket);
+                    }
+                    self.queue.push(Binding::FupBound, Some(event))?;
+                } else {
+                    if !self.enabled && icnt != 0 {
+                        return Err(PtError::BadPacket);
+                    }
+                    event.ip_suppressed = !icntv;
+                    self.out.push_back(event);
+                }
+            }
+            Packet::Bbp { .. } | Packet::Bip { .. } => {}
+            Packet::Bep { ip } => self.bep = ip,
+        }
+        self.pos = next;
+        Ok(())
+    }
+
+    fn fup(&mut self, offset: usize) -> Result<(), PtError> {
+        if std::mem::take(&mut self.bep) {
+            return Ok(());
+        }
+        let ip = self.last_ip.ip();
+        let mut consumed = false;
+        for pending in self.queue.take(&[Binding::Fup, Binding::FupBound, Binding::Mode]) {
+            consumed |= pending.binding != Binding::Fup;
+            if let Some(event) = pending.event {
+                let event = self.stamp(event, offset);
+                // RSM and SIPI say where they come from, not where they go: no IP.
+                let event = if matches!(event.kind, EventKind::Rsm | EventKind::Sipi { .. }) {
+                    Event { ip_suppressed: true, ..event }
+                } else {
+                    self.with_ip(event, ip)
+                };
+                self.out.push_back(event);
+            }
+        }
+        if !consumed {
+            self.open_fup = Some(ip);
+        }
+        Ok(())
+    }
+
+    /// Delivers what waited for this TIP, VMCS before PIP.
+    fn deliver_at_tip(&mut self, ip: Result<u64, PtError>, offset: usize) {
+        let mut waiting = self.queue.take(&[Binding::Tip, Binding::Mode]);
+        waiting.sort_by_key(|pending| match pending.event.map(|event| event.kind) {
+            Some(EventKind::AsyncVmcs { .. }) => 0,
+            Some(EventKind::AsyncPaging { .. }) => 1,
+            _ => 2,
+        });
+        for pending in waiting {
+            if let Some(event) = pending.event {
+                let event = self.stamp(event, offset);
+                self.out.push_back(self.with_ip(event, ip));
+            }
+        }
+    }
+
+    fn tip(&mut self, offset: usize) -> Result<(), PtError> {
+        let ip = self.last_ip.ip();
+        let kind = match self.open_fup.take() {
+            Some(from) => EventKind::AsyncBranch { from: from?, to: 0 },
+            None => EventKind::Tip { ip: 0 },
+        };
+        let event = self.event(kind, offset);
+        self.out.push_back(self.with_ip(event, ip));
+        self.deliver_at_tip(ip, offset);
+        if !self.queue.is_empty() {
+            return self.unless_waiting_for_power();
+        }
+        Ok(())
+    }
+
+    /// At a branch nothing may wait but for PWRX or EXSTOP.
+    fn unless_waiting_for_power(&self) -> Result<(), PtError> {
+        if self.queue.has(Binding::Fup) || self.queue.has(Binding::FupBound) {
+            return Err(PtError::BadContext);
+        }
+        Ok(())
+    }
+
+    fn tip_pge(&mut self, offset: usize) -> Result<(), PtError> {
+        if self.enabled || self.open_fup.is_some() {
+            return Err(PtError::BadContext);
+        }
+        let ip = self.last_ip.ip();
+        let event = self.event(EventKind::Enabled { ip: 0 }, offset);
+        self.out.push_back(self.with_ip(event, ip));
+        self.enabled = true;
+        if self.queue.has(Binding::Tip) {
+            return Err(PtError::BadContext);
+        }
+        self.deliver_at_tip(ip, offset);
+        self.unless_waiting_for_power()
+    }
+
+    fn tip_pgd(&mut self, offset: usize) -> Result<(), PtError> {
+        if !self.enabled {
+            return Err(PtError::BadContext);
+        }
+        let ip = self.last_ip.ip();
+        let suppressed = Err(PtError::IpSuppressed);
+        if let Some(at) = self.open_fup.take() {
+            let event = self.event(EventKind::AsyncDisabled { at: at?, ip: 0 }, offset);
+            self.out.push_back(self.with_ip(event, ip));
+            self.deliver_at_tip(suppressed, offset);
+        } else {
+            self.deliver_at_tip(suppressed, offset);
+            let event = self.event(EventKind::Disabled { ip: 0 }, offset);
+            self.out.push_back(self.with_ip(event, ip));
+        }
+        self.enabled = false;
+        self.unless_waiting_for_power()
+    }
+
+    pub(super) fn exec_mode(csl: bool, csd: bool) -> ExecMode {
+        match (csl, csd) {
+            (true, false) => ExecMode::Bits64,
+            (false, true) => ExecMode::Bits32,
+            (false, false) => ExecMode::Bits16,
+            (true, true) => ExecMode::Unknown,
+        }
+    }
+
+    fn mode_exec(&mut self, csl: bool, csd: bool, iflag: bool, offset: usize) -> Result<(), PtError> {
+        let mode = Self::exec_mode(csl, csd);
+        let mut waits = false;
+        if self.mode != Some(mode) {
+            self.mode = Some(mode);
+            let event = self.event(EventKind::ExecMode { mode, ip: 0 }, offset);
+            self.queue.push(Binding::Mode, Some(event))?;
+            waits = true;
+        }
+        if self.iflags_events && self.iflag != Some(iflag) {
+            let event = self.event(EventKind::Iflags { iflag, ip: 0 }, offset);
+            self.queue.push(Binding::Mode, Some(event))?;
+            waits = true;
+        }
+        self.iflag = Some(iflag);
+        if !waits {
+            self.queue.push(Binding::Mode, None)?;
+        }
+        Ok(())
+    }
+
+    fn exstop(&mut self, ip: bool, offset: usize) -> Result<(), PtError> {
+        let waiting = self.queue.take(&[Binding::Exstop]);
+        let mut exstop = self.event(EventKind::Exstop { ip: 0 }, offset);
+        if ip {
+            for pending in waiting {
+                self.queue.push(Binding::FupBound, pending.event)?;
+            }
+            return self.queue.push(Binding::FupBound, Some(exstop));
+        }
+        for event in waiting.into_iter().filter_map(|pending| pending.event) {
+            let event = self.stamp(event, offset);
+            self.out.push_back(Event { ip_suppressed: true, ..event });
+        }
+        exstop.ip_suppressed = true;
+        self.out.push_back(exstop);
+        Ok(())
+    }
+
+    fn evd(&mut self, kind: u8, payload: u64) -> Result<(), PtError> {
+        let slot = match kind {
+            0 => {
+                if !self.data.is_empty() {
+                    return Err(PtError::BadContext);
+                }
+                &mut self.data.cr2
+            }
+            1 | 2 => {
+                if self.data.cr2.is_some() {
+                    return Err(PtError::BadContext);
+                }
+                if kind == 1 {
+                    &mut self.data.vmxq
+                } else {
+                    &mut self.data.vmxr
+                }
+            }
+            _ => return Ok(()),
+        };
+        if slot.replace(payload).is_some() {
+            return Err(PtError::BadContext);
+        }
+        Ok(())
+    }
+
+    fn cfe(&mut self, kind: u8, vector: u8, ip: bool, offset: usize) -> Result<(), PtError> {
+        let data = std::mem::take(&mut self.data);
+        let exit = matches!(kind, 8 | 9);
+        if data.cr2.is_some() && kind != 1 || (data.vmxq.is_some() || data.vmxr.is_some()) && !exit {
+            return Err(PtError::BadContext);
+        }
+        let immediate = matches!(kind, 2 | 7 | 0xa | 0xd | 0xf);
+        let what = match kind {
+            1 => EventKind::Interrupt { vector, cr2: data.cr2, ip: 0 },
+            2 => EventKind::Iret { ip: 0 },
+            3 => EventKind::Smi { ip: 0 },
+            4 => EventKind::Rsm,
+            5 => EventKind::Sipi { vector },
+            6 => EventKind::Init { ip: 0 },
+            7 => EventKind::Vmentry { ip: 0 },
+            8 | 9 => EventKind::Vmexit {
+                vector: (kind == 9).then_some(vector),
+                vmxr: data.vmxr,
+                vmxq: data.vmxq,
+                ip: 0,
+            },
+            0xa => EventKind::Shutdown { ip: 0 },
+            0xc => EventKind::Uintr { vector, ip: 0 },
+            0xd => EventKind::Uiret { ip: 0 },
+            0xe => EventKind::Swintr { vector, ip: 0 },
+            0xf => EventKind::Syscall { ip: 0 },
+            _ => {
+                return if ip { self.queue.push(Binding::FupBound, None) } else { Ok(()) };
+            }
+        };
+        let event = self.event(what, offset);
+        if ip {
+            if matches!(kind, 4 | 5) {
+                return Err(PtError::BadPacket);
+            }
+            return self.queue.push(Binding::FupBound, Some(event));
+        }
+        if self.enabled && !immediate {
+            return self.queue.push(Binding::Fup, Some(event));
+        }
+        self.out.push_back(Event { ip_suppressed: true, ..event });
+        Ok(())
+    }
+
+    /// Nothing is half-said: what must hold at PSB.
+    pub(super) fn nothing_open(&self) -> bool {
+        self.queue.is_empty() && self.open_fup.is_none() && self.data.is_empty()
+    }
+
+    pub(super) fn drop_open(&mut self) {
+        self.queue = Queue::default();
+        self.open_fup = None;
+        self.data = EventData::default();
+        self.bep = false;
+    }
+
+    pub(super) fn forget_calibration(&mut self) {
+        self.time.on_overflow(self.keep_calibration);
+    }
+
+    pub(super) fn at_psb(&mut self, offset: usize) {
+        self.sync_offset = offset;
+    }
+}

@@ -1,0 +1,161 @@
+//! The code bytes a decode has read, by address space.
+//!
+//! Memory is read on first sight only, in pieces of at most a 4 KiB page, and kept: a history that
+//! was decoded once can be walked again without asking a file or a callback. One [`Code`] is shared
+//! by every walker of a history.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::asid::Asid;
+use crate::error::PtError;
+use crate::image::Image;
+use crate::memory::MemoryError;
+
+/// Index of a [`Space`] in its [`Code`].
+pub type SpaceId = u32;
+
+/// Why code bytes could not be had.
+#[derive(Clone)]
+pub enum CodeError {
+    /// An error libipt has a number for; it becomes a gap.
+    Pt(PtError),
+    /// An exception of the embedding language; it ends the operation and comes out unchanged.
+    Foreign(Arc<dyn Any + Send + Sync>),
+}
+
+impl From<MemoryError> for CodeError {
+    fn from(error: MemoryError) -> Self {
+        match error {
+            MemoryError::Pt(code) => CodeError::Pt(code),
+            MemoryError::Foreign(object) => CodeError::Foreign(object),
+        }
+    }
+}
+
+/// Bytes that were read in one piece from one section (or from the callback).
+#[derive(Debug)]
+pub struct Chunk {
+    /// Address of the first byte.
+    pub start: u64,
+    /// The bytes; never empty.
+    pub bytes: Box<[u8]>,
+    /// Identifier in an image section cache, 0 if not from one.
+    pub isid: i32,
+    /// Identity of the section, 0 for the callback.
+    pub section: u64,
+}
+
+impl Chunk {
+    /// The bytes from `address` to the end of the chunk; empty if the address lies outside.
+    #[inline]
+    pub fn from(&self, address: u64) -> &[u8] {
+        usize::try_from(address.wrapping_sub(self.start)).ok().and_then(|at| self.bytes.get(at..)).unwrap_or(&[])
+    }
+}
+
+/// One address space at one version of its image, with the code bytes read so far.
+pub struct Space {
+    /// The image at that version.
+    image: Image,
+    /// Selects sections and is passed to the callback.
+    asid: Asid,
+    chunks: Mutex<BTreeMap<u64, Arc<Chunk>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half-done under these locks, so the data of a poisoned one is good.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const PAGE: u64 = 4096;
+
+impl Space {
+    /// The address space this is.
+    pub fn asid(&self) -> Asid {
+        self.asid
+    }
+
+    /// The chunk that holds the byte at `address`, read from the image if it is not yet known.
+    pub fn chunk_at(&self, address: u64) -> Result<Arc<Chunk>, CodeError> {
+        let room = {
+            let chunks = locked(&self.chunks);
+            if let Some((_, chunk)) = chunks.range(..=address).next_back() {
+                if !chunk.from(address).is_empty() {
+                    return Ok(chunk.clone());
+                }
+            }
+            let page_rest = PAGE - address % PAGE;
+            match chunks.range(address..).next() {
+                Some((&next, _)) => page_rest.min(next - address),
+                None => page_rest,
+            }
+        };
+        // The lock is not held here: the callback may take long or decode something itself.
+        let mut buffer = vec![0u8; room as usize];
+        let read = self.image.read(&self.asid, address, &mut buffer)?;
+        let length = read.length.min(buffer.len());
+        if length == 0 {
+            return Err(CodeError::Pt(PtError::Nomap));
+        }
+        buffer.truncate(length);
+        let chunk = Arc::new(Chunk {
+            start: address,
+            bytes: buffer.into_boxed_slice(),
+            isid: read.isid,
+            section: read.section,
+        });
+        Ok(locked(&self.chunks).entry(address).or_insert(chunk).clone())
+    }
+
+    /// Copies known or readable bytes from `address` on into `buffer`; returns how many.
+    ///
+    /// Crosses sections; stops short where nothing is mapped.
+    pub fn copy(&self, address: u64, buffer: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = address.wrapping_add(done as u64);
+            let Ok(chunk) = self.chunk_at(at) else { break };
+            let bytes = chunk.from(at);
+            let take = bytes.len().min(buffer.len() - done);
+            buffer[done..done + take].copy_from_slice(&bytes[..take]);
+            done += take;
+        }
+        done
+    }
+}
+
+/// All spaces of a decode.
+#[derive(Default)]
+pub struct Code {
+    inner: Mutex<Spaces>,
+}
+
+#[derive(Default)]
+struct Spaces {
+    spaces: Vec<Arc<Space>>,
+    by_identity: HashMap<(u64, Asid), SpaceId>,
+}
+
+impl Code {
+    /// The space for an image version and an address space, made on first use.
+    pub fn space(&self, image: &Image, asid: Asid) -> (SpaceId, Arc<Space>) {
+        let mut inner = locked(&self.inner);
+        if let Some(&id) = inner.by_identity.get(&(image.version(), asid)) {
+            if let Some(space) = inner.spaces.get(id as usize) {
+                return (id, space.clone());
+            }
+        }
+        let id = inner.spaces.len() as SpaceId;
+        let space = Arc::new(Space { image: image.clone(), asid, chunks: Mutex::default() });
+        inner.spaces.push(space.clone());
+        inner.by_identity.insert((image.version(), asid), id);
+        (id, space)
+    }
+
+    /// The space with this index.
+    pub fn get(&self, id: SpaceId) -> Option<Arc<Space>> {
+        locked(&self.inner).spaces.get(id as usize).cloned()
+    }
+}

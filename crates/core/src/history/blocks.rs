@@ -1,0 +1,128 @@
+//! The blocks pass.
+
+use super::columns::tsc_or_none;
+use super::stream::{clip, slice, Pass, Stream};
+use crate::flow::{Engine, Gap, Graph, NodeId, NodeKind, RunState, Sink, Where};
+
+/// One row per block: instructions executed without a decision, an event, or a change of section
+/// between them; the instruction that needed the trace is the last.
+#[derive(Clone, Debug, Default)]
+pub struct BlockColumns {
+    /// Step of the first instruction.
+    pub step: Vec<i64>,
+    /// Address of the first instruction.
+    pub ip: Vec<u64>,
+    /// Address of the last instruction.
+    pub end_ip: Vec<u64>,
+    /// Number of instructions, 1 to 65535.
+    pub ninsn: Vec<u16>,
+    /// libipt's class of the last instruction.
+    pub iclass: Vec<u8>,
+    /// libipt's execution mode.
+    pub mode: Vec<u8>,
+    /// Identifier in an image section cache, 0 if the section is not from one.
+    pub isid: Vec<i32>,
+    /// TSC estimate, all ones if no TSC was seen.
+    pub tsc: Vec<u64>,
+    /// Inside a transaction that may have been aborted.
+    pub speculative: Vec<u8>,
+}
+
+struct Blocks<'a> {
+    start: u64,
+    stop: u64,
+    base: i64,
+    reached: u64,
+    /// The next run continues the last block.
+    open: bool,
+    last_section: (i32, u64),
+    columns: &'a mut BlockColumns,
+}
+
+impl Blocks<'_> {
+    fn append(
+        &mut self,
+        step: u64,
+        ips: &[u64],
+        class: u8,
+        mode: u8,
+        section: (i32, u64),
+        state: &RunState,
+    ) {
+        let (Some(&first), Some(&last)) = (ips.first(), ips.last()) else { return };
+        let columns = &mut *self.columns;
+        if self.open && self.last_section == section {
+            let room = columns.ninsn.last().is_some_and(|&count| usize::from(count) + ips.len() <= 65535);
+            if room {
+                if let (Some(count), Some(end), Some(iclass)) =
+                    (columns.ninsn.last_mut(), columns.end_ip.last_mut(), columns.iclass.last_mut())
+                {
+                    *count += ips.len() as u16;
+                    *end = last;
+                    *iclass = class;
+                    return;
+                }
+            }
+        }
+        self.last_section = section;
+        columns.step.push(step as i64 + self.base);
+        columns.ip.push(first);
+        columns.end_ip.push(last);
+        columns.ninsn.push(ips.len() as u16);
+        columns.iclass.push(class);
+        columns.mode.push(mode);
+        columns.isid.push(section.0);
+        columns.tsc.push(tsc_or_none(state));
+        columns.speculative.push(u8::from(state.speculative));
+    }
+}
+
+impl Sink for Blocks<'_> {
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
+        self.reached = state.step + u64::from(to - from);
+        let Some((from, to, mut step)) = clip(state, from, to, self.start, self.stop) else { return };
+        let (_, mode) = graph.place(node);
+        let mut at = from;
+        while at < to {
+            // Cut where the section changes.
+            let section = graph.section(node, at);
+            let mut end = at + 1;
+            while end < to && graph.section(node, end) == section {
+                end += 1;
+            }
+            let ips = slice(graph.ips(node), at, end);
+            let class = graph.metas(node).get(end as usize - 1).map_or(0, |meta| meta.class() as u8);
+            self.append(step, ips, class, mode as u8, section, state);
+            self.open = true;
+            step += u64::from(end - at);
+            at = end;
+        }
+        let decided = matches!(graph.kind(node), NodeKind::Conditional | NodeKind::Return | NodeKind::Tip);
+        self.open = !(decided && to == graph.count(node));
+    }
+
+    fn event(&mut self, _: &crate::event::Event, _: Where, _: &Engine) {
+        self.open = false;
+    }
+
+    fn gap(&mut self, _: Gap) {
+        self.open = false;
+    }
+}
+
+impl Pass for Blocks<'_> {
+    fn done(&self) -> bool {
+        self.reached >= self.stop
+    }
+}
+
+impl Stream {
+    /// Appends the blocks of steps `start..stop`; `base` is added to the step column.
+    pub fn blocks(&self, start: u64, stop: u64, base: i64, columns: &mut BlockColumns) {
+        if start < stop {
+            let mut pass =
+                Blocks { start, stop, base, reached: 0, open: false, last_section: (0, 0), columns };
+            self.walk(start, &mut pass);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! From TSC ticks to nanoseconds.
+
+/// How ticks become nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// Nothing is known: there are no times.
+    #[default]
+    Unknown,
+    /// The conversion of perf's mmap page: `zero + tsc * mult / 2^shift`.
+    Perf {
+        /// Time at TSC 0, in ns.
+        zero: u64,
+        /// Multiplier.
+        mult: u32,
+        /// Shift, at most 63.
+        shift: u16,
+    },
+    /// TSC frequency as a multiple of 100 MHz (the maximum non-turbo ratio); time 0 is TSC 0.
+    Nominal(u8),
+}
+
+impl Clock {
+    /// The time of a tick; None if the clock is unknown. Wraps at 2^64.
+    pub fn ns(self, tsc: u64) -> Option<i64> {
+        match self {
+            Clock::Perf { zero, mult, shift } if shift < 64 => {
+                let (mult, shift) = (u64::from(mult), u32::from(shift));
+                let high = (tsc >> shift).wrapping_mul(mult);
+                let low = u128::from(tsc & (1u64 << shift).wrapping_sub(1)) * u128::from(mult) >> shift;
+                Some(zero.wrapping_add(high).wrapping_add(low as u64) as i64)
+            }
+            Clock::Nominal(ratio) if ratio > 0 => Some((u128::from(tsc) * 10 / u128::from(ratio)) as i64),
+            _ => None,
+        }
+    }
+
+    /// The first tick whose time is not before `ns`; None if the clock is unknown.
+    pub fn tsc(self, ns: i64) -> Option<u64> {
+        let estimate = match self {
+            Clock::Perf { zero, mult, shift } if shift < 64 && mult > 0 => {
+                if (ns as u64) <= zero {
+                    return Some(0);
+                }
+                let time = u128::from((ns as u64) - zero);
+                u64::try_from((time << shift) / u128::from(mult)).unwrap_or(u64::MAX)
+            }
+            Clock::Nominal(ratio) if ratio > 0 => {
+                u64::try_from(i128::from(ns.max(0)) * i128::from(ratio) / 10).unwrap_or(u64::MAX)
+            }
+            _ => return None,
+        };
+        let mut tsc = estimate.saturating_sub(2);
+        while tsc < estimate.saturating_add(2) && self.ns(tsc).is_some_and(|at| at < ns) {
+            tsc += 1;
+        }
+        Some(tsc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn converts_as_perf_does() {
+        let clock = Clock::Perf { zero: 0, mult: 394, shift: 10 };
+        assert_eq!(clock.ns(0x123_4567_89ab), Some(481_341_757_048));
+    }
+
+    #[test]
+    fn goes_back_to_the_first_tick() {
+        for clock in [Clock::Perf { zero: 1000, mult: 394, shift: 10 }, Clock::Nominal(24)] {
+            for ns in [1001, 5000, 481_341_757_048] {
+                let tsc = clock.tsc(ns).unwrap();
+                assert!(clock.ns(tsc).unwrap() >= ns);
+                assert!(tsc == 0 || clock.ns(tsc - 1).unwrap() < ns);
+            }
+        }
+        assert_eq!(Clock::Unknown.ns(5), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The events pass.
+
+use super::stream::{Pass, Stream};
+use crate::event::{Event, EventKind};
+use crate::flow::{Engine, Graph, NodeId, RunState, Sink, Where};
+
+/// One event of a history.
+pub type EventRow = (Event, Where);
+
+/// One row per event; all columns have the same length.
+#[derive(Clone, Debug, Default)]
+pub struct EventColumns {
+    /// Instructions executed before it.
+    pub step: Vec<i64>,
+    /// It belongs to the instruction just executed.
+    pub after: Vec<u8>,
+    /// Index into [`EventColumns::KINDS`].
+    pub kind: Vec<i16>,
+    /// Where it binds; all ones if nowhere.
+    pub ip: Vec<u64>,
+    /// Where execution goes on, for events that tell.
+    pub to: Vec<Option<u64>>,
+    /// The value its packet carries.
+    pub value: Vec<Option<u64>>,
+    /// TSC estimate, all ones if there is none.
+    pub tsc: Vec<u64>,
+    /// Trace offset.
+    pub offset: Vec<u64>,
+    /// It is part of PSB+.
+    pub status_update: Vec<u8>,
+    /// Tracing goes on where it was expected to.
+    pub resumed: Vec<u8>,
+    /// The remaining fields as text.
+    pub detail: Vec<Option<String>>,
+}
+
+impl EventColumns {
+    /// Names of the kinds.
+    pub const KINDS: &'static [&'static str] = &[
+        "enabled", "disabled", "async_disabled", "async_branch", "paging", "async_paging", "overflow", "exec_mode",
+        "tsx", "stop", "vmcs", "async_vmcs", "exstop", "mwait", "pwre", "pwrx", "ptwrite", "tick", "cbr", "mnt",
+        "tip", "tnt", "iflags", "interrupt", "iret", "smi", "rsm", "sipi", "init", "vmentry", "vmexit", "shutdown",
+        "uintr", "uiret", "trig", "swintr", "syscall",
+    ];
+
+    fn push(&mut self, event: &Event, place: &Where, base: i64) {
+        let kind = Self::KINDS.iter().position(|name| *name == event.name()).unwrap_or(0);
+        let to = match event.kind {
+            EventKind::AsyncBranch { to, .. } => Some(to),
+            EventKind::Disabled { ip } | EventKind::AsyncDisabled { ip, .. } => Some(ip),
+            EventKind::Enabled { ip } | EventKind::Overflow { ip } => Some(ip),
+            _ => None,
+        };
+        let ip = match event.kind {
+            EventKind::Enabled { ip } if !event.ip_suppressed => ip,
+            _ => place.ip.unwrap_or(u64::MAX),
+        };
+        self.step.push(place.step as i64 + base);
+        self.after.push(u8::from(place.after));
+        self.kind.push(kind as i16);
+        self.ip.push(ip);
+        self.to.push(to.filter(|_| !event.ip_suppressed));
+        self.value.push(value(event));
+        self.tsc.push(if event.has_tsc { event.tsc } else { u64::MAX });
+        self.offset.push(event.offset);
+        self.status_update.push(u8::from(event.status_update));
+        self.resumed.push(u8::from(place.resumed));
+        self.detail.push(detail(event));
+    }
+}
+
+fn value(event: &Event) -> Option<u64> {
+    match event.kind {
+        EventKind::Paging { cr3, .. } | EventKind::AsyncPaging { cr3, .. } => Some(cr3),
+        EventKind::Vmcs { base } | EventKind::AsyncVmcs { base, .. } => Some(base),
+        EventKind::ExecMode { mode, .. } => Some(mode as u64),
+        EventKind::Cbr { ratio } => Some(ratio.into()),
+        EventKind::Mnt { payload } | EventKind::Ptwrite { payload, .. } => Some(payload),
+        EventKind::Iflags { iflag, .. } => Some(iflag.into()),
+        EventKind::Interrupt { vector, .. }
+        | EventKind::Sipi { vector }
+        | EventKind::Uintr { vector, .. }
+        | EventKind::Swintr { vector, .. } => Some(vector.into()),
+        EventKind::Vmexit { vector, .. } => vector.map(u64::from),
+        EventKind::Trig { trbv, .. } => Some(trbv.into()),
+        _ => None,
+    }
+}
+
+fn detail(event: &Event) -> Option<String> {
+    match event.kind {
+        EventKind::Tsx { speculative, aborted, .. } => {
+            Some((if aborted { "aborted" } else if speculative { "begin" } else { "commit" }).to_owned())
+        }
+        EventKind::Paging { non_root: true, .. } | EventKind::AsyncPaging { non_root: true, .. } => {
+            Some("non-root".to_owned())
+        }
+        EventKind::Mwait { hints, ext, .. } => Some(format!("hints {hints:#x}, ext {ext:#x}")),
+        EventKind::Pwre { state, sub_state, hw } => {
+            Some(format!("C{}.{}{}", (state + 1) & 15, (sub_state + 1) & 15, if hw { ", hw" } else { "" }))
+        }
+        EventKind::Pwrx { last, deepest, interrupt, store, autonomous } => {
+            let mut text = format!("last C{}, deepest C{}", (last + 1) & 15, (deepest + 1) & 15);
+            for (is, word) in [(interrupt, ", interrupt"), (store, ", store"), (autonomous, ", autonomous")] {
+                if is {
+                    text.push_str(word);
+                }
+            }
+            Some(text)
+        }
+        EventKind::Ptwrite { size, .. } => Some(format!("{size} bytes")),
+        EventKind::Interrupt { cr2: Some(cr2), .. } => Some(format!("cr2 {cr2:#x}")),
+        EventKind::Vmexit { vmxr, vmxq, .. } => match (vmxr, vmxq) {
+            (None, None) => None,
+            (Some(reason), None) => Some(format!("reason {reason:#x}")),
+            (None, Some(qualification)) => Some(format!("qualification {qualification:#x}")),
+            (Some(reason), Some(qualification)) => {
+                Some(format!("reason {reason:#x}, qualification {qualification:#x}"))
+            }
+        },
+        EventKind::Trig { icnt, mult, .. } => Some(format!("icnt {icnt}{}", if mult { ", mult" } else { "" })),
+        _ => None,
+    }
+}
+
+struct Events<'a> {
+    start: u64,
+    stop: u64,
+    /// Events at the very last step belong to this piece.
+    whole: bool,
+    base: i64,
+    reached: u64,
+    columns: &'a mut EventColumns,
+}
+
+impl Sink for Events<'_> {
+    #[inline]
+    fn run(&mut self, _: &Graph, _: NodeId, from: u16, to: u16, state: &RunState) {
+        self.reached = state.step + u64::from(to - from);
+    }
+
+    fn event(&mut self, event: &Event, place: Where, _: &Engine) {
+        let inside = place.step >= self.start
+            && (place.step < self.stop || (self.whole && place.step == self.stop));
+        if inside {
+            self.columns.push(event, &place, self.base);
+        }
+    }
+}
+
+impl Pass for Events<'_> {
+    fn done(&self) -> bool {
+        self.reached > self.stop
+    }
+}
+
+impl Stream {
+    /// Appends the events at steps `start..stop`, with `whole` also those at step `stop`; `base` is
+    /// added to the step column.
+    pub fn events(&self, start: u64, stop: u64, whole: bool, base: i64, columns: &mut EventColumns) {
+        self.walk(start, &mut Events { start, stop, whole, base, reached: 0, columns });
+    }
+}

@@ -1,0 +1,437 @@
+//! Histories: decoding whole traces and the passes over them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use odograph_core::config::TraceConfig;
+use odograph_core::flow::{Gap, Moment, Timeline};
+use odograph_core::history::{
+    self, BlockColumns, CallTree, Clock, Counts, DecodeError, DecodeOptions, EventColumns, Hashes,
+    InstructionColumns, OnError, Resync, Stream, Wanted,
+};
+use odograph_core::memory::MemoryError;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::{self, Kind, Place};
+use crate::image::RawImage;
+use crate::table::{RawTable, TableBuilder};
+
+/// Trace bytes lent by a Python object for as long as a history lives.
+pub struct Lent(PyBuffer<u8>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        if self.0.len_bytes() == 0 {
+            return &[];
+        }
+        // SAFETY: the buffer is held by `self`, so its memory stays where it is and as long as it is;
+        // `lend` has checked that it is contiguous bytes. The contract of every function that takes a
+        // trace is that the bytes do not change while in use. Where a caller breaks it, decoding reads
+        // other bytes than before, which it checks like any input.
+        unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>(), self.0.len_bytes()) }
+    }
+}
+
+/// Takes a contiguous buffer of bytes.
+pub fn lend(trace: &Bound<'_, PyAny>) -> PyResult<Lent> {
+    let buffer = PyBuffer::<u8>::get(trace)?;
+    if !buffer.is_c_contiguous() {
+        return Err(pyo3::exceptions::PyBufferError::new_err("the trace must be contiguous bytes"));
+    }
+    Ok(Lent(buffer))
+}
+
+/// The clock of a stream as Python passes it: None, ("perf", zero, mult, shift) or ("nominal", ratio, 0, 0).
+type RawClock = Option<(String, u64, u32, u16)>;
+
+fn clock(raw: RawClock) -> Clock {
+    match raw {
+        Some((kind, zero, mult, shift)) if kind == "perf" => Clock::Perf { zero, mult, shift },
+        Some((_, ratio, _, _)) => Clock::Nominal(u8::try_from(ratio).unwrap_or(0)),
+        None => Clock::Unknown,
+    }
+}
+
+/// A decoded trace, or pieces of several in order.
+#[pyclass(frozen, module = "odograph._native")]
+pub struct RawHistory {
+    parts: Vec<Part>,
+    clock: Clock,
+}
+
+/// Steps `first..last` of a stream, which are steps `at..` of the history.
+#[derive(Clone)]
+struct Part {
+    stream: Arc<Stream>,
+    first: u64,
+    last: u64,
+    at: u64,
+}
+
+impl Part {
+    fn base(&self) -> i64 {
+        self.at as i64 - self.first as i64
+    }
+}
+
+fn gap_error(py: Python<'_>, gap: &Gap) -> PyErr {
+    let what = gap.code.map_or("endless loop without trace", |code| code.message());
+    let place =
+        Place { code: gap.code, offset: Some(gap.offset), ip: gap.ip, asid: Some(gap.asid) };
+    error::new(py, Kind::Trace, what, place)
+}
+
+/// One gap: step, cause, code, offset, bytes lost, ip, cr3, vmcs, time.
+type RawGap =
+    (u64, &'static str, Option<u8>, u64, u64, Option<u64>, Option<u64>, Option<u64>, Option<i64>);
+
+impl RawHistory {
+    /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
+    fn cut(&self, start: u64, stop: u64) -> impl Iterator<Item = (&Part, u64, u64)> + '_ {
+        self.parts.iter().filter_map(move |part| {
+            let end = part.at + (part.last - part.first);
+            let from = start.max(part.at);
+            let to = stop.min(end);
+            (from < to).then(|| (part, part.first + (from - part.at), part.first + (to - part.at)))
+        })
+    }
+
+    fn total(&self) -> u64 {
+        self.parts.last().map_or(0, |part| part.at + part.last - part.first)
+    }
+
+    fn times(&self, ticks: &[u64]) -> Vec<Option<i64>> {
+        ticks.iter().map(|&tsc| if tsc == u64::MAX { None } else { self.clock.ns(tsc) }).collect()
+    }
+}
+
+#[pymethods]
+impl RawHistory {
+    /// Decodes a trace. `moments`: (tsc, image) pairs. `progress(offset)` is called now and then.
+    #[staticmethod]
+    #[pyo3(signature = (trace, moments, config, *, raise_on_gap, to_psb, clock, progress=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn decode(
+        py: Python<'_>,
+        trace: &Bound<'_, PyAny>,
+        moments: Vec<(u64, PyRef<'_, RawImage>)>,
+        config: crate::config::Config,
+        raise_on_gap: bool,
+        to_psb: bool,
+        clock: RawClock,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<RawHistory> {
+        let trace = Arc::new(lend(trace)?);
+        let timeline = Timeline::new(
+            moments.iter().map(|(tsc, image)| Moment { tsc: *tsc, image: image.snapshot() }).collect(),
+        );
+        let config: TraceConfig = config.0;
+        let options = DecodeOptions {
+            on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },
+            resync: if to_psb { Resync::Psb } else { Resync::Ip },
+        };
+        let mut raised: Option<PyErr> = None;
+        let decoded = py.detach(|| {
+            let mut last = Instant::now();
+            history::decode(trace, &config, timeline, options, |offset| {
+                if last.elapsed() < Duration::from_millis(50) {
+                    return false;
+                }
+                last = Instant::now();
+                let answer = Python::attach(|py| {
+                    py.check_signals()?;
+                    match &progress {
+                        Some(progress) => progress.call1(py, (offset,)).map(|_| ()),
+                        None => Ok(()),
+                    }
+                });
+                raised = answer.err();
+                raised.is_some()
+            })
+        });
+        match decoded {
+            Ok(stream) => {
+                let last = stream.steps();
+                let parts = vec![Part { stream: Arc::new(stream), first: 0, last, at: 0 }];
+                Ok(RawHistory { parts, clock: self::clock(clock) })
+            }
+            Err(DecodeError::Gap(gap)) => Err(gap_error(py, &gap)),
+            Err(DecodeError::Foreign(object)) => {
+                Err(error::memory(py, &MemoryError::Foreign(object), None, Place::default()))
+            }
+            Err(DecodeError::Interrupted) => Err(raised.unwrap_or_else(|| {
+                pyo3::exceptions::PyKeyboardInterrupt::new_err("decoding was interrupted")
+            })),
+        }
+    }
+
+    /// Puts pieces of histories together: (history, first step, last step exclusive), in order.
+    #[staticmethod]
+    fn join(pieces: Vec<(PyRef<'_, RawHistory>, u64, u64)>) -> RawHistory {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut at = 0;
+        let mut clock = Clock::Unknown;
+        for (history, start, stop) in &pieces {
+            clock = history.clock;
+            for (part, first, last) in history.cut(*start, *stop) {
+                parts.push(Part { stream: part.stream.clone(), first, last, at });
+                at += last - first;
+            }
+        }
+        RawHistory { parts, clock }
+    }
+
+    #[getter]
+    fn steps(&self) -> u64 {
+        self.total()
+    }
+
+    /// (step, moment) pairs of the streams: which image held from which step on.
+    fn moments(&self) -> Vec<(u64, usize)> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            for &(step, moment) in part.stream.moments() {
+                if step >= part.first && step <= part.last {
+                    all.push((step - part.first + part.at, moment));
+                }
+            }
+        }
+        all
+    }
+
+    fn ips<'py>(&self, py: Python<'py>, start: u64, stop: u64) -> Bound<'py, PyBytes> {
+        let ips = py.detach(|| {
+            let mut ips = Vec::with_capacity((stop.min(self.total()).saturating_sub(start)) as usize);
+            for (part, start, stop) in self.cut(start, stop) {
+                part.stream.ips(start, stop, &mut ips);
+            }
+            ips
+        });
+        numbers(py, &ips, u64::to_le_bytes)
+    }
+
+    fn instructions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
+        let columns = py.detach(|| {
+            let mut columns = InstructionColumns::default();
+            for (part, start, stop) in self.cut(start, stop) {
+                part.stream.instructions(start, stop, part.base(), &mut columns);
+            }
+            columns
+        });
+        let time = self.times(&columns.tsc);
+        TableBuilder::default()
+            .i64("step", columns.step)
+            .u64("ip", columns.ip)
+            .binary("raw", &columns.raw, 16, &columns.size)
+            .u8("size", columns.size)
+            .u8("iclass", columns.iclass)
+            .u8("mode", columns.mode)
+            .optional_u64("cr3", known(&columns.cr3))
+            .optional_u64("vmcs", known(&columns.vmcs))
+            .i32("isid", columns.isid)
+            .optional_i64("time", time)
+            .optional_u64("tsc", known(&columns.tsc))
+            .bool("speculative", &columns.speculative)
+            .bool("truncated", &columns.truncated)
+            .build()
+    }
+
+    fn blocks(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
+        let columns = py.detach(|| {
+            let mut columns = BlockColumns::default();
+            for (part, start, stop) in self.cut(start, stop) {
+                part.stream.blocks(start, stop, part.base(), &mut columns);
+            }
+            columns
+        });
+        let time = self.times(&columns.tsc);
+        TableBuilder::default()
+            .i64("step", columns.step)
+            .u64("ip", columns.ip)
+            .u64("end_ip", columns.end_ip)
+            .u16("ninsn", columns.ninsn)
+            .u8("iclass", columns.iclass)
+            .u8("mode", columns.mode)
+            .i32("isid", columns.isid)
+            .optional_i64("time", time)
+            .optional_u64("tsc", known(&columns.tsc))
+            .bool("speculative", &columns.speculative)
+            .build()
+    }
+
+    fn events(&self, py: Python<'_>) -> PyResult<RawTable> {
+        let columns = py.detach(|| {
+            let mut columns = EventColumns::default();
+            let last = self.parts.len().saturating_sub(1);
+            for (nth, part) in self.parts.iter().enumerate() {
+                let whole = nth == last || part.last == part.stream.steps();
+                part.stream.events(part.first, part.last, whole, part.base(), &mut columns);
+            }
+            columns
+        });
+        let time = self.times(&columns.tsc);
+        TableBuilder::default()
+            .i64("step", columns.step)
+            .bool("after", &columns.after)
+            .words("kind", columns.kind, EventColumns::KINDS)
+            .optional_u64("ip", known(&columns.ip))
+            .optional_u64("to", columns.to)
+            .optional_u64("value", columns.value)
+            .optional_i64("time", time)
+            .optional_u64("tsc", known(&columns.tsc))
+            .u64("offset", columns.offset)
+            .bool("status_update", &columns.status_update)
+            .bool("resumed", &columns.resumed)
+            .text("detail", columns.detail)
+            .build()
+    }
+
+    fn gaps(&self) -> Vec<RawGap> {
+        let mut all = Vec::new();
+        let last = self.parts.len().saturating_sub(1);
+        for (nth, part) in self.parts.iter().enumerate() {
+            for gap in part.stream.gaps() {
+                let inside = gap.step >= part.first
+                    && (gap.step < part.last || (gap.step == part.last && nth == last));
+                if inside {
+                    all.push((
+                        gap.step - part.first + part.at,
+                        gap.cause.name(),
+                        gap.code.map(|code| code.code()),
+                        gap.offset,
+                        gap.bytes_lost,
+                        gap.ip,
+                        gap.asid.cr3,
+                        gap.asid.vmcs,
+                        gap.tsc.and_then(|tsc| self.clock.ns(tsc)),
+                    ));
+                }
+            }
+        }
+        all
+    }
+
+    /// Steps that hit: `last` None finds instructions that start at `first`.
+    #[pyo3(signature = (first, last, start, stop, limit))]
+    fn find<'py>(
+        &self,
+        py: Python<'py>,
+        first: u64,
+        last: Option<u64>,
+        start: u64,
+        stop: u64,
+        limit: usize,
+    ) -> Bound<'py, PyBytes> {
+        let wanted = last.map_or(Wanted::Start(first), |last| Wanted::Range(first, last));
+        let steps = py.detach(|| {
+            let mut steps = Vec::new();
+            for (part, start, stop) in self.cut(start, stop) {
+                part.stream.find(wanted, start, stop, part.base(), limit, &mut steps);
+            }
+            steps
+        });
+        numbers(py, &steps, i64::to_le_bytes)
+    }
+
+    /// Executions by address: ip, count.
+    fn count(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
+        let mut rows: Vec<(u64, u64)> = py.detach(|| {
+            let mut counts = Counts::default();
+            for (part, start, stop) in self.cut(start, stop) {
+                part.stream.count(start, stop, &mut counts);
+            }
+            counts.by_ip.into_iter().collect()
+        });
+        rows.sort_unstable();
+        let (ips, counts) = rows.into_iter().unzip();
+        TableBuilder::default().u64("ip", ips).u64("count", counts).build()
+    }
+
+    /// Call paths: parent, ip, calls, own.
+    fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
+        let tree = py.detach(|| {
+            let mut tree = CallTree::default();
+            for (part, start, stop) in self.cut(start, stop) {
+                part.stream.calls(start, stop, &mut tree);
+            }
+            tree
+        });
+        let nodes = &tree.nodes;
+        TableBuilder::default()
+            .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
+            .u64("ip", nodes.iter().map(|node| node.ip).collect())
+            .u64("calls", nodes.iter().map(|node| node.calls).collect())
+            .u64("own", nodes.iter().map(|node| node.own).collect())
+            .build()
+    }
+
+    /// (rotating hash, FNV hash) over the addresses of all instructions.
+    fn hashes(&self, py: Python<'_>) -> (u64, u64) {
+        let hashes = py.detach(|| {
+            let mut hashes = Hashes::default();
+            for part in &self.parts {
+                hashes = part.stream.hash(part.first, part.last, hashes);
+            }
+            hashes
+        });
+        (hashes.rotating, hashes.fnv)
+    }
+
+    /// The first step at or after a time in ns; None if the clock is unknown.
+    fn at_time(&self, py: Python<'_>, ns: i64) -> Option<u64> {
+        let tsc = self.clock.tsc(ns)?;
+        Some(py.detach(|| {
+            for part in &self.parts {
+                let step = part.stream.step_at_tsc(tsc).max(part.first);
+                if step < part.last {
+                    return step - part.first + part.at;
+                }
+            }
+            self.total()
+        }))
+    }
+
+    /// First and last time in ns, where known.
+    fn time_range(&self) -> (Option<i64>, Option<i64>) {
+        let first = self.parts.first().and_then(|part| part.stream.tsc_range().0);
+        let last = self.parts.last().and_then(|part| part.stream.tsc_range().1);
+        (first.and_then(|tsc| self.clock.ns(tsc)), last.and_then(|tsc| self.clock.ns(tsc)))
+    }
+
+    /// (step, tsc or None, offset) of the checkpoints.
+    fn checkpoints(&self) -> Vec<(u64, Option<u64>, u64)> {
+        self.parts
+            .iter()
+            .flat_map(|part| {
+                let all = part.stream.checkpoints().filter(|(step, _, _)| *step >= part.first && *step <= part.last);
+                all.map(|(step, tsc, offset)| (step - part.first + part.at, tsc, offset)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+fn known(values: &[u64]) -> Vec<Option<u64>> {
+    values.iter().map(|&value| (value != u64::MAX).then_some(value)).collect()
+}
+
+/// Numbers as bytes for `numpy.frombuffer`.
+fn numbers<'py, T: Copy, const N: usize>(
+    py: Python<'py>,
+    values: &[T],
+    bytes_of: fn(T) -> [u8; N],
+) -> Bound<'py, PyBytes> {
+    let filled = PyBytes::new_with(py, values.len() * N, |bytes| {
+        for (to, &value) in bytes.chunks_exact_mut(N).zip(values) {
+            to.copy_from_slice(&bytes_of(value));
+        }
+        Ok(())
+    });
+    filled.unwrap_or_else(|_| PyBytes::new(py, &[]))
+}
+
+/// Adds this room's classes.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawHistory>()
+}

@@ -1,0 +1,353 @@
+"""The history: every instruction that was executed, in order."""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from odograph import _native
+from odograph.config import TraceConfig
+from odograph.errors import InvalidArgument, PtError
+from odograph.image import Asid, Image
+from odograph.table import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from odograph.symbols import Symbols
+
+__all__ = ["ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"]
+
+
+class InstructionClass(enum.IntEnum):
+    """libipt's ``pt_insn_class``."""
+
+    unknown = 0
+    other = 1
+    call = 2
+    ret = 3
+    jump = 4
+    cond_jump = 5
+    far_call = 6
+    far_return = 7
+    far_jump = 8
+    ptwrite = 9
+    indirect = 10
+
+
+class ExecMode(enum.IntEnum):
+    """libipt's ``pt_exec_mode``."""
+
+    unknown = 0
+    bits_16 = 1
+    bits_32 = 2
+    bits_64 = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One executed instruction.
+
+    ``raw`` are its bytes, ``isid`` the image section identifier (0 if the section is not from a
+    cache), ``time`` the estimated time in ns (None if no clock is known), ``speculative`` that it ran
+    in a transaction that may have been aborted, ``truncated`` that its bytes continue in another section.
+    """
+
+    step: int
+    ip: int
+    size: int
+    raw: bytes
+    iclass: InstructionClass
+    mode: ExecMode
+    asid: Asid
+    isid: int
+    time: int | None
+    speculative: bool
+    truncated: bool
+
+    def __str__(self) -> str:
+        return f"{self.step:>10} {self.ip:016x}  {self.raw.hex(' ')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Lost execution: ``step`` instructions had been executed before it.
+
+    ``cause`` is one of ``overflow``, ``lost``, ``memory``, ``undecodable``, ``contradiction`` and
+    ``endless``; ``code`` libipt's error, if it names one. ``offset`` is the trace offset where it was
+    noticed and ``bytes_lost`` how many trace bytes were not used from there on.
+    """
+
+    step: int
+    cause: str
+    code: PtError | None
+    offset: int
+    bytes_lost: int
+    ip: int | None
+    asid: Asid
+    time: int | None
+
+    def __str__(self) -> str:
+        what = self.code.name if self.code is not None else self.cause
+        where = f" at {self.ip:#x}" if self.ip is not None else ""
+        return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {self.bytes_lost} bytes"
+
+
+class History(Sequence[Instruction]):
+    """A sequence of the executed instructions, each a step.
+
+    It keeps no row per instruction: questions walk the trace again from the nearest checkpoint, in
+    native code and without the interpreter lock. The trace given to :func:`decode` must not change
+    while its history lives.
+    """
+
+    def __init__(self, raw: _native.RawHistory, symbols: Symbols | None = None) -> None:
+        self._raw = raw
+        self._len: int = raw.steps
+        self.symbols = symbols
+
+    def __len__(self) -> int:
+        return self._len
+
+    @overload
+    def __getitem__(self, index: int) -> Instruction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Instruction]: ...
+    def __getitem__(self, index: int | slice) -> Instruction | list[Instruction]:
+        """The instruction at a step, or a list of them; IndexError out of range."""
+        if isinstance(index, slice):
+            start, stop, stride = index.indices(self._len)
+            if stride == 1:
+                return self._instructions(start, max(stop, start))
+            steps = range(start, stop, stride)
+            if not steps:
+                return []
+            low, high = min(steps), max(steps)
+            if (high - low) <= 64 * len(steps):
+                window = self._instructions(low, high + 1)
+                return [window[step - low] for step in steps]
+            return [self._instructions(step, step + 1)[0] for step in steps]
+        try:
+            step = index.__index__()
+        except AttributeError:
+            raise TypeError(f"a step is an int or a slice, not {type(index).__name__}") from None
+        if step < 0:
+            step += self._len
+        if not 0 <= step < self._len:
+            raise IndexError(f"step {index} is not among the {self._len} of this history")
+        return self._instructions(step, step + 1)[0]
+
+    def __iter__(self) -> Iterator[Instruction]:
+        for start in range(0, self._len, 4096):
+            yield from self._instructions(start, min(start + 4096, self._len))
+
+    def _instructions(self, start: int, stop: int) -> list[Instruction]:
+        table = Table(self._raw.instructions(start, stop))
+        return [
+            Instruction(
+                step=row["step"],
+                ip=row["ip"],
+                size=row["size"],
+                raw=row["raw"],
+                iclass=InstructionClass(row["iclass"]),
+                mode=ExecMode(row["mode"]),
+                asid=Asid(row["cr3"], row["vmcs"]),
+                isid=row["isid"],
+                time=row["time"],
+                speculative=row["speculative"],
+                truncated=row["truncated"],
+            )
+            for row in table
+        ]
+
+    def _range(self, start: int | None, stop: int | None) -> tuple[int, int]:
+        first, last, _ = slice(start, stop).indices(self._len)
+        return first, max(first, last)
+
+    def ips(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Addresses of the steps ``start`` to ``stop`` (exclusive), by Python's slice rules."""
+        import numpy as np
+
+        return np.frombuffer(self._raw.ips(*self._range(start, stop)), dtype=np.uint64)
+
+    def instructions(self, start: int | None = None, stop: int | None = None) -> Table:
+        """The instructions as a table, by Python's slice rules.
+
+        Columns: step, ip, raw, size, iclass, mode, cr3, vmcs, isid, time (ns), tsc, speculative,
+        truncated.
+        """
+        return Table(self._raw.instructions(*self._range(start, stop)))
+
+    def blocks(self, start: int | None = None, stop: int | None = None) -> Table:
+        """Blocks: instructions executed without a decision, an event or a change of section between them.
+
+        Columns: step (of the first instruction), ip, end_ip (of the last), ninsn, iclass (of the
+        last), mode, isid, time (ns), tsc, speculative.
+        """
+        return Table(self._raw.blocks(*self._range(start, stop)))
+
+    def events(self) -> Table:
+        """What happened besides instructions, in order.
+
+        Columns: step (instructions executed before it), after (it belongs to the instruction just
+        executed), kind (libipt's name), ip (where it binds; missing while nothing is traced), to
+        (where execution went on), value (of the packet: CR3, payload, ratio, …), time (ns), tsc,
+        offset (of the packet), status_update (part of PSB+), resumed, detail (text).
+        """
+        return Table(self._raw.events())
+
+    def gaps(self) -> list[Gap]:
+        """Lost execution, in order."""
+        return [
+            Gap(
+                step=step,
+                cause=cause,
+                code=None if code is None else PtError(code),
+                offset=offset,
+                bytes_lost=bytes_lost,
+                ip=ip,
+                asid=Asid(cr3, vmcs),
+                time=time,
+            )
+            for step, cause, code, offset, bytes_lost, ip, cr3, vmcs, time in self._raw.gaps()
+        ]
+
+    def find(
+        self,
+        what: int | str | tuple[int, int],
+        start: int | None = None,
+        stop: int | None = None,
+        *,
+        limit: int | None = None,
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Steps that execute something, in order.
+
+        An address: the instruction that starts there. A symbol (``"main"``, ``"libc.so.6!malloc+4"``):
+        the instruction at its entry. ``(first, last)``: any instruction of which a byte lies in that
+        closed interval. ``limit`` stops after so many. Raises KeyError for an unknown symbol.
+        """
+        import numpy as np
+
+        first: int
+        last: int | None = None
+        match what:
+            case str():
+                if self.symbols is None:
+                    raise KeyError(f"this history has no symbols to look up {what!r} in")
+                first = self.symbols.resolve(what)
+            case (first, last):
+                if first > last:
+                    raise InvalidArgument(f"the interval is upside down: {first:#x} to {last:#x}")
+            case int():
+                first = what
+            case _:
+                raise TypeError(
+                    f"look for an address, a symbol or (first, last), not {type(what).__name__}"
+                )
+        for address in (first, last if last is not None else 0):
+            if not 0 <= address < 1 << 64:
+                raise InvalidArgument(f"not an address: {address}")
+        most = (1 << 63) - 1 if limit is None else limit
+        if most < 0:
+            raise InvalidArgument(f"limit must not be negative, not {most}")
+        begin, end = self._range(start, stop)
+        return np.frombuffer(self._raw.find(first, last, begin, end, most), dtype=np.int64)
+
+    def counts(self, start: int | None = None, stop: int | None = None) -> Table:
+        """How often each instruction was executed: columns ip (ascending) and count."""
+        return Table(self._raw.count(*self._range(start, stop)))
+
+    def calls(self, start: int | None = None, stop: int | None = None) -> Table:
+        """Call paths, parents before children; row 0 is what ran outside any call that was seen.
+
+        Columns: parent (row of the caller's path), ip (entry of the callee), calls, own (instructions
+        executed there without those of callees).
+        """
+        return Table(self._raw.calls(*self._range(start, stop)))
+
+    def hash(self) -> int:
+        """A hash of all addresses: ``h = (rotl64(h, 5) ^ ip) * 0x9E3779B97F4A7C15 mod 2**64``, from 0."""
+        return self._raw.hashes()[0]
+
+    def at_time(self, ns: int) -> int:
+        """The first step at or after a time in ns; ``len(history)`` if there is none.
+
+        Raises :class:`~odograph.InvalidArgument` if no clock is known.
+        """
+        step = self._raw.at_time(ns)
+        if step is None:
+            raise InvalidArgument("this history has no clock: give nom_freq, or open a perf.data recording")
+        return step
+
+    def time(self, step: int) -> int | None:
+        """Estimated time of a step in ns; None if no clock is known. IndexError out of range."""
+        return self[step].time
+
+    def time_range(self) -> tuple[int | None, int | None]:
+        """First and last time in ns, None where unknown."""
+        return self._raw.time_range()
+
+    def __repr__(self) -> str:
+        gaps = len(self._raw.gaps())
+        return f"<History of {self._len} instructions, {gaps} gap{'' if gaps == 1 else 's'}>"
+
+
+Clock = tuple[str, int, int, int] | None
+
+
+def clock_of(config: TraceConfig) -> Clock:
+    """The clock that a configuration alone gives: the nominal frequency, if known."""
+    return ("nominal", config.nom_freq, 0, 0) if config.nom_freq else None
+
+
+def decode(
+    trace: Any,
+    image: Image | None = None,
+    config: TraceConfig | None = None,
+    on_error: Literal["gap", "raise"] = "gap",
+    resync: Literal["ip", "psb"] = "ip",
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> History:
+    """Decodes raw Intel PT bytes into a history.
+
+    ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change
+    while the history lives. ``image`` is the memory of the traced program (none: an empty one), taken
+    as it is at the call. Damage becomes gaps, or with ``on_error="raise"`` a
+    :class:`~odograph.errors.TraceError` at the first; decoding goes on at the next packet that gives
+    an IP, or with ``resync="psb"`` at the next PSB. ``progress`` is called with the trace offset now
+    and then. An exception in a read-memory callback comes out unchanged.
+    """
+    if on_error not in ("gap", "raise"):
+        raise InvalidArgument(f"on_error is 'gap' or 'raise', not {on_error!r}")
+    if resync not in ("ip", "psb"):
+        raise InvalidArgument(f"resync is 'ip' or 'psb', not {resync!r}")
+    config = TraceConfig() if config is None else config
+    image = Image() if image is None else image
+    raw = _native.RawHistory.decode(
+        trace_bytes(trace),
+        [(0, image.native)],
+        config.for_native(),
+        raise_on_gap=on_error == "raise",
+        to_psb=resync == "psb",
+        clock=clock_of(config),
+        progress=progress,
+    )
+    return History(raw)
+
+
+def trace_bytes(trace: Any) -> Any:
+    """A path mapped into memory, or the buffer itself, as bytes."""
+    if isinstance(trace, (str, os.PathLike)):
+        with open(trace, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return b""
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    view = memoryview(trace)
+    if view.format != "B" or view.ndim != 1:
+        view = view.cast("B")
+    return view
