@@ -94,7 +94,8 @@ class Gap:
     def __str__(self) -> str:
         what = self.code.name if self.code is not None else self.cause
         where = f" at {self.ip:#x}" if self.ip is not None else ""
-        return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {self.bytes_lost} bytes"
+        lost = f"{self.bytes_lost} bytes lost"
+        return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {lost}"
 
 
 class History(Sequence[Instruction]):
@@ -245,9 +246,7 @@ class History(Sequence[Instruction]):
             case int():
                 first = what
             case _:
-                raise TypeError(
-                    f"look for an address, a symbol or (first, last), not {type(what).__name__}"
-                )
+                raise TypeError(f"look for an address, a symbol or (first, last), not {type(what).__name__}")
         for address in (first, last if last is not None else 0):
             if not 0 <= address < 1 << 64:
                 raise InvalidArgument(f"not an address: {address}")
@@ -330,7 +329,7 @@ def decode(
     image = Image() if image is None else image
     raw = _native.RawHistory.decode(
         trace_bytes(trace),
-        [(0, image.native)],
+        [(0, image)],
         config.for_native(),
         raise_on_gap=on_error == "raise",
         to_psb=resync == "psb",

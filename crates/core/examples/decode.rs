@@ -16,7 +16,8 @@ fn main() {
     for section in &arguments[3..] {
         let numbers: Vec<u64> =
             section.split(':').map(|part| u64::from_str_radix(part, 16).expect("a hex number")).collect();
-        let added = image.add_file(arguments[2].as_ref(), numbers[0], numbers[1], numbers[2], &Asid::default());
+        let added =
+            image.add_file(arguments[2].as_ref(), numbers[0], numbers[1], numbers[2], &Asid::default());
         added.expect("the section can be added");
     }
     let size = trace.len();

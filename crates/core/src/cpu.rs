@@ -76,9 +76,7 @@ impl Errata {
             CpuChoice::NoErrata => Errata::default(),
             CpuChoice::Exactly(cpu) => Errata::of(cpu).unwrap_or_default(),
             CpuChoice::Auto => Errata { stray_psb_fup: true, ..Errata::default() },
-            CpuChoice::Recorded(cpu) => {
-                Errata { stray_psb_fup: true, ..Errata::of(cpu).unwrap_or_default() }
-            }
+            CpuChoice::Recorded(cpu) => Errata { stray_psb_fup: true, ..Errata::of(cpu).unwrap_or_default() },
         }
     }
 }

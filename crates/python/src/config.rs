@@ -1,7 +1,7 @@
 //! Decoder configuration from a Python dictionary, which `odograph.config.TraceConfig` makes.
 
 use odograph_core::config::{CpuChoice, FilterRange, TraceConfig};
-use odograph_core::cpu::Cpu;
+use odograph_core::cpu::{Cpu, Errata};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -10,9 +10,7 @@ use pyo3::types::PyDict;
 pub struct Config(pub TraceConfig);
 
 fn item<'py, T: FromPyObjectOwned<'py>>(dict: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
-    let value = dict
-        .get_item(name)?
-        .ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
+    let value = dict.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
     value.extract().map_err(Into::into)
 }
 
@@ -36,10 +34,23 @@ impl<'py> FromPyObject<'_, 'py> for Config {
             nom_freq: item(&dict, "nom_freq")?,
             cpuid_0x15_eax: item(&dict, "cpuid_0x15_eax")?,
             cpuid_0x15_ebx: item(&dict, "cpuid_0x15_ebx")?,
-            filters: filters.into_iter().map(|(stop, first, last)| FilterRange { stop, first, last }).collect(),
+            filters: filters
+                .into_iter()
+                .map(|(stop, first, last)| FilterRange { stop, first, last })
+                .collect(),
             keep_tcal_on_ovf: item(&dict, "keep_tcal_on_ovf")?,
             enable_iflags_events: item(&dict, "enable_iflags_events")?,
-            ..TraceConfig::default()
         }))
     }
+}
+
+/// Whether the errata table knows a processor.
+#[pyfunction]
+fn cpu_is_known(family: u16, model: u8, stepping: u8) -> bool {
+    Errata::of(Cpu { family, model, stepping }).is_some()
+}
+
+/// Adds this room's functions.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(cpu_is_known, module)?)
 }

@@ -78,14 +78,12 @@ impl Part {
 
 fn gap_error(py: Python<'_>, gap: &Gap) -> PyErr {
     let what = gap.code.map_or("endless loop without trace", |code| code.message());
-    let place =
-        Place { code: gap.code, offset: Some(gap.offset), ip: gap.ip, asid: Some(gap.asid) };
+    let place = Place { code: gap.code, offset: Some(gap.offset), ip: gap.ip, asid: Some(gap.asid) };
     error::new(py, Kind::Trace, what, place)
 }
 
 /// One gap: step, cause, code, offset, bytes lost, ip, cr3, vmcs, time.
-type RawGap =
-    (u64, &'static str, Option<u8>, u64, u64, Option<u64>, Option<u64>, Option<u64>, Option<i64>);
+type RawGap = (u64, &'static str, Option<u8>, u64, u64, Option<u64>, Option<u64>, Option<u64>, Option<i64>);
 
 impl RawHistory {
     /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
@@ -405,7 +403,10 @@ impl RawHistory {
         self.parts
             .iter()
             .flat_map(|part| {
-                let all = part.stream.checkpoints().filter(|(step, _, _)| *step >= part.first && *step <= part.last);
+                let all = part
+                    .stream
+                    .checkpoints()
+                    .filter(|(step, _, _)| *step >= part.first && *step <= part.last);
                 all.map(|(step, tsc, offset)| (step - part.first + part.at, tsc, offset)).collect::<Vec<_>>()
             })
             .collect()

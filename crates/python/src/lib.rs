@@ -2,8 +2,11 @@
 
 mod argument;
 mod asid;
+mod config;
 mod error;
+mod history;
 mod image;
+mod table;
 
 use pyo3::pymodule;
 
@@ -15,6 +18,9 @@ mod _native {
         use pyo3::prelude::*;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         crate::asid::register(module)?;
-        crate::image::register(module)
+        crate::image::register(module)?;
+        crate::config::register(module)?;
+        crate::history::register(module)?;
+        crate::table::register(module)
     }
 }

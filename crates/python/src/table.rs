@@ -6,8 +6,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::types::{Int16Type, Int32Type, Int64Type, UInt16Type, UInt64Type, UInt8Type};
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Int16Array, Int32Array, Int64Array, RecordBatch,
-    RecordBatchIterator, StringArray, UInt16Array, UInt64Array, UInt8Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Int16Array, Int32Array, Int64Array,
+    RecordBatch, RecordBatchIterator, StringArray, UInt16Array, UInt64Array, UInt8Array,
 };
 use arrow_schema::{DataType, Field, Schema};
 use pyo3::exceptions::PyKeyError;
@@ -148,7 +148,8 @@ impl RawTable {
             DataType::UInt16 => ("uint16", column_bytes::<UInt16Type>(py, array).into_any()),
             DataType::UInt8 => ("uint8", column_bytes::<UInt8Type>(py, array).into_any()),
             DataType::Boolean => {
-                let all: Vec<u8> = array.as_boolean().iter().map(|value| u8::from(value == Some(true))).collect();
+                let all: Vec<u8> =
+                    array.as_boolean().iter().map(|value| u8::from(value == Some(true))).collect();
                 ("bool", PyBytes::new(py, &all).into_any())
             }
             DataType::Binary => {
@@ -181,7 +182,7 @@ impl RawTable {
         let _ = requested_schema;
         let reader = RecordBatchIterator::new([Ok(self.batch.clone())], self.batch.schema());
         let stream = FFI_ArrowArrayStream::new(Box::new(reader));
-        PyCapsule::new(py, stream, Some(c"arrow_array_stream".to_owned()))
+        PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
     }
 }
 

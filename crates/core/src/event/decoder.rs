@@ -421,7 +421,8 @@ impl EventDecoder {
             Packet::Mtc { ctc } => self.time.on_mtc(ctc),
             Packet::Cyc { value } => {
                 // SKD007: an OVF replaced the tail of the packet.
-                if self.errata.skd007 && rest.get(1) == Some(&0x02) && size == 2 && rest.get(2) == Some(&0xf3) {
+                if self.errata.skd007 && rest.get(1) == Some(&0x02) && size == 2 && rest.get(2) == Some(&0xf3)
+                {
                     self.pos = offset + 3;
                     return self.overflow(trace, offset + 1, Vec::new());
                 }

@@ -54,7 +54,8 @@ impl EventDecoder {
                     }
                 }
                 Packet::ModeTsx { intx, abrt } => {
-                    facts.push(self.event(EventKind::Tsx { ip: 0, speculative: intx, aborted: abrt }, offset));
+                    facts
+                        .push(self.event(EventKind::Tsx { ip: 0, speculative: intx, aborted: abrt }, offset));
                 }
                 Packet::Pip { cr3, nr } => {
                     facts.push(self.event(EventKind::AsyncPaging { cr3, non_root: nr, ip: 0 }, offset));
@@ -92,7 +93,8 @@ impl EventDecoder {
     fn report_status(&mut self, facts: &[Event], offset: usize, with_first: bool) {
         let ip = self.last_ip.ip();
         if with_first {
-            let kind = if self.enabled { EventKind::Enabled { ip: 0 } } else { EventKind::Disabled { ip: 0 } };
+            let kind =
+                if self.enabled { EventKind::Enabled { ip: 0 } } else { EventKind::Disabled { ip: 0 } };
             let event = Event { status_update: true, ..self.event(kind, offset) };
             self.out.push_back(self.with_ip(event, if self.enabled { ip } else { Err(PtError::Noip) }));
         }

@@ -8,43 +8,142 @@ use crate::instruction::ExecMode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum EventKind {
-    Enabled { ip: u64 },
-    Disabled { ip: u64 },
+    Enabled {
+        ip: u64,
+    },
+    Disabled {
+        ip: u64,
+    },
     /// Tracing was switched off at `at`, asynchronously; execution went on at `ip`.
-    AsyncDisabled { at: u64, ip: u64 },
-    AsyncBranch { from: u64, to: u64 },
-    Paging { cr3: u64, non_root: bool },
-    AsyncPaging { cr3: u64, non_root: bool, ip: u64 },
-    Overflow { ip: u64 },
-    ExecMode { mode: ExecMode, ip: u64 },
-    Tsx { ip: u64, speculative: bool, aborted: bool },
+    AsyncDisabled {
+        at: u64,
+        ip: u64,
+    },
+    AsyncBranch {
+        from: u64,
+        to: u64,
+    },
+    Paging {
+        cr3: u64,
+        non_root: bool,
+    },
+    AsyncPaging {
+        cr3: u64,
+        non_root: bool,
+        ip: u64,
+    },
+    Overflow {
+        ip: u64,
+    },
+    ExecMode {
+        mode: ExecMode,
+        ip: u64,
+    },
+    Tsx {
+        ip: u64,
+        speculative: bool,
+        aborted: bool,
+    },
     Stop,
-    Vmcs { base: u64 },
-    AsyncVmcs { base: u64, ip: u64 },
-    Exstop { ip: u64 },
-    Mwait { ip: u64, hints: u32, ext: u32 },
-    Pwre { state: u8, sub_state: u8, hw: bool },
-    Pwrx { last: u8, deepest: u8, interrupt: bool, store: bool, autonomous: bool },
-    Ptwrite { ip: u64, size: u8, payload: u64 },
-    Cbr { ratio: u8 },
-    Mnt { payload: u64 },
-    Tip { ip: u64 },
-    Tnt { bits: u64, size: u8 },
-    Iflags { iflag: bool, ip: u64 },
-    Interrupt { vector: u8, cr2: Option<u64>, ip: u64 },
-    Iret { ip: u64 },
-    Smi { ip: u64 },
+    Vmcs {
+        base: u64,
+    },
+    AsyncVmcs {
+        base: u64,
+        ip: u64,
+    },
+    Exstop {
+        ip: u64,
+    },
+    Mwait {
+        ip: u64,
+        hints: u32,
+        ext: u32,
+    },
+    Pwre {
+        state: u8,
+        sub_state: u8,
+        hw: bool,
+    },
+    Pwrx {
+        last: u8,
+        deepest: u8,
+        interrupt: bool,
+        store: bool,
+        autonomous: bool,
+    },
+    Ptwrite {
+        ip: u64,
+        size: u8,
+        payload: u64,
+    },
+    Cbr {
+        ratio: u8,
+    },
+    Mnt {
+        payload: u64,
+    },
+    Tip {
+        ip: u64,
+    },
+    Tnt {
+        bits: u64,
+        size: u8,
+    },
+    Iflags {
+        iflag: bool,
+        ip: u64,
+    },
+    Interrupt {
+        vector: u8,
+        cr2: Option<u64>,
+        ip: u64,
+    },
+    Iret {
+        ip: u64,
+    },
+    Smi {
+        ip: u64,
+    },
     Rsm,
-    Sipi { vector: u8 },
-    Init { ip: u64 },
-    Vmentry { ip: u64 },
-    Vmexit { vector: Option<u8>, vmxr: Option<u64>, vmxq: Option<u64>, ip: u64 },
-    Shutdown { ip: u64 },
-    Uintr { vector: u8, ip: u64 },
-    Uiret { ip: u64 },
-    Trig { trbv: u8, icnt: u16, ip: u64, mult: bool },
-    Swintr { vector: u8, ip: u64 },
-    Syscall { ip: u64 },
+    Sipi {
+        vector: u8,
+    },
+    Init {
+        ip: u64,
+    },
+    Vmentry {
+        ip: u64,
+    },
+    Vmexit {
+        vector: Option<u8>,
+        vmxr: Option<u64>,
+        vmxq: Option<u64>,
+        ip: u64,
+    },
+    Shutdown {
+        ip: u64,
+    },
+    Uintr {
+        vector: u8,
+        ip: u64,
+    },
+    Uiret {
+        ip: u64,
+    },
+    Trig {
+        trbv: u8,
+        icnt: u16,
+        ip: u64,
+        mult: bool,
+    },
+    Swintr {
+        vector: u8,
+        ip: u64,
+    },
+    Syscall {
+        ip: u64,
+    },
 }
 
 /// One event.

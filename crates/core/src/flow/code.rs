@@ -51,7 +51,10 @@ impl Chunk {
     /// The bytes from `address` to the end of the chunk; empty if the address lies outside.
     #[inline]
     pub fn from(&self, address: u64) -> &[u8] {
-        usize::try_from(address.wrapping_sub(self.start)).ok().and_then(|at| self.bytes.get(at..)).unwrap_or(&[])
+        usize::try_from(address.wrapping_sub(self.start))
+            .ok()
+            .and_then(|at| self.bytes.get(at..))
+            .unwrap_or(&[])
     }
 }
 

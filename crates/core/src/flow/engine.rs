@@ -110,9 +110,7 @@ impl FlowError {
 impl From<CodeError> for FlowError {
     fn from(error: CodeError) -> Self {
         match error {
-            CodeError::Pt(code) => {
-                FlowError::Flow { cause: GapCause::of(code), code: Some(code), ip: None }
-            }
+            CodeError::Pt(code) => FlowError::Flow { cause: GapCause::of(code), code: Some(code), ip: None },
             CodeError::Foreign(object) => FlowError::Foreign(object),
         }
     }
@@ -839,7 +837,11 @@ impl Engine {
             EventKind::Tip { ip } => {
                 if !enabled || event.ip_suppressed {
                     let code = if enabled { PtError::BadPacket } else { PtError::NoEnable };
-                    return Err(FlowError::Flow { cause: GapCause::Contradiction, code: Some(code), ip: None });
+                    return Err(FlowError::Flow {
+                        cause: GapCause::Contradiction,
+                        code: Some(code),
+                        ip: None,
+                    });
                 }
                 return self.take_tip(sink, ip);
             }
@@ -848,7 +850,11 @@ impl Engine {
             EventKind::Enabled { ip } => {
                 if event.ip_suppressed || enabled {
                     let code = if enabled { PtError::BadContext } else { PtError::Noip };
-                    return Err(FlowError::Flow { cause: GapCause::Contradiction, code: Some(code), ip: None });
+                    return Err(FlowError::Flow {
+                        cause: GapCause::Contradiction,
+                        code: Some(code),
+                        ip: None,
+                    });
                 }
                 self.stand_at(ip);
                 self.report(&event, sink);
@@ -940,17 +946,17 @@ impl Engine {
                 }
             }
             EventKind::Paging { .. } if enabled => self.walk_past(bind::PAGING, sink, |_, meta| {
-                is_far(meta)
-                    || matches!(meta.detail(), Detail::MovCr3 | Detail::Vmlaunch | Detail::Vmresume)
+                is_far(meta) || matches!(meta.detail(), Detail::MovCr3 | Detail::Vmlaunch | Detail::Vmresume)
             })?,
             EventKind::Vmcs { .. } if enabled => self.walk_past(bind::VMCS, sink, |_, meta| {
-                is_far(meta)
-                    || matches!(meta.detail(), Detail::Vmptrld | Detail::Vmlaunch | Detail::Vmresume)
+                is_far(meta) || matches!(meta.detail(), Detail::Vmptrld | Detail::Vmlaunch | Detail::Vmresume)
             })?,
-            EventKind::Ptwrite { .. } if enabled => self.walk_past(bind::PTWRITE, sink, |at, meta| match ip {
-                Some(ip) => at == ip,
-                None => meta.class() == InstructionClass::Ptwrite,
-            })?,
+            EventKind::Ptwrite { .. } if enabled => {
+                self.walk_past(bind::PTWRITE, sink, |at, meta| match ip {
+                    Some(ip) => at == ip,
+                    None => meta.class() == InstructionClass::Ptwrite,
+                })?
+            }
             EventKind::Iret { .. } if enabled => self.walk_past(bind::IRET, sink, |at, meta| match ip {
                 Some(ip) => at == ip,
                 None => matches!(

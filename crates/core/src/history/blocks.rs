@@ -40,15 +40,7 @@ struct Blocks<'a> {
 }
 
 impl Blocks<'_> {
-    fn append(
-        &mut self,
-        step: u64,
-        ips: &[u64],
-        class: u8,
-        mode: u8,
-        section: (i32, u64),
-        state: &RunState,
-    ) {
+    fn append(&mut self, step: u64, ips: &[u64], class: u8, mode: u8, section: (i32, u64), state: &RunState) {
         let (Some(&first), Some(&last)) = (ips.first(), ips.last()) else { return };
         let columns = &mut *self.columns;
         if self.open && self.last_section == section {

@@ -37,10 +37,43 @@ pub struct EventColumns {
 impl EventColumns {
     /// Names of the kinds.
     pub const KINDS: &'static [&'static str] = &[
-        "enabled", "disabled", "async_disabled", "async_branch", "paging", "async_paging", "overflow", "exec_mode",
-        "tsx", "stop", "vmcs", "async_vmcs", "exstop", "mwait", "pwre", "pwrx", "ptwrite", "tick", "cbr", "mnt",
-        "tip", "tnt", "iflags", "interrupt", "iret", "smi", "rsm", "sipi", "init", "vmentry", "vmexit", "shutdown",
-        "uintr", "uiret", "trig", "swintr", "syscall",
+        "enabled",
+        "disabled",
+        "async_disabled",
+        "async_branch",
+        "paging",
+        "async_paging",
+        "overflow",
+        "exec_mode",
+        "tsx",
+        "stop",
+        "vmcs",
+        "async_vmcs",
+        "exstop",
+        "mwait",
+        "pwre",
+        "pwrx",
+        "ptwrite",
+        "tick",
+        "cbr",
+        "mnt",
+        "tip",
+        "tnt",
+        "iflags",
+        "interrupt",
+        "iret",
+        "smi",
+        "rsm",
+        "sipi",
+        "init",
+        "vmentry",
+        "vmexit",
+        "shutdown",
+        "uintr",
+        "uiret",
+        "trig",
+        "swintr",
+        "syscall",
     ];
 
     fn push(&mut self, event: &Event, place: &Where, base: i64) {
@@ -89,9 +122,16 @@ fn value(event: &Event) -> Option<u64> {
 
 fn detail(event: &Event) -> Option<String> {
     match event.kind {
-        EventKind::Tsx { speculative, aborted, .. } => {
-            Some((if aborted { "aborted" } else if speculative { "begin" } else { "commit" }).to_owned())
-        }
+        EventKind::Tsx { speculative, aborted, .. } => Some(
+            (if aborted {
+                "aborted"
+            } else if speculative {
+                "begin"
+            } else {
+                "commit"
+            })
+            .to_owned(),
+        ),
         EventKind::Paging { non_root: true, .. } | EventKind::AsyncPaging { non_root: true, .. } => {
             Some("non-root".to_owned())
         }
@@ -118,7 +158,9 @@ fn detail(event: &Event) -> Option<String> {
                 Some(format!("reason {reason:#x}, qualification {qualification:#x}"))
             }
         },
-        EventKind::Trig { icnt, mult, .. } => Some(format!("icnt {icnt}{}", if mult { ", mult" } else { "" })),
+        EventKind::Trig { icnt, mult, .. } => {
+            Some(format!("icnt {icnt}{}", if mult { ", mult" } else { "" }))
+        }
         _ => None,
     }
 }
@@ -140,8 +182,8 @@ impl Sink for Events<'_> {
     }
 
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
-        let inside = place.step >= self.start
-            && (place.step < self.stop || (self.whole && place.step == self.stop));
+        let inside =
+            place.step >= self.start && (place.step < self.stop || (self.whole && place.step == self.stop));
         if inside {
             self.columns.push(event, &place, self.base);
         }

@@ -88,19 +88,14 @@ impl Pass for Find<'_> {
 impl Stream {
     /// Appends the steps among `start..stop` that hit, in order, until `steps` holds `limit` of them;
     /// `base` is added to each.
-    pub fn find(
-        &self,
-        wanted: Wanted,
-        start: u64,
-        stop: u64,
-        base: i64,
-        limit: usize,
-        steps: &mut Vec<i64>,
-    ) {
+    pub fn find(&self, wanted: Wanted, start: u64, stop: u64, base: i64, limit: usize, steps: &mut Vec<i64>) {
         if start < stop && steps.len() < limit {
             let generation = 0;
             let verdicts = Vec::new();
-            self.walk(start, &mut Find { wanted, start, stop, base, reached: 0, limit, verdicts, generation, steps });
+            self.walk(
+                start,
+                &mut Find { wanted, start, stop, base, reached: 0, limit, verdicts, generation, steps },
+            );
         }
     }
 }

@@ -120,7 +120,8 @@ pub fn decode(
 ) -> Result<Stream, DecodeError> {
     let code = Arc::new(Code::default());
     let first_image = timeline.first_image();
-    let graph = Graph::new(code.clone(), &first_image, Asid::default(), EngineOptions::default().initial_mode);
+    let graph =
+        Graph::new(code.clone(), &first_image, Asid::default(), EngineOptions::default().initial_mode);
     let mut engine = Engine::new(config, EngineOptions::default(), timeline.clone(), graph);
     let mut builder = Builder::default();
     let bytes = (*trace).as_ref();
@@ -263,7 +264,9 @@ impl Stream {
 
     /// Checkpoint to begin at for a time: the last one at or before `tsc`.
     pub(super) fn checkpoint_before(&self, tsc: u64) -> usize {
-        self.checkpoints.partition_point(|checkpoint| checkpoint.tsc.is_none_or(|at| at <= tsc)).saturating_sub(1)
+        self.checkpoints
+            .partition_point(|checkpoint| checkpoint.tsc.is_none_or(|at| at <= tsc))
+            .saturating_sub(1)
     }
 
     fn borrow_graph(&self) -> Graph {
@@ -290,4 +293,3 @@ pub(super) fn clip(state: &RunState, from: u16, to: u16, start: u64, stop: u64) 
 pub(super) fn slice<T>(all: &[T], from: u16, to: u16) -> &[T] {
     all.get(from as usize..to as usize).unwrap_or(&[])
 }
-

@@ -114,8 +114,7 @@ fn append(packet: &Packet, out: &mut Vec<u8>) -> Result<(), PtError> {
         }
         Packet::Pwrx { last, deepest, interrupt, store, autonomous } => {
             let (last, deepest) = (fits(last.into(), 4)?, fits(deepest.into(), 4)?);
-            let reason =
-                u64::from(interrupt) << 8 | u64::from(store) << 10 | u64::from(autonomous) << 11;
+            let reason = u64::from(interrupt) << 8 | u64::from(store) << 10 | u64::from(autonomous) << 11;
             out.extend([0x02, 0xa2]);
             le(out, deepest | last << 4 | reason, 5);
         }

@@ -5,9 +5,9 @@ use super::{decode, sync, BlockContext, Packet};
 impl Packet {
     /// Names of all kinds; the index is [`Packet::kind`].
     pub const KINDS: [&'static str; 31] = [
-        "pad", "psb", "psbend", "ovf", "stop", "fup", "tip", "tip.pge", "tip.pgd", "tnt8", "tnt64", "mode", "pip",
-        "vmcs", "cbr", "tsc", "tma", "mtc", "cyc", "mnt", "exstop", "mwait", "pwre", "pwrx", "ptw", "cfe", "evd",
-        "trig", "bbp", "bip", "bep",
+        "pad", "psb", "psbend", "ovf", "stop", "fup", "tip", "tip.pge", "tip.pgd", "tnt8", "tnt64", "mode",
+        "pip", "vmcs", "cbr", "tsc", "tma", "mtc", "cyc", "mnt", "exstop", "mwait", "pwre", "pwrx", "ptw",
+        "cfe", "evd", "trig", "bbp", "bip", "bep",
     ];
 
     /// Index of the packet's kind in [`Packet::KINDS`]; both MODE leaves are `mode`.

@@ -103,10 +103,11 @@ impl Time {
         if in_psb && !calibration.seen_mtc {
             if let (Some(last), cycles @ 1..) = (calibration.tsc, calibration.cycles_since_tsc) {
                 let delta = tsc.wrapping_sub(last) & ((1 << 56) - 1);
-                calibration.ratio = Some((u128::from(delta) << RATIO_SHIFT).checked_div(cycles.into()).map_or(
-                    u64::MAX,
-                    |ratio| u64::try_from(ratio).unwrap_or(u64::MAX),
-                ));
+                calibration.ratio = Some(
+                    (u128::from(delta) << RATIO_SHIFT)
+                        .checked_div(cycles.into())
+                        .map_or(u64::MAX, |ratio| u64::try_from(ratio).unwrap_or(u64::MAX)),
+                );
             }
         }
         calibration.tsc = Some(tsc);
