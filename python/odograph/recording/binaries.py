@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from odograph.recording import elf
-from odograph.recording.addressspace import Mapping
+from odograph.recording.processmemory import Mapping
 
 __all__ = ["Binaries", "CodeSource", "Missing"]
 

@@ -54,7 +54,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         _threads(streams, sideband, executed),
         parameters,
         reader.time_conversion,
-        sideband.spaces,
+        sideband.memories,
         binaries,
         executed,
         facts=_facts(reader),

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from odograph.errors import InvalidArgument, RecordingError
-from odograph.recording.addressspace import KERNEL_PID, AddressSpace, Change, Mapping
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
 from odograph.recording.perfdata.time import TimeConversion
 from odograph.recording.problem import Problem, Problems
+from odograph.recording.processmemory import KERNEL_PID, Change, Mapping, ProcessMemory
 from odograph.recording.stream import TraceStream
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Recording:
     threads: list[Thread]
     pt: PtParameters = field(default_factory=PtParameters)
     time_conversion: TimeConversion | None = None
-    spaces: dict[int, AddressSpace] = field(default_factory=dict)
+    memories: dict[int, ProcessMemory] = field(default_factory=dict)
     binaries: Binaries = field(default_factory=Binaries)
     executed: ExecutedFacts | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -92,8 +92,8 @@ class Recording:
         merged = [
             (tsc, changes)
             for number in (KERNEL_PID, pid)
-            if number in self.spaces
-            for tsc, changes in self.spaces[number].timeline()
+            if number in self.memories
+            for tsc, changes in self.memories[number].timeline()
         ]
         merged.sort(key=lambda entry: -1 if entry[0] is None else entry[0])
         result: list[tuple[int | None, list[Change]]] = []
@@ -113,8 +113,8 @@ class Recording:
         return [
             mapping
             for number in (pid, KERNEL_PID)
-            if number in self.spaces
-            for mapping in self.spaces[number].state()
+            if number in self.memories
+            for mapping in self.memories[number].state()
         ]
 
     def missing(self, pid: int) -> list[Missing]:

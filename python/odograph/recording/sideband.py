@@ -11,7 +11,6 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from odograph.recording.addressspace import KERNEL_PID, AddressSpace, Mapping
 from odograph.recording.perfdata.attributes import Stamp
 from odograph.recording.perfdata.executed import Code
 from odograph.recording.perfdata.format import Misc, RecordType
@@ -31,6 +30,7 @@ from odograph.recording.perfdata.records import (
 )
 from odograph.recording.perfdata.time import TimeConversion
 from odograph.recording.problem import Problems
+from odograph.recording.processmemory import KERNEL_PID, Mapping, ProcessMemory
 
 __all__ = ["Region", "Sideband", "ThreadInfo"]
 
@@ -87,7 +87,7 @@ class Sideband:
     def __init__(self, problems: Problems, build_ids: dict[str, bytes]) -> None:
         self.problems = problems
         self.build_ids = build_ids
-        self.spaces: dict[int, AddressSpace] = {}
+        self.memories: dict[int, ProcessMemory] = {}
         self.threads: dict[int, ThreadInfo] = {}
         self.switches: dict[int, list[Region]] = {}
         self.losses: list[AuxLoss] = []
@@ -145,12 +145,12 @@ class Sideband:
             event.apply(tsc, *event.arguments)
         self._events.clear()
 
-    def space(self, pid: int) -> AddressSpace:
+    def memory(self, pid: int) -> ProcessMemory:
         """The memory of a process, empty if nothing is known."""
-        space = self.spaces.get(pid)
-        if space is None:
-            space = self.spaces[pid] = AddressSpace(pid)
-        return space
+        memory = self.memories.get(pid)
+        if memory is None:
+            memory = self.memories[pid] = ProcessMemory(pid)
+        return memory
 
     def thread(self, tid: int, pid: int | None = None) -> ThreadInfo:
         """The thread, made known if it was not."""
@@ -240,7 +240,7 @@ class Sideband:
         pid = KERNEL_PID if mmap.kernel or mmap.pid == KERNEL_PID else mmap.pid
         name = mmap.filename
         build_id = mmap.build_id or self.build_ids.get(name) or self.build_ids.get(_module_name(name))
-        self.space(pid).add(
+        self.memory(pid).add(
             tsc,
             Mapping(
                 mmap.address,
@@ -259,7 +259,7 @@ class Sideband:
         self.thread(tid, pid).comm = name
         # Without times old and new maps cannot be told apart by the trace, so none may vanish.
         if exec_ and tsc is not None:
-            self.space(pid).clear(tsc)
+            self.memory(pid).clear(tsc)
 
     def _fork(self, tsc: int | None, pid: int, ppid: int, tid: int, ptid: int, time: int) -> None:
         parent = self.threads.get(ptid)
@@ -268,7 +268,7 @@ class Sideband:
         thread.start, thread.end = time or None, None
         self.children.setdefault(ptid, []).append(tid)
         if pid != ppid:
-            self.space(pid).inherit(tsc, self.space(ppid))
+            self.memory(pid).inherit(tsc, self.memory(ppid))
 
     def _exit(self, tsc: int | None, pid: int, tid: int, time: int) -> None:
         self.thread(tid, pid).end = time or None
@@ -296,11 +296,13 @@ class Sideband:
     def _kernel_symbol(self, tsc: int | None, symbol: KernelSymbol, offset: int) -> None:
         if symbol.address + symbol.length > 1 << 64 or symbol.length == 0:
             return
-        space = self.space(KERNEL_PID)
+        memory = self.memory(KERNEL_PID)
         if symbol.gone:
-            space.remove(tsc, symbol.address, symbol.length)
+            memory.remove(tsc, symbol.address, symbol.length)
         else:
-            space.add(tsc, Mapping(symbol.address, symbol.length, 0, symbol.name, kernel=True, offset=offset))
+            memory.add(
+                tsc, Mapping(symbol.address, symbol.length, 0, symbol.name, kernel=True, offset=offset)
+            )
 
     def _late_code(self, _tsc: int | None, tsc: int | None, pid: int, address: int, code: bytes) -> None:
         self._code(tsc, pid, address, code)
@@ -308,7 +310,7 @@ class Sideband:
     def _code(self, tsc: int | None, pid: int, address: int, code: bytes) -> None:
         kernel = pid == KERNEL_PID
         if code and address + len(code) <= 1 << 64:
-            self.space(pid).add(tsc, Mapping(address, len(code), code=code, pid=pid, kernel=kernel))
+            self.memory(pid).add(tsc, Mapping(address, len(code), code=code, pid=pid, kernel=kernel))
 
 
 def _module_name(name: str) -> str:

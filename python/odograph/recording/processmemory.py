@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-__all__ = ["KERNEL_PID", "AddressSpace", "Change", "Mapping"]
+__all__ = ["KERNEL_PID", "Change", "Mapping", "ProcessMemory"]
 
 #: The "process" that holds the kernel's maps, as perf.data numbers it.
 KERNEL_PID = -1
@@ -47,7 +47,7 @@ class Mapping(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One change of an address space.
+    """One change of the memory of a process.
 
     ``"add"``: ``mapping`` now lies over whatever was there. ``"remove"``: nothing lies in ``mapping``'s
     range any more. ``"clear"``: all user memory (addresses below 2**63) is gone; another program runs now.
@@ -58,11 +58,11 @@ class Change(NamedTuple):
 
 
 class _Inherit(NamedTuple):
-    parent: AddressSpace
+    parent: ProcessMemory
     changes: int
 
 
-class AddressSpace:
+class ProcessMemory:
     """The memory of one process over time; changes must be noted in the order they apply."""
 
     def __init__(self, pid: int) -> None:
@@ -83,7 +83,7 @@ class AddressSpace:
         self._resets.append(len(self._changes))
         self._changes.append((tsc, Change("clear")))
 
-    def inherit(self, tsc: int | None, parent: AddressSpace) -> None:
+    def inherit(self, tsc: int | None, parent: ProcessMemory) -> None:
         """The process begins with a copy of what ``parent`` holds now."""
         if parent is self:
             return
@@ -107,19 +107,19 @@ class AddressSpace:
 
     def state(self, count: int | None = None) -> list[Mapping]:
         """What lies where after the first ``count`` changes (default: all), sorted and without overlap."""
-        pieces: list[tuple[AddressSpace, int, int]] = []
-        space, end = self, len(self._changes) if count is None else count
+        pieces: list[tuple[ProcessMemory, int, int]] = []
+        memory, end = self, len(self._changes) if count is None else count
         while True:
-            index = bisect_right(space._resets, end - 1) - 1
-            start = space._resets[index] if index >= 0 else 0
-            first = space._changes[start][1] if start < end else None
-            pieces.append((space, start, end))
+            index = bisect_right(memory._resets, end - 1) - 1
+            start = memory._resets[index] if index >= 0 else 0
+            first = memory._changes[start][1] if start < end else None
+            pieces.append((memory, start, end))
             if not isinstance(first, _Inherit):
                 break
-            space, end = first.parent, first.changes
+            memory, end = first.parent, first.changes
         layout = _Layout()
-        for space, start, end in reversed(pieces):
-            for _, change in space._changes[start:end]:
+        for memory, start, end in reversed(pieces):
+            for _, change in memory._changes[start:end]:
                 if isinstance(change, Change) and change.mapping is not None:
                     layout.place(change.mapping, change.kind == "add")
         return layout.mappings
