@@ -21,12 +21,12 @@ def core(
     ``many`` writes the number of program headers the way cores with 65535 or more of them do.
     """
     ehsize, phsize, shsize = (64, 56, 64) if wide else (52, 32, 40)
-    segments = [(PT_NOTE, 0, b"note", 0), *((PT_LOAD, *segment) for segment in segments)]
+    rows = [(PT_NOTE, 0, b"note", 0), *((PT_LOAD, *segment) for segment in segments)]
     shoff = ehsize if many else 0
     phoff = ehsize + (shsize if many else 0)
-    offset = phoff + phsize * len(segments)
+    offset = phoff + phsize * len(rows)
     headers, contents = b"", b""
-    for segment, address, content, memory in segments:
+    for segment, address, content, memory in rows:
         place, size = offset + len(contents), len(content)
         if wide:
             headers += struct.pack(
@@ -37,7 +37,7 @@ def core(
                 order + "IIIIIIII", segment, place, address, 0, size, max(memory, size), 5, 0x1000
             )
         contents += content
-    number = 0xFFFF if many else len(segments)
+    number = 0xFFFF if many else len(rows)
     ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if order == "<" else 2, 1]) + bytes(9)
     header = ident + struct.pack(
         order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"),
@@ -45,7 +45,7 @@ def core(
     )
     section = b""
     if many:
-        words = struct.pack(order + "I", len(segments))
+        words = struct.pack(order + "I", len(rows))
         section = bytes(44 if wide else 28) + words
         section += bytes(shsize - len(section))
     return header + section + headers + contents

@@ -70,7 +70,7 @@ def test_asid_fields_have_64_bits(wrong: int) -> None:
 
 def test_a_file_section_shows_what_was_given(file: Path) -> None:
     image = Image("kernel")
-    assert image.add_file(file, 0x10, 0x20, 0x1000, Asid(cr3=7)) is None
+    image.add_file(file, 0x10, 0x20, 0x1000, Asid(cr3=7))
     assert image.name == "kernel"
     assert image.sections == [Section(str(file), 0x10, 0x20, 0x1000, Asid(cr3=7), 0)]
     assert image.read(0x1004, 4, Asid(cr3=7)) == bytes([0x14, 0x15, 0x16, 0x17])
@@ -128,7 +128,7 @@ def test_numbers_have_64_bits(file: Path, wrong: int, place: int) -> None:
     numbers = [0, 1, 2]
     numbers[place] = wrong
     with pytest.raises(InvalidArgument):
-        Image().add_file(file, *numbers)
+        Image().add_file(file, numbers[0], numbers[1], numbers[2])
     with pytest.raises(ValueError, match="does not lie between"):
         SectionCache().add_file(file, *numbers)
 
