@@ -63,6 +63,6 @@ def open_recording(
             recording = read_perfdata(name, reader, binaries)
     except struct.error as error:
         raise damaged(error) from error
-    recording.user_image = image
+    recording.user_image = None if image is None else image.snapshot()
     recording.config = config
     return recording

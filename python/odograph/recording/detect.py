@@ -77,4 +77,10 @@ def detect(data: bytes | mmap.mmap, name: str) -> str:
 
 
 def _is_text(head: bytes) -> bool:
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # The last character may be cut.
+        if error.start < len(head) - 3:
+            return False
     return all(byte in b"\t\n\r\f\x1b" or byte >= 32 for byte in head)

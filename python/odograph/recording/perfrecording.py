@@ -11,7 +11,7 @@ from odograph.recording.binaries import Binaries
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.attributes import Attribute
 from odograph.recording.perfdata.auxtrace import AuxTraceInfo
-from odograph.recording.perfdata.executed import ExecutedFacts, has_trailer, read_trailer
+from odograph.recording.perfdata.executed import WRITER_VERSION, ExecutedFacts, has_trailer, read_trailer
 from odograph.recording.perfdata.format import RecordType, SampleType
 from odograph.recording.perfdata.reader import PerfDataReader
 from odograph.recording.perfdata.records import AuxTrace, Record
@@ -353,6 +353,10 @@ def _executed(reader: PerfDataReader) -> ExecutedFacts | None:
     """The trailer of our own recordings; a damaged one is a problem, and the file is then like any other."""
     data = reader.files[0]
     if not has_trailer(data):
+        if reader.features.version == WRITER_VERSION and not reader.pipe:
+            reader.problems.add(
+                len(data), "the executed bytes kept with this recording are gone; the file was cut or changed"
+            )
         return None
     try:
         executed = read_trailer(data)

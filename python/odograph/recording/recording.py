@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from odograph.errors import InvalidArgument, RecordingError
+from odograph.errors import ImageError, InvalidArgument, PtError, RecordingError
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
@@ -18,7 +18,7 @@ from odograph.recording.processmemory import KERNEL_PID, Change, Mapping, Proces
 from odograph.recording.stream import TraceStream
 
 if TYPE_CHECKING:
-    from odograph.image import Image
+    from odograph.image import Asid, Image
 
 __all__ = ["Recording", "Thread"]
 
@@ -132,7 +132,8 @@ class Recording:
     def image(self, tid: int | None = None) -> Image:
         """The memory of a thread's process at the end of the recording, as far as it is known.
 
-        With an image given to ``open`` a copy of that one, above which nothing is put.
+        Sections of an image given to ``open`` lie over what was recorded, its callback is asked for the
+        rest.
         """
         from odograph.image import Image
 
@@ -142,6 +143,7 @@ class Recording:
             self.fill(image, self.mappings(thread.pid))
         if self.user_image is not None:
             image.copy_from(self.user_image)
+            image.set_callback(_Rest(self.user_image))
         return image
 
     def fill(self, image: _Sections, mappings: Iterable[Mapping]) -> list[Missing]:
@@ -238,6 +240,21 @@ class Recording:
             "recorder_gaps": executed.gaps if executed else [],
             "problems": [{"offset": p.offset, "message": p.message} for p in self.problems],
         }
+
+
+class _Rest:
+    """Asks the callback of another image: what its sections hold has been copied already."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def __call__(self, address: int, size: int, asid: Asid) -> bytes:
+        try:
+            return self._image.read(address, size, asid)
+        except ImageError as error:
+            if error.code == PtError.nomap:
+                return b""
+            raise
 
 
 def damaged(error: Exception) -> RecordingError:

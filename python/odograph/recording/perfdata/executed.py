@@ -5,7 +5,8 @@ After the last feature body lies::
     section*   u32 kind, u32 0, u64 size when expanded, u64 size as stored, zlib bytes
     footer     48 bytes at the very end of the file:
                u64 offset of the first section, u64 size of all sections, u32 CRC-32 of them,
-               u32 number of sections, u32 version, u32 0, 8 zero bytes, 8 bytes magic "ODOGRAPH"
+               u32 number of sections, u32 version, u32 CRC-32 of the footer so far, 8 zero bytes,
+               8 bytes magic "ODOGRAPH"
 
 Sections: 1 = code, entries of (i32 pid, u32 size, u64 TSC, u64 address, bytes); 2 = facts, one JSON object.
 Unknown kinds are skipped, so later versions may add some; a higher version is refused.
@@ -25,7 +26,10 @@ __all__ = ["Code", "ExecutedFacts", "Truth", "read_trailer", "trailer_bytes"]
 
 MAGIC = b"ODOGRAPH"
 VERSION = 1
+#: What our files give as the version of perf; it tells that a trailer has to follow.
+WRITER_VERSION = "odograph with executed bytes"
 _FOOTER = struct.Struct("<QQIIII8x8s")
+_FOOTER_HEAD = struct.Struct("<QQIII")
 _SECTION = struct.Struct("<IIQQ")
 _CODE = struct.Struct("<iIQQ")
 _CODE_SECTION, _FACTS_SECTION = 1, 2
@@ -72,7 +76,8 @@ def trailer_bytes(facts: ExecutedFacts, code: Iterable[Code], offset: int) -> It
         total += len(piece)
         count += 1
         yield piece
-    yield _FOOTER.pack(offset, total, checksum, count, VERSION, 0, MAGIC)
+    head = _FOOTER_HEAD.pack(offset, total, checksum, count, VERSION)
+    yield _FOOTER.pack(offset, total, checksum, count, VERSION, zlib.crc32(head), MAGIC)
 
 
 def _sections(facts: ExecutedFacts, code: Iterable[Code]) -> Iterator[tuple[int, bytes]]:
@@ -107,7 +112,9 @@ def read_trailer(data: mmap.mmap | bytes) -> ExecutedFacts | None:
     if not has_trailer(data):
         return None
     end = len(data) - _FOOTER.size
-    offset, size, checksum, count, version, _, _ = _FOOTER.unpack_from(data, end)
+    offset, size, checksum, count, version, footer_checksum, _ = _FOOTER.unpack_from(data, end)
+    if zlib.crc32(data[end : end + _FOOTER_HEAD.size]) != footer_checksum:
+        raise ValueError("its footer is damaged")
     if version > VERSION:
         raise ValueError(f"it has version {version}; this Odograph knows up to {VERSION}")
     if offset + size != end:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Self
 
 from odograph.errors import InvalidArgument, RecordingError
 from odograph.recording import elf
-from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth, trailer_bytes
+from odograph.recording.perfdata.executed import WRITER_VERSION, Code, ExecutedFacts, Truth, trailer_bytes
 from odograph.recording.perfdata.format import (
     AUXTRACE,
     FEATURE_WORDS,
@@ -432,7 +432,7 @@ class PerfDataWriter:
 
     def _features(self) -> dict[Feature, bytes]:
         machine = os.uname() if hasattr(os, "uname") else None
-        bodies = {Feature.ARCH: _feature_text("x86_64"), Feature.VERSION: _feature_text("odograph")}
+        bodies = {Feature.ARCH: _feature_text("x86_64"), Feature.VERSION: _feature_text(WRITER_VERSION)}
         if machine is not None:
             bodies[Feature.HOSTNAME] = _feature_text(machine.nodename)
             bodies[Feature.OS_RELEASE] = _feature_text(machine.release)

@@ -1,0 +1,121 @@
+"""The perf tool as judge: it decodes what we write, and lists our records as we meant them."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import PSB, TRACE
+
+from odograph.recording import open_recording
+from odograph.recording.perfdata.writer import PerfDataWriter
+
+pytestmark = pytest.mark.skipif(shutil.which("perf") is None, reason="needs the perf tool")
+
+#: loop: dec ecx; jnz loop; then mov eax, 60; syscall
+LOOP = bytes.fromhex("ffc9 75fc b83c000000 0f05")
+BASE = 0x401000
+
+
+def perf(*arguments: str | Path) -> str:
+    result = subprocess.run(
+        ["perf", *map(str, arguments)], capture_output=True, text=True, errors="replace", check=False
+    )
+    assert "incompatible" not in result.stderr
+    return result.stdout
+
+
+def loop_trace(rounds: int) -> bytes:
+    """PT of LOOP: enabled at its start, one branch a round, the last not taken, disabled by the syscall."""
+    start = BASE.to_bytes(8, "little")
+    full_ip = 0xD1
+    trace = PSB + bytes.fromhex("99 01") + bytes.fromhex("0223") + bytes([full_ip]) + start
+    for _ in range(rounds - 1):
+        trace += b"\x06"  # TNT, one branch taken
+    return trace + b"\x04" + b"\x01"  # TNT, not taken; TIP.PGD without IP
+
+
+def timed(trace: bytes, tsc: int) -> bytes:
+    """The same with a TSC packet in its PSB+."""
+    end = trace.index(b"\x02\x23")
+    return trace[:end] + b"\x19" + tsc.to_bytes(7, "little") + trace[end:]
+
+
+@pytest.mark.parametrize("form", ["per thread", "per thread, timed", "per CPU, timed"])
+def test_perf_decodes_every_instruction(tmp_path: Path, form: str) -> None:
+    page = tmp_path / "page"
+    page.write_bytes(LOOP.ljust(0x1000, b"\xcc"))
+    path = tmp_path / "perf.data"
+    is_timed = "timed" in form
+    cpu = 2 if "CPU" in form else None
+    trace = loop_trace(100)
+    if is_timed:
+        trace = timed(trace, 5000)
+    with PerfDataWriter(path, timed=is_timed, per_cpu=cpu is not None) as writer:
+        writer.add_comm(77, 77, "loop", exec=True)
+        writer.add_mmap2(77, 77, BASE, 0x1000, 0, str(page))
+        if cpu is not None:
+            writer.add_switch(cpu, 77, 77, tsc=4000)
+        writer.add_itrace_start(77, 77, cpu=cpu)
+        writer.add_trace(77, 77, trace, cpu=cpu, tsc=6000)
+        writer.add_exit(77, 77, 77, 77, tsc=7000)
+    assert open_recording(path).problems == []
+    out = perf("script", "-i", path, "--itrace=i1ie", "-F", "tid,ip")
+    expected = [BASE, BASE + 2] * 100 + [BASE + 4, BASE + 9]
+    lines = [line.split() for line in out.splitlines() if line.strip()]
+    assert [(int(tid), int(ip, 16)) for tid, ip in lines] == [(77, ip) for ip in expected]
+
+
+def test_perf_lists_our_records(tmp_path: Path) -> None:
+    path = tmp_path / "perf.data"
+    with PerfDataWriter(path, timed=True, per_cpu=True, command_line=["a", "b c"]) as writer:
+        writer.add_comm(7, 8, "name", exec=True, tsc=5)
+        writer.add_fork(9, 7, 9, 8, tsc=6)
+        writer.add_mmap2(7, 8, 0x1000, 0x2000, 0x3000, "/bin/x", build_id=bytes(range(20)), tsc=7)
+        writer.add_mmap2(7, 8, 0x9000, 0x2000, 0x3000, "/bin/y", build_id=None, device=(8, 1), inode=5)
+        writer.add_itrace_start(7, 8, cpu=3, tsc=8)
+        writer.add_switch(3, 7, 8, tsc=9, previous=(1, 2))
+        writer.add_trace(-1, -1, TRACE, cpu=3, tsc=10, truncated=True)
+        writer.add_exit(9, 7, 9, 8, tsc=11)
+    out = perf("script", "-D", "-i", path)
+    listed = re.findall(r"^(?:\d+ )?(\d+) 0x[0-9a-f]+ \[0x[0-9a-f]+\]: PERF_RECORD_(.*)$", out, re.MULTILINE)
+    lines = [f"{time} {' '.join(text.split())}" for time, text in listed]
+    for expected in (
+        "5 COMM exec: name:7/8",
+        "6 FORK(9:9):(7:8)",
+        f"7 MMAP2 7/8: [0x1000(0x2000) @ 0x3000 <{bytes(range(20)).hex()}>]: r-xp /bin/x",
+        "0 MMAP2 7/8: [0x9000(0x2000) @ 0x3000 08:01 5 0]: r-xp /bin/y",
+        "8 ITRACE_START pid: 7 tid: 8",
+        "9 SWITCH_CPU_WIDE OUT next pid/tid: 7/8",
+        "9 SWITCH_CPU_WIDE IN prev pid/tid: 1/2",
+        "10 AUX offset: 0 size: 0x18 flags: 0x1 [T]",
+        "11 EXIT(9:9):(7:8)",
+    ):
+        assert expected in lines
+    header = perf("script", "--header-only", "-i", path)
+    assert "# cmdline : a b c" in header
+    assert "name = intel_pt//" in header
+    assert bytes(range(20)).hex() in perf("buildid-list", "-i", path)
+
+
+def test_perf_decodes_a_rewritten_recording_alike(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    original.write_bytes(lzma.decompress(shared("bench/gzip-s-def.perf.data.xz").read_bytes()))
+    recording = open_recording(original)
+    if recording.missing(4242):
+        pytest.skip("needs the binaries of the recording")
+    path = tmp_path / "ours"
+    with PerfDataWriter(path, mtc_period=3, tsc_ctc=(216, 2), max_nonturbo_ratio=26) as writer:
+        for mapping in recording.mappings(4242):
+            writer.add_mmap2(4242, 4242, mapping.address, mapping.length, mapping.pgoff, mapping.filename)
+        writer.add_trace(4242, 4242, recording.streams[0].read())
+        writer.add_code(4242, 0, recording.mappings(4242)[0].address, bytes(100000))
+    arguments = ("--itrace=i10000ie", "-F", "ip")
+    theirs = perf("script", "-i", original, *arguments)
+    assert theirs.count("\n") > 2900
+    assert perf("script", "-i", path, *arguments) == theirs
