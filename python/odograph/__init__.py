@@ -2,6 +2,7 @@
 
 from odograph._native import __version__
 from odograph.config import TraceConfig
+from odograph.decoders import Block, BlockDecoder, Event, EventDecoder, InstructionDecoder
 from odograph.errors import (
     ImageError,
     InvalidArgument,
@@ -15,13 +16,19 @@ from odograph.errors import (
 from odograph.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
 from odograph.image import AddressSpace, Asid, Image, Section, SectionCache
 from odograph.memory import BytesMemory, CoreMemory, FileMemory, LayeredMemory, Memory, ProcessMemory
+from odograph.packets import Packet, PacketDecoder, PacketEncoder
+from odograph.recorded import Recording, Verdict, open
 from odograph.table import Table
 
 __all__ = [
     "AddressSpace",
     "Asid",
+    "Block",
+    "BlockDecoder",
     "BytesMemory",
     "CoreMemory",
+    "Event",
+    "EventDecoder",
     "ExecMode",
     "FileMemory",
     "Gap",
@@ -30,12 +37,17 @@ __all__ = [
     "ImageError",
     "Instruction",
     "InstructionClass",
+    "InstructionDecoder",
     "InvalidArgument",
     "LayeredMemory",
     "Memory",
     "OdographError",
+    "Packet",
+    "PacketDecoder",
+    "PacketEncoder",
     "ProcessMemory",
     "PtError",
+    "Recording",
     "RecordingError",
     "Reentered",
     "Section",
@@ -44,6 +56,8 @@ __all__ = [
     "TraceConfig",
     "TraceError",
     "UnsupportedOperation",
+    "Verdict",
     "__version__",
     "decode",
+    "open",
 ]

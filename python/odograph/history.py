@@ -106,10 +106,15 @@ class History(Sequence[Instruction]):
     while its history lives.
     """
 
-    def __init__(self, raw: _native.RawHistory, symbols: Symbols | None = None) -> None:
+    def __init__(self, raw: _native.RawHistory, symbols: Callable[[], Symbols] | None = None) -> None:
         self._raw = raw
         self._len: int = raw.steps
-        self.symbols = symbols
+        self._find_symbols = symbols
+
+    @property
+    def symbols(self) -> Symbols | None:
+        """Names of the code, if the history is one of a recording."""
+        return None if self._find_symbols is None else self._find_symbols()
 
     def __len__(self) -> int:
         return self._len
@@ -237,9 +242,10 @@ class History(Sequence[Instruction]):
         last: int | None = None
         match what:
             case str():
-                if self.symbols is None:
+                symbols = self.symbols
+                if symbols is None:
                     raise KeyError(f"this history has no symbols to look up {what!r} in")
-                first = self.symbols.resolve(what)
+                first = symbols.resolve(what)
             case (first, last):
                 if first > last:
                     raise InvalidArgument(f"the interval is upside down: {first:#x} to {last:#x}")

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use odograph_core::config::TraceConfig;
-use odograph_core::flow::{Gap, Moment, Timeline};
+use odograph_core::error::PtError;
+use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
     self, BlockColumns, CallTree, Clock, Counts, DecodeError, DecodeOptions, EventColumns, Hashes,
     InstructionColumns, OnError, Resync, Stream, Wanted,
@@ -68,6 +69,10 @@ struct Part {
     first: u64,
     last: u64,
     at: u64,
+    /// Offset of the stream's first byte in the trace it was cut from.
+    base: u64,
+    /// Trace bytes are missing before it.
+    lost: bool,
 }
 
 impl Part {
@@ -109,7 +114,7 @@ impl RawHistory {
 impl RawHistory {
     /// Decodes a trace. `moments`: (tsc, image) pairs. `progress(offset)` is called now and then.
     #[staticmethod]
-    #[pyo3(signature = (trace, moments, config, *, raise_on_gap, to_psb, clock, progress=None))]
+    #[pyo3(signature = (trace, moments, config, *, raise_on_gap, to_psb, clock, progress=None, base=0))]
     #[allow(clippy::too_many_arguments)]
     fn decode(
         py: Python<'_>,
@@ -120,6 +125,7 @@ impl RawHistory {
         to_psb: bool,
         clock: RawClock,
         progress: Option<Py<PyAny>>,
+        base: u64,
     ) -> PyResult<RawHistory> {
         let trace = Arc::new(lend(trace)?);
         let timeline = Timeline::new(
@@ -152,7 +158,7 @@ impl RawHistory {
         match decoded {
             Ok(stream) => {
                 let last = stream.steps();
-                let parts = vec![Part { stream: Arc::new(stream), first: 0, last, at: 0 }];
+                let parts = vec![Part { stream: Arc::new(stream), first: 0, last, at: 0, base, lost: false }];
                 Ok(RawHistory { parts, clock: self::clock(clock) })
             }
             Err(DecodeError::Gap(gap)) => Err(gap_error(py, &gap)),
@@ -165,16 +171,24 @@ impl RawHistory {
         }
     }
 
-    /// Puts pieces of histories together: (history, first step, last step exclusive), in order.
+    /// Puts pieces of histories together, in order: (history, first step, last step exclusive, trace
+    /// bytes are missing before it).
     #[staticmethod]
-    fn join(pieces: Vec<(PyRef<'_, RawHistory>, u64, u64)>) -> RawHistory {
+    fn join(pieces: Vec<(PyRef<'_, RawHistory>, u64, u64, bool)>) -> RawHistory {
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let mut clock = Clock::Unknown;
-        for (history, start, stop) in &pieces {
+        for (history, start, stop, lost) in &pieces {
             clock = history.clock;
-            for (part, first, last) in history.cut(*start, *stop) {
-                parts.push(Part { stream: part.stream.clone(), first, last, at });
+            let mut lost = *lost;
+            for part in &history.parts {
+                let end = part.at + (part.last - part.first);
+                let from = (*start).clamp(part.at, end);
+                let to = (*stop).clamp(from, end);
+                // Pieces without instructions are kept: they may hold events and gaps.
+                let (first, last) = (part.first + (from - part.at), part.first + (to - part.at));
+                parts.push(Part { stream: part.stream.clone(), first, last, at, base: part.base, lost });
+                lost = false;
                 at += last - first;
             }
         }
@@ -265,7 +279,11 @@ impl RawHistory {
             let last = self.parts.len().saturating_sub(1);
             for (nth, part) in self.parts.iter().enumerate() {
                 let whole = nth == last || part.last == part.stream.steps();
+                let before = columns.offset.len();
                 part.stream.events(part.first, part.last, whole, part.base(), &mut columns);
+                for offset in columns.offset.iter_mut().skip(before) {
+                    *offset += part.base;
+                }
             }
             columns
         });
@@ -290,6 +308,10 @@ impl RawHistory {
         let mut all = Vec::new();
         let last = self.parts.len().saturating_sub(1);
         for (nth, part) in self.parts.iter().enumerate() {
+            if part.lost {
+                let lost = PtError::Eos.code();
+                all.push((part.at, GapCause::Lost.name(), Some(lost), part.base, 0, None, None, None, None));
+            }
             for gap in part.stream.gaps() {
                 let inside = gap.step >= part.first
                     && (gap.step < part.last || (gap.step == part.last && nth == last));
@@ -298,7 +320,7 @@ impl RawHistory {
                         gap.step - part.first + part.at,
                         gap.cause.name(),
                         gap.code.map(|code| code.code()),
-                        gap.offset,
+                        gap.offset + part.base,
                         gap.bytes_lost,
                         gap.ip,
                         gap.asid.cr3,

@@ -4,8 +4,10 @@ mod argument;
 mod asid;
 mod config;
 mod error;
+mod flow;
 mod history;
 mod image;
+mod packet;
 mod table;
 
 use pyo3::pymodule;
@@ -20,6 +22,8 @@ mod _native {
         crate::asid::register(module)?;
         crate::image::register(module)?;
         crate::config::register(module)?;
+        crate::packet::register(module)?;
+        crate::flow::register(module)?;
         crate::history::register(module)?;
         crate::table::register(module)
     }

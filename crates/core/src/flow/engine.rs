@@ -136,6 +136,17 @@ pub enum Position {
     Lost,
 }
 
+/// Where to synchronise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synchronisation {
+    /// At the next PSB.
+    Forward,
+    /// At the PSB before.
+    Backward,
+    /// At the PSB at this offset.
+    At(u64),
+}
+
 /// What an engine looked like at a PSB or between two packets; an engine made from it goes on there.
 #[derive(Clone)]
 pub struct Checkpoint {
@@ -723,6 +734,27 @@ impl Engine {
                 Err(_) => last = Some(self.events.sync_offset()),
             }
         }
+    }
+
+    /// Forgets the flow and synchronises anew. `eos` if there is no such PSB; `nosync` if `offset` is
+    /// none; or the error inside its PSB+.
+    pub fn sync(&mut self, trace: &[u8], to: Synchronisation) -> Result<(), PtError> {
+        let synced = match to {
+            Synchronisation::Forward => self.events.sync_forward(trace),
+            Synchronisation::Backward => self.events.sync_backward(trace),
+            Synchronisation::At(offset) => self.events.sync_set(trace, offset),
+        };
+        self.stand_nowhere();
+        self.stack.clear();
+        self.pending = None;
+        self.damage = None;
+        self.speculative = false;
+        self.resume_ip = None;
+        self.asid = Asid::default();
+        self.mode = self.options.initial_mode;
+        self.last_checkpoint = 0;
+        self.set_moment(0);
+        synced
     }
 
     fn close_damage<S: Sink>(&mut self, offset: u64, sink: &mut S) {

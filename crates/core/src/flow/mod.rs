@@ -15,7 +15,9 @@ mod return_stack;
 mod sink;
 
 pub use code::{Code, CodeError, Space, SpaceId};
-pub use engine::{Checkpoint, Engine, EngineOptions, FlowError, Moment, Position, Progress, Timeline};
+pub use engine::{
+    Checkpoint, Engine, EngineOptions, FlowError, Moment, Position, Progress, Synchronisation, Timeline,
+};
 pub use graph::{Graph, InstructionMeta, NodeId, NodeKind};
 pub use return_stack::ReturnStack;
 pub use sink::{Gap, GapCause, RunState, Sink, Where};

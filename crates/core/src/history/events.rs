@@ -93,16 +93,17 @@ impl EventColumns {
         self.kind.push(kind as i16);
         self.ip.push(ip);
         self.to.push(to.filter(|_| !event.ip_suppressed));
-        self.value.push(value(event));
+        self.value.push(event_value(event));
         self.tsc.push(if event.has_tsc { event.tsc } else { u64::MAX });
         self.offset.push(event.offset);
         self.status_update.push(u8::from(event.status_update));
         self.resumed.push(u8::from(place.resumed));
-        self.detail.push(detail(event));
+        self.detail.push(event_detail(event));
     }
 }
 
-fn value(event: &Event) -> Option<u64> {
+/// The value the packet of an event carries, if it is one number.
+pub fn event_value(event: &Event) -> Option<u64> {
     match event.kind {
         EventKind::Paging { cr3, .. } | EventKind::AsyncPaging { cr3, .. } => Some(cr3),
         EventKind::Vmcs { base } | EventKind::AsyncVmcs { base, .. } => Some(base),
@@ -120,7 +121,8 @@ fn value(event: &Event) -> Option<u64> {
     }
 }
 
-fn detail(event: &Event) -> Option<String> {
+/// The remaining fields of an event as text.
+pub fn event_detail(event: &Event) -> Option<String> {
     match event.kind {
         EventKind::Tsx { speculative, aborted, .. } => Some(
             (if aborted {

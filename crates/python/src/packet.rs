@@ -1,0 +1,258 @@
+//! Packets: one at a time, and counted.
+
+use odograph_core::error::PtError;
+use odograph_core::packet::{self, sync, BlockContext, IpCompression, IpPayload, Packet, Tnt};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::{self, Kind, Place};
+use crate::history::{lend, Lent};
+
+/// A packet as Python sees it: its kind and its fields.
+type RawPacket<'py> = (&'static str, Bound<'py, PyDict>);
+
+fn to_python<'py>(py: Python<'py>, packet: &Packet) -> PyResult<RawPacket<'py>> {
+    let fields = PyDict::new(py);
+    macro_rules! set {
+        ($($name:ident),*) => {{ $( fields.set_item(stringify!($name), $name)?; )* }};
+    }
+    let mut kind = Packet::KINDS.get(packet.kind()).copied().unwrap_or("unknown");
+    match *packet {
+        Packet::Pad | Packet::Psb | Packet::Psbend | Packet::Ovf | Packet::Stop => {}
+        Packet::Fup(payload) | Packet::Tip(payload) | Packet::TipPge(payload) | Packet::TipPgd(payload) => {
+            let (compression, ip) = (payload.compression as u8, payload.ip);
+            set!(compression, ip);
+        }
+        Packet::Tnt8(Tnt { size, bits }) | Packet::Tnt64(Tnt { size, bits }) => set!(size, bits),
+        Packet::ModeExec { csl, csd, iflag } => {
+            kind = "mode.exec";
+            set!(csl, csd, iflag);
+        }
+        Packet::ModeTsx { intx, abrt } => {
+            kind = "mode.tsx";
+            set!(intx, abrt);
+        }
+        Packet::Pip { cr3, nr } => set!(cr3, nr),
+        Packet::Vmcs { base } => set!(base),
+        Packet::Cbr { ratio } => set!(ratio),
+        Packet::Tsc { tsc } => set!(tsc),
+        Packet::Tma { ctc, fc } => set!(ctc, fc),
+        Packet::Mtc { ctc } => set!(ctc),
+        Packet::Cyc { value } => set!(value),
+        Packet::Mnt { payload } => set!(payload),
+        Packet::Exstop { ip } | Packet::Bep { ip } => set!(ip),
+        Packet::Mwait { hints, ext } => set!(hints, ext),
+        Packet::Pwre { state, sub_state, hw } => set!(state, sub_state, hw),
+        Packet::Pwrx { last, deepest, interrupt, store, autonomous } => {
+            set!(last, deepest, interrupt, store, autonomous);
+        }
+        Packet::Ptw { payload, plc, ip } => set!(payload, plc, ip),
+        Packet::Cfe { kind: r#type, vector, ip } => {
+            fields.set_item("type", r#type)?;
+            set!(vector, ip);
+        }
+        Packet::Evd { kind: r#type, payload } => {
+            fields.set_item("type", r#type)?;
+            set!(payload);
+        }
+        Packet::Trig { trbv, icnt, ip, icntv, mult } => set!(trbv, icnt, ip, icntv, mult),
+        Packet::Bbp { short, kind: r#type } => {
+            fields.set_item("type", r#type)?;
+            set!(short);
+        }
+        Packet::Bip { id, short, payload } => set!(id, short, payload),
+    }
+    Ok((kind, fields))
+}
+
+fn from_python(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Packet> {
+    fn get<'py, T: FromPyObjectOwned<'py>>(fields: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
+        let value = fields
+            .get_item(name)?
+            .ok_or_else(|| pyo3::exceptions::PyTypeError::new_err(format!("the packet needs {name}")))?;
+        value.extract().map_err(Into::into)
+    }
+    macro_rules! build {
+        ($variant:ident { $($name:ident),* }) => {
+            Packet::$variant { $( $name: get(fields, stringify!($name))?, )* }
+        };
+    }
+    let payload = || -> PyResult<IpPayload> {
+        let compression = match get::<u8>(fields, "compression")? {
+            0 => IpCompression::Suppressed,
+            1 => IpCompression::Update16,
+            2 => IpCompression::Update32,
+            3 => IpCompression::Sext48,
+            4 => IpCompression::Update48,
+            6 => IpCompression::Full,
+            other => {
+                let text = format!("there is no IP compression {other}");
+                return Err(error::invalid_argument(fields.py(), &text));
+            }
+        };
+        Ok(IpPayload { compression, ip: get(fields, "ip")? })
+    };
+    let tnt = || -> PyResult<Tnt> { Ok(Tnt { size: get(fields, "size")?, bits: get(fields, "bits")? }) };
+    Ok(match kind {
+        "pad" => Packet::Pad,
+        "psb" => Packet::Psb,
+        "psbend" => Packet::Psbend,
+        "ovf" => Packet::Ovf,
+        "stop" => Packet::Stop,
+        "fup" => Packet::Fup(payload()?),
+        "tip" => Packet::Tip(payload()?),
+        "tip.pge" => Packet::TipPge(payload()?),
+        "tip.pgd" => Packet::TipPgd(payload()?),
+        "tnt8" => Packet::Tnt8(tnt()?),
+        "tnt64" => Packet::Tnt64(tnt()?),
+        "mode.exec" => build!(ModeExec { csl, csd, iflag }),
+        "mode.tsx" => build!(ModeTsx { intx, abrt }),
+        "pip" => build!(Pip { cr3, nr }),
+        "vmcs" => build!(Vmcs { base }),
+        "cbr" => build!(Cbr { ratio }),
+        "tsc" => build!(Tsc { tsc }),
+        "tma" => build!(Tma { ctc, fc }),
+        "mtc" => build!(Mtc { ctc }),
+        "cyc" => build!(Cyc { value }),
+        "mnt" => build!(Mnt { payload }),
+        "exstop" => build!(Exstop { ip }),
+        "mwait" => build!(Mwait { hints, ext }),
+        "pwre" => build!(Pwre { state, sub_state, hw }),
+        "pwrx" => build!(Pwrx { last, deepest, interrupt, store, autonomous }),
+        "ptw" => build!(Ptw { payload, plc, ip }),
+        "cfe" => {
+            Packet::Cfe { kind: get(fields, "type")?, vector: get(fields, "vector")?, ip: get(fields, "ip")? }
+        }
+        "evd" => Packet::Evd { kind: get(fields, "type")?, payload: get(fields, "payload")? },
+        "trig" => build!(Trig { trbv, icnt, ip, icntv, mult }),
+        "bbp" => Packet::Bbp { short: get(fields, "short")?, kind: get(fields, "type")? },
+        "bip" => build!(Bip { id, short, payload }),
+        "bep" => build!(Bep { ip }),
+        other => {
+            return Err(error::invalid_argument(fields.py(), &format!("there is no packet {other:?}")));
+        }
+    })
+}
+
+/// Walks over the packets of a trace.
+#[pyclass(module = "odograph._native")]
+pub struct RawPacketDecoder {
+    trace: Lent,
+    pos: Option<usize>,
+    sync_offset: usize,
+    blocks: BlockContext,
+}
+
+#[pymethods]
+impl RawPacketDecoder {
+    #[new]
+    fn new(trace: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(RawPacketDecoder {
+            trace: lend(trace)?,
+            pos: None,
+            sync_offset: 0,
+            blocks: BlockContext::default(),
+        })
+    }
+
+    #[getter]
+    fn offset(&self) -> Option<usize> {
+        self.pos
+    }
+
+    #[getter]
+    fn sync_offset(&self) -> Option<usize> {
+        self.pos.map(|_| self.sync_offset)
+    }
+
+    /// Goes to the next PSB; false if there is none.
+    fn sync_forward(&mut self) -> bool {
+        let from = match self.pos {
+            None => 0,
+            Some(pos) => (pos.saturating_sub(15)).max(self.sync_offset + 16),
+        };
+        let found = sync::forward(self.trace.as_ref(), from);
+        self.go(found)
+    }
+
+    /// Goes to the PSB before; false if there is none.
+    fn sync_backward(&mut self) -> bool {
+        let found = sync::backward(self.trace.as_ref(), self.pos.unwrap_or(usize::MAX));
+        self.go(found)
+    }
+
+    /// Goes to an offset; false past the end.
+    fn sync_set(&mut self, offset: usize) -> bool {
+        let inside = offset <= self.trace.as_ref().len();
+        self.go(inside.then_some(offset))
+    }
+
+    /// (offset, size, packet), or None at the end.
+    #[allow(clippy::type_complexity)]
+    fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<(usize, usize, RawPacket<'py>)>> {
+        let Some(pos) = self.pos else {
+            return Err(error::pt(
+                py,
+                Kind::Trace,
+                PtError::Nosync,
+                PtError::Nosync.message(),
+                Place::default(),
+            ));
+        };
+        match packet::decode(self.trace.as_ref().get(pos..).unwrap_or(&[]), &mut self.blocks) {
+            Ok((packet, size)) => {
+                if packet == Packet::Psb {
+                    self.sync_offset = pos;
+                }
+                self.pos = Some(pos + size);
+                Ok(Some((pos, size, to_python(py, &packet)?)))
+            }
+            Err(PtError::Eos) => Ok(None),
+            Err(code) => {
+                let place = Place { offset: Some(pos as u64), ..Place::default() };
+                Err(error::pt(py, Kind::Trace, code, code.message(), place))
+            }
+        }
+    }
+}
+
+impl RawPacketDecoder {
+    fn go(&mut self, to: Option<usize>) -> bool {
+        if let Some(offset) = to {
+            self.pos = Some(offset);
+            self.sync_offset = offset;
+            self.blocks = BlockContext::default();
+        }
+        to.is_some()
+    }
+}
+
+/// The bytes of a packet.
+#[pyfunction]
+fn encode_packet(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Vec<u8>> {
+    let packet = from_python(kind, fields)?;
+    let mut bytes = Vec::new();
+    match packet::encode(&packet, &mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(code) => {
+            let text = format!("the fields of {kind} do not fit: {}", code.message());
+            Err(error::pt(fields.py(), Kind::InvalidArgument, code, &text, Place::default()))
+        }
+    }
+}
+
+/// Packets of a trace by kind, from its first PSB on, and the number of places that are no packets.
+#[pyfunction]
+fn count_packets(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<(Vec<(&'static str, u64)>, u64)> {
+    let trace = lend(trace)?;
+    let (counts, errors) = py.detach(|| packet::count_kinds(trace.as_ref()));
+    let named = Packet::KINDS.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
+    Ok((named, errors))
+}
+
+/// Adds this room's classes and functions.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawPacketDecoder>()?;
+    module.add_function(wrap_pyfunction!(encode_packet, module)?)?;
+    module.add_function(wrap_pyfunction!(count_packets, module)?)
+}

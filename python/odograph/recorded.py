@@ -1,0 +1,260 @@
+"""From a recording to histories: the place where trace bytes and memory over time meet the decoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from odograph import _native
+from odograph.config import TraceConfig
+from odograph.history import Clock, History, clock_of
+from odograph.image import Image
+from odograph.recording import open_recording
+from odograph.timeline import image_moments
+
+if TYPE_CHECKING:
+    from odograph.recording.binaries import Missing
+    from odograph.recording.recording import Recording as RecordingFile
+    from odograph.recording.recording import Thread
+    from odograph.recording.stream import TraceStream
+    from odograph.symbols import Symbols
+
+__all__ = ["Recording", "Verdict", "open"]
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the recorder counted for a thread, what decoding its trace gives, and whether they agree."""
+
+    tid: int
+    recorded_instructions: int
+    decoded_instructions: int
+    recorded_hash: int
+    decoded_hash: int
+
+    @property
+    def ok(self) -> bool:
+        """True if both count and hash agree."""
+        return (
+            self.recorded_instructions == self.decoded_instructions
+            and self.recorded_hash == self.decoded_hash
+        )
+
+
+class Recording:
+    """An opened recording: threads, memory, and a history for each thread, decoded when first asked for."""
+
+    def __init__(self, source: RecordingFile, config: TraceConfig | None) -> None:
+        self.source = source
+        self.config: TraceConfig = config if config is not None else _config_of(source)
+        self._decoded: dict[tuple[int, int], _native.RawHistory] = {}
+        self._moment_regions: dict[int, list[tuple[int, int]]] = {}
+        self._histories: dict[int, History] = {}
+        self._symbols: dict[int, Symbols] = {}
+
+    @property
+    def path(self) -> str:
+        """As it was opened."""
+        return self.source.path
+
+    @property
+    def kind(self) -> str:
+        """``"perf.data"`` or ``"raw"``."""
+        return self.source.kind
+
+    @property
+    def threads(self) -> list[Thread]:
+        """Threads that were traced, in the order they appear."""
+        return self.source.threads
+
+    def image(self, tid: int | None = None) -> Image:
+        """Memory of a thread's process at the end of the recording."""
+        return self.source.image(tid)
+
+    def info(self) -> dict[str, Any]:
+        """What the recording says without decoding, ready for JSON."""
+        return self.source.info()
+
+    def missing(self, tid: int | None = None) -> list[Missing]:
+        """Files of a thread's process whose bytes were not found, with how to supply them."""
+        return self.source.missing(self.source.thread(tid).pid)
+
+    def history(self, tid: int | None = None, *, progress: Progress | None = None) -> History:
+        """The history of a thread, by default the only or the first one.
+
+        ``progress(done, total)`` is called with trace bytes now and then. Raises InvalidArgument for a
+        thread without trace.
+        """
+        thread = self.source.thread(tid)
+        if thread.tid not in self._histories:
+            pieces = list(self._pieces(thread, progress))
+            self._histories[thread.tid] = History(
+                _native.RawHistory.join(pieces), partial(self.symbols, thread.tid)
+            )
+        return self._histories[thread.tid]
+
+    def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
+        """The histories of all threads by their numbers."""
+        return {thread.tid: self.history(thread.tid, progress=progress) for thread in self.threads}
+
+    def symbols(self, tid: int | None = None) -> Symbols:
+        """Names of the code of a thread's process."""
+        from odograph.symbols import Symbols
+
+        pid = self.source.thread(tid).pid
+        if pid not in self._symbols:
+            self._symbols[pid] = Symbols.of_recording(self.source, pid)
+        return self._symbols[pid]
+
+    def verify(self) -> list[Verdict]:
+        """Compares each thread's history with what the recorder counted; empty if it counted nothing."""
+        verdicts = []
+        for thread in self.threads:
+            if thread.truth is not None:
+                history = self.history(thread.tid)
+                verdicts.append(
+                    Verdict(
+                        tid=thread.tid,
+                        recorded_instructions=thread.truth.instructions,
+                        decoded_instructions=len(history),
+                        recorded_hash=thread.truth.hash,
+                        decoded_hash=history.hash(),
+                    )
+                )
+        return verdicts
+
+    def _pieces(
+        self, thread: Thread, progress: Progress | None
+    ) -> Iterator[tuple[_native.RawHistory, int, int, bool]]:
+        """The parts of streams that are this thread's, in order of time."""
+        found: list[tuple[int, _native.RawHistory, int, int, bool]] = []
+        for stream in self.source.streams:
+            owners: set[int | None] = {region.tid for region in stream.regions}
+            owners = owners or {stream.tid}
+            if thread.tid not in owners and self.kind != "raw":
+                continue
+            for start, part, lost in self._decode(stream, thread, progress):
+                regions = self._regions(stream, part)
+                for tsc, tid, first, last in regions:
+                    if tid == thread.tid or self.kind == "raw":
+                        found.append((max(tsc, start), part, first, last, lost))
+                        lost = False
+        found.sort(key=lambda entry: entry[0])
+        for _, part, first, last, lost in found:
+            yield part, first, last, lost
+
+    def _regions(self, stream: TraceStream, part: _native.RawHistory) -> list[tuple[int, int, int, int]]:
+        """(tsc, tid, first step, last step) of the regions of a decoded stream."""
+        if len(stream.regions) <= 1:
+            tid = stream.regions[0].tid if stream.regions else stream.tid or 0
+            return [(0, tid, 0, part.steps)]
+        owner = self._moment_regions[stream.idx]
+        cuts = [(0, 0), *part.moments()]
+        regions = []
+        for (step, moment), (end, _) in zip(cuts, [*cuts[1:], (part.steps, 0)], strict=True):
+            tsc, tid = owner[moment]
+            regions.append((tsc, tid, step, end))
+        return regions
+
+    def _decode(
+        self, stream: TraceStream, thread: Thread, progress: Progress | None
+    ) -> list[tuple[int, _native.RawHistory, bool]]:
+        """Decodes a stream, in pieces where data is missing: (start, history, data lost before it)."""
+        trace = stream.read()
+        moments, owners = self._moments(stream, thread)
+        self._moment_regions[stream.idx] = owners
+        recorded = self.source.pt.cpu
+        parts = []
+        edges = [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < len(trace)), len(trace)]
+        lost_at = {lost.offset for lost in stream.breaks}
+        for begin, end in pairwise(edges):
+            key = (stream.idx, begin)
+            if key not in self._decoded:
+
+                def report(offset: int, begin: int = begin) -> None:
+                    if progress is not None:
+                        progress(begin + offset, len(trace))
+
+                self._decoded[key] = _native.RawHistory.decode(
+                    trace[begin:end],
+                    moments,
+                    self.config.for_native(recorded),
+                    raise_on_gap=False,
+                    to_psb=False,
+                    clock=self._clock(),
+                    progress=report,
+                    base=begin,
+                )
+            parts.append((begin, self._decoded[key], begin in lost_at))
+        return parts
+
+    def _clock(self) -> Clock:
+        conversion = self.source.time_conversion
+        if conversion is not None:
+            return ("perf", conversion.zero, conversion.mult, conversion.shift)
+        return clock_of(self.config)
+
+    def _moments(
+        self, stream: TraceStream, thread: Thread
+    ) -> tuple[list[tuple[int, Image]], list[tuple[int, int]]]:
+        """Images over the time of a stream, and whose they are: (tsc, tid) of each moment's region."""
+        if self.kind == "raw" or not stream.regions:
+            image = self.source.user_image or Image()
+            return [(0, image)], [(0, thread.tid)]
+        moments: list[tuple[int, Image]] = []
+        owners: list[tuple[int, int]] = []
+        images = {region.pid: image_moments(self.source, region.pid) for region in stream.regions}
+        ends = [region.tsc_start for region in stream.regions[1:]] + [1 << 64]
+        for region, end in zip(stream.regions, ends, strict=True):
+            current = images[region.pid][0][1]
+            inside = []
+            for tsc, image in images[region.pid]:
+                if tsc <= region.tsc_start:
+                    current = image
+                elif tsc < end:
+                    inside.append((tsc, image))
+            for tsc, image in [(region.tsc_start, current), *inside]:
+                moments.append((tsc, image))
+                owners.append((region.tsc_start, region.tid))
+        return moments, owners
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.path!r}: {self.kind}, {len(self.threads)} threads>"
+
+
+def _config_of(source: RecordingFile) -> TraceConfig:
+    pt = source.pt
+    ranges = [(f.kind, f.first, f.last) for f in pt.filters if f.file is None]
+    return TraceConfig(
+        mtc_freq=pt.mtc_freq,
+        nom_freq=pt.nom_freq,
+        cpuid_0x15_eax=pt.cpuid_0x15_eax,
+        cpuid_0x15_ebx=pt.cpuid_0x15_ebx,
+        filters=tuple(("stop" if kind == "stop" else "filter", first, last) for kind, first, last in ranges),
+    )
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    image: Image | None = None,
+    sysroot: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = (),
+    buildid_dirs: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = (),
+    config: TraceConfig | None = None,
+) -> Recording:
+    """Opens a perf.data recording or a raw Intel PT file; ``"-"`` is standard input.
+
+    ``image`` is memory of the traced program that the caller knows (for raw files, all of it).
+    ``sysroot`` and ``buildid_dirs`` are searched for binaries before the paths that the recording
+    names; build ids are checked. ``config`` replaces what the recording says of the processor.
+
+    Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
+    """
+    source = open_recording(path, image=image, sysroot=sysroot, buildid_dirs=buildid_dirs, config=config)
+    return Recording(source, config)
