@@ -379,7 +379,7 @@ def test_images_and_caches_cannot_be_pickled() -> None:
 def test_an_image_says_what_it_is() -> None:
     image = Image("vmlinux")
     image.add_bytes(b"a", 0)
-    assert repr(image) == "<Image vmlinux, 1 sections>"
+    assert repr(image) == "<Image vmlinux, 1 section>"
     assert bool(Image()), "an empty image is still an image"
     assert bool(SectionCache())
 

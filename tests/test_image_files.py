@@ -86,6 +86,17 @@ def test_a_file_that_comes_back_as_it_was_is_good_again(image: Image, file: Path
     assert image.read(0x400010, 16) == file.read_bytes()[0x10:0x20]
 
 
+def test_a_new_image_reads_the_file_of_now(file: Path) -> None:
+    """Even if the file was rewritten so quickly that its modification time is the same."""
+    images = []
+    for letter in (b"a", b"b", b"c"):
+        file.write_bytes(letter * 100)
+        image = Image()
+        image.add_file(file, 0, 100, 0)
+        images.append(image)
+        assert image.read(0, 1) == letter
+
+
 def test_a_relative_name_belongs_to_the_directory_it_was_given_in(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,15 @@ def test_layers_of_images_and_layers_of_layers() -> None:
     assert inner.next_start(0x10F0) == 0x1100
 
 
+def test_a_callback_may_begin_at_any_page() -> None:
+    image = Image()
+    image.set_callback(lambda address, size, asid: b"c" * size if address == 0x1000 else b"")
+    memory = LayeredMemory(image.address_space(Asid()), BytesMemory(b"." * 0x2000))
+    assert memory.read(0x0FF0, 0x100) == b"." * 0x10
+    assert memory.read(0x1000, 2) == b"cc"
+    assert image.address_space(Asid()).next_start(TOP - 1) is None
+
+
 def test_a_layer_that_fails_or_gives_too_much() -> None:
     class Wrong:
         def __init__(self, answer: bytes | BaseException) -> None:

@@ -237,7 +237,8 @@ class Image(RawImage):
         raise TypeError("an Image cannot be pickled")
 
     def __repr__(self) -> str:
-        return f"<Image {self.name or 'without name'}, {len(self._sections())} sections>"
+        count = len(self._sections())
+        return f"<Image {self.name or 'without name'}, {count} section{'' if count == 1 else 's'}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,5 +256,5 @@ class AddressSpace:
         return self.image._read(address, size, self.asid) or b""
 
     def next_start(self, address: int) -> int | None:
-        """Where the next section at or behind ``address`` begins; None if there is none."""
+        """Where the next section at or behind ``address`` begins, or the next page if there is a callback."""
         return self.image._next_start(address, self.asid)

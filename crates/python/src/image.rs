@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use odograph_core::asid::Asid;
 use odograph_core::error::PtError;
 use odograph_core::image::{FileSection, Image, Section, SectionCache};
-use odograph_core::memory::{MemoryError, ReadMemory};
+use odograph_core::memory::{MemoryError, ReadMemory, CALLBACK_PAGE};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
@@ -125,13 +125,18 @@ impl RawImage {
         self.image().clone()
     }
 
+    // Always taken before the image's lock, so that both callbacks change together.
+    fn callback(&self) -> MutexGuard<'_, Option<Arc<Callback>>> {
+        self.callback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn replace_callback(&self, callback: Option<Arc<Callback>>) {
         let shared = callback.clone().map(|callback| callback as Arc<dyn ReadMemory>);
-        // What was replaced is dropped only after the locks are released.
-        let before = self.image().set_callback(shared);
-        let kept =
-            std::mem::replace(&mut *self.callback.lock().unwrap_or_else(PoisonError::into_inner), callback);
-        drop((before, kept));
+        let mut ours = self.callback();
+        let before = (self.image().set_callback(shared), std::mem::replace(&mut *ours, callback));
+        drop(ours);
+        // Dropping a function may run Python code, which may use this image.
+        drop(before);
     }
 }
 
@@ -256,22 +261,28 @@ impl RawImage {
         }
     }
 
+    /// Where something may begin at or behind an address: a section, or what a callback holds.
     fn _next_start(&self, address: Number, asid: Option<&Bound<'_, PyAsid>>) -> Option<u64> {
-        self.snapshot().next_start(&or_any(asid), address.0)
+        let image = self.snapshot();
+        let section = image.next_start(&or_any(asid), address.0);
+        let page = image.callback().and_then(|_| (address.0 | (CALLBACK_PAGE - 1)).checked_add(1));
+        section.into_iter().chain(page).min()
     }
 
     /// Makes this image what `source` is now, except for the name.
     fn _assign(&self, source: &Bound<'_, RawImage>) {
-        let snapshot = source.get().snapshot();
-        let callback = source.get().callback.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (snapshot, callback) = {
+            let theirs = source.get().callback();
+            (source.get().snapshot(), theirs.clone())
+        };
+        let mut ours = self.callback();
         let before = {
             let mut image = self.image();
             let named = snapshot.renamed(image.name());
-            std::mem::replace(&mut *image, named)
+            (std::mem::replace(&mut *image, named), std::mem::replace(&mut *ours, callback))
         };
-        let kept =
-            std::mem::replace(&mut *self.callback.lock().unwrap_or_else(PoisonError::into_inner), callback);
-        drop((before, kept));
+        drop(ours);
+        drop(before);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,10 +1,10 @@
 //! The section cache: file sections with identifiers, shared by images and threads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::file::{Looks, SectionFile};
+use super::file::{FileKey, SectionFile};
 use super::pages::PieceStore;
 use super::{end_of, zeroed};
 use crate::error::PtError;
@@ -33,7 +33,7 @@ pub struct SectionCache {
 #[derive(Debug, Default)]
 struct State {
     sections: Vec<CachedSection>,
-    files: HashMap<(std::ffi::OsString, std::path::PathBuf, Looks), Arc<SectionFile>>,
+    files: BTreeMap<FileKey, Arc<SectionFile>>,
     isids: HashMap<(u64, u64, u64, u64), i32>,
 }
 
@@ -91,8 +91,7 @@ impl SectionCache {
         let size = file.cut(offset, size)?;
         end_of(vaddr, size)?;
         let mut state = self.state();
-        let key = (file.name().to_owned(), file.path().clone(), file.looks());
-        let file = state.files.entry(key).or_insert_with(|| Arc::new(file)).clone();
+        let file = state.files.entry(file.key()).or_insert_with(|| Arc::new(file)).clone();
         let key = (file.id(), offset, size, vaddr);
         if let Some(isid) = state.isids.get(&key) {
             return Ok(*isid);

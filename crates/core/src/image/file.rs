@@ -1,12 +1,13 @@
 //! A file that sections lie in: checked when it is added, read piece by piece when bytes are needed.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use super::pages::{PieceStore, PIECE};
 use crate::error::PtError;
@@ -17,10 +18,13 @@ const LONGEST_NAME: usize = 4096;
 /// What may be kept of files that were added without a section cache, in the whole process.
 const KEPT_WITHOUT_CACHE: u64 = 64 << 20;
 
+/// Modification times may be as coarse as this (2 seconds on FAT).
+const COARSEST_TIME: Duration = Duration::from_secs(3);
+
 /// How a file looked when it was added. A file that looks different later is another file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Looks {
-    pub size: u64,
+    size: u64,
     modified: Option<SystemTime>,
 }
 
@@ -28,7 +32,17 @@ impl Looks {
     fn of(metadata: &Metadata) -> Looks {
         Looks { size: metadata.len(), modified: metadata.modified().ok() }
     }
+
+    /// False if the file might change once more without looking different, because it was modified
+    /// just now and modification times are coarse.
+    fn settled(&self) -> bool {
+        let age = self.modified.and_then(|modified| modified.elapsed().ok());
+        age.is_some_and(|age| age > COARSEST_TIME)
+    }
 }
+
+/// What makes two files the same: name as given, path, looks.
+pub(super) type FileKey = (OsString, PathBuf, Looks);
 
 /// A file on disk, as it was when it was added.
 ///
@@ -65,11 +79,31 @@ impl SectionFile {
         Ok(SectionFile { id, name: name.to_owned(), path, looks: Looks::of(&metadata), pieces })
     }
 
-    /// The same for a file that is used without a section cache.
-    pub fn open_uncached(name: &OsStr) -> Result<SectionFile, PtError> {
+    /// The same for a file that is used without a section cache. Sections of a file that looks the
+    /// same share what was read of it.
+    pub fn open_uncached(name: &OsStr) -> Result<Arc<SectionFile>, PtError> {
         static STORE: OnceLock<Arc<PieceStore>> = OnceLock::new();
+        static IN_USE: Mutex<BTreeMap<FileKey, Weak<SectionFile>>> = Mutex::new(BTreeMap::new());
         let store = STORE.get_or_init(|| Arc::new(PieceStore::new(Some(KEPT_WITHOUT_CACHE))));
-        SectionFile::open(name, store.clone())
+        let file = Arc::new(SectionFile::open(name, store.clone())?);
+        if !file.looks.settled() {
+            return Ok(file);
+        }
+        // Nothing under the lock can panic halfway through a change.
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = in_use.get(&file.key()).and_then(Weak::upgrade) {
+            return Ok(same);
+        }
+        if in_use.len().is_power_of_two() {
+            in_use.retain(|_, file| file.strong_count() > 0);
+        }
+        in_use.insert(file.key(), Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    /// What makes it the same file: its name as given, where that leads, and how it looks.
+    pub fn key(&self) -> FileKey {
+        (self.name.clone(), self.path.clone(), self.looks)
     }
 
     /// The name as it was given.
@@ -80,14 +114,6 @@ impl SectionFile {
     /// Unique in the process.
     pub fn id(&self) -> u64 {
         self.id
-    }
-
-    pub fn path(&self) -> &PathBuf {
-        &self.path
-    }
-
-    pub fn looks(&self) -> Looks {
-        self.looks
     }
 
     /// The size of a section of this file: cut at the end of the file. `invalid` if it would start

@@ -49,9 +49,8 @@ impl SectionMap {
         }
     }
 
-    /// Makes `first..=last` free; what lay there is truncated or split. True if anything did.
-    pub fn carve(&mut self, first: u64, last: u64) -> bool {
-        let mut changed = false;
+    /// Makes `first..=last` free; what lay there is truncated or split.
+    pub fn carve(&mut self, first: u64, last: u64) {
         let mut index = self.chunk_at(first);
         while let Some(chunk) = self.chunks.get_mut(index) {
             if first_of(chunk) > last {
@@ -64,7 +63,6 @@ impl SectionMap {
                 let behind = chunk[to - 1].behind(last);
                 let parts = Arc::make_mut(chunk);
                 parts.splice(from..to, before.into_iter().chain(behind));
-                changed = true;
                 if parts.is_empty() {
                     self.chunks.remove(index);
                     continue;
@@ -72,7 +70,6 @@ impl SectionMap {
             }
             index += 1;
         }
-        changed
     }
 
     /// Adds a part where nothing is.
@@ -90,16 +87,14 @@ impl SectionMap {
         }
     }
 
-    /// Drops the parts `drop` says yes to and gives their ranges.
-    pub fn remove(&mut self, mut drop: impl FnMut(&Part) -> bool) -> Vec<(u64, u64)> {
-        let mut removed = Vec::new();
+    /// Drops the parts `drop` says yes to and gives their number.
+    pub fn remove(&mut self, drop: impl Fn(&Part) -> bool) -> usize {
+        let mut removed = 0;
         self.chunks.retain_mut(|chunk| {
-            let gone: Vec<(u64, u64)> =
-                chunk.iter().filter(|part| drop(part)).map(|part| (part.first, part.last)).collect();
-            if !gone.is_empty() {
-                let mut next = gone.iter().peekable();
-                Arc::make_mut(chunk).retain(|part| next.next_if(|range| range.0 == part.first).is_none());
-                removed.extend(gone);
+            let gone = chunk.iter().filter(|part| drop(part)).count();
+            if gone > 0 {
+                Arc::make_mut(chunk).retain(|part| !drop(part));
+                removed += gone;
             }
             !chunk.is_empty()
         });

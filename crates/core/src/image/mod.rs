@@ -78,7 +78,7 @@ pub struct ReadResult {
 pub struct Image {
     name: Option<Arc<str>>,
     version: u64,
-    spaces: Arc<BTreeMap<AsidKey, SectionMap>>,
+    spaces: Arc<BTreeMap<AsidKey, Arc<SectionMap>>>,
     empty: Arc<Vec<EmptySection>>,
     callback: Option<Arc<dyn ReadMemory>>,
     touches: Arc<Vec<Touch>>,
@@ -163,7 +163,7 @@ impl Image {
     }
 
     /// The address spaces whose sections an asid sees.
-    fn seen_by<'a>(&'a self, asid: &Asid) -> impl Iterator<Item = (&'a AsidKey, &'a SectionMap)> {
+    fn seen_by<'a>(&'a self, asid: &Asid) -> impl Iterator<Item = (&'a AsidKey, &'a Arc<SectionMap>)> {
         // Keys are sorted by CR3, so a known CR3 leaves two ranges to look at.
         let all = asid.cr3.is_none();
         let none = (None, None)..=(None, Some(u64::MAX));
@@ -333,13 +333,13 @@ impl Image {
         let spaces = Arc::make_mut(&mut self.spaces);
         for key in covered {
             if let Some(space) = spaces.get_mut(&key) {
-                space.carve(part.first, part.last);
+                Arc::make_mut(space).carve(part.first, part.last);
                 if space.is_empty() {
                     spaces.remove(&key);
                 }
             }
         }
-        spaces.entry(key_of(asid)).or_default().insert(part);
+        Arc::make_mut(spaces.entry(key_of(asid)).or_default()).insert(part);
     }
 
     /// Adds the visible parts of another image's sections, in the order they were added there, and
@@ -404,7 +404,7 @@ impl Image {
             let spaces = Arc::make_mut(&mut self.spaces);
             for key in affected {
                 if let Some(space) = spaces.get_mut(&key) {
-                    removed += space.remove(|part| which(&part.source)).len();
+                    removed += Arc::make_mut(space).remove(|part| which(&part.source));
                     if space.is_empty() {
                         spaces.remove(&key);
                     }
@@ -471,8 +471,11 @@ impl Image {
         if Arc::ptr_eq(&self.spaces, &other.spaces) {
             return ranges;
         }
-        let nothing = SectionMap::default();
-        let mut compare = |key: &AsidKey, one: &SectionMap, two: &SectionMap| {
+        let nothing = Arc::default();
+        let mut compare = |key: &AsidKey, one: &Arc<SectionMap>, two: &Arc<SectionMap>| {
+            if Arc::ptr_eq(one, two) {
+                return;
+            }
             let (one, two) = one.unshared(two);
             let asid = asid_of(key);
             ranges
@@ -516,7 +519,7 @@ impl FileSection {
         let file = SectionFile::open_uncached(name)?;
         let size = file.cut(offset, size)?;
         let last = end_of(vaddr, size)?;
-        Ok(FileSection { file: Arc::new(file), offset, size, vaddr, last })
+        Ok(FileSection { file, offset, size, vaddr, last })
     }
 
     /// Size of the section after it was cut at the end of the file.
