@@ -1,27 +1,31 @@
-# make run    build everything in a virtual environment and record, decode and explain a program
-# make test   all tests, with a seeded sample of every check; make acceptance runs the full lists
+# make run         build everything in a virtual environment, then record, decode and explain a program
+# make test        all tests, with a seeded sample of every check
+# make acceptance  the full lists, part by part, with a time for each
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CMD ?= ls -l /usr
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-SOURCES := $(shell find crates python pyproject.toml Cargo.toml -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' 2>/dev/null)
+RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find crates -name Cargo.toml) Cargo.toml
+PACKAGE := $(RUST) pyproject.toml
 
-.PHONY: run test test-rust test-python lint acceptance conformance bench fuzz clean
+.PHONY: run test test-rust test-python lint format acceptance bench fuzz clean
+
 run: $(VENV)/.built
 	$(BIN)/odograph run -- $(CMD)
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' 'setuptools>=77' 'setuptools-rust>=1.10' wheel
+	$(PIP) --upgrade 'pip>=25.1' 'setuptools>=77' 'setuptools-rust>=1.10' wheel
 	touch $@
 
-$(VENV)/.built: $(VENV)/.made Cargo.lock $(SOURCES)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
+$(VENV)/.built: $(VENV)/.made $(PACKAGE)
+	$(PIP) --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.built pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	$(PIP) --group dev
 	touch $@
 
 test: test-rust test-python
@@ -31,3 +35,34 @@ test-rust:
 
 test-python: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest odograph._native
+	$(BIN)/lint-imports
+	cargo fmt --check
+	cargo clippy --release --quiet --workspace --all-targets -- -D warnings
+	cargo test --release --quiet -p odograph-core --test arrows
+	$(BIN)/python -m pytest -q tests/test_house.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	cargo fmt
+
+acceptance: $(VENV)/.dev
+	$(BIN)/python tests/acceptance.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/bench.py
+
+# cargo install cargo-fuzz; TARGET=packets|events|flow|instruction
+TARGET ?= flow
+SECONDS ?= 600
+fuzz:
+	cd crates/core && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $(TARGET) -- -max_total_time=$(SECONDS)
+
+clean:
+	rm -rf $(VENV) target build

@@ -59,9 +59,9 @@ class TraceConfig:
             errata, named = "none", None
         else:
             errata, named = "exactly", _checked_cpu(self.cpu)
-            from odograph import _native
+            from odograph._native import cpu_is_known
 
-            if not _native.cpu_is_known(*named):
+            if not cpu_is_known(*named):
                 family, model, _ = named
                 warnings.warn(
                     f"no errata are known for cpu {family:#x}/{model:#x}; none are applied", stacklevel=3

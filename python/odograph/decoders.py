@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from odograph import _native
+from odograph._native import RawEventDecoder, RawFlowDecoder
 from odograph.config import TraceConfig
 from odograph.history import ExecMode, Instruction, InstructionClass, trace_bytes
 from odograph.image import Asid, Image
+
+if TYPE_CHECKING:
+    from odograph._native import _RawBlockFields
 
 __all__ = ["Block", "BlockDecoder", "Event", "EventDecoder", "InstructionDecoder"]
 
@@ -57,7 +60,7 @@ class EventDecoder:
 
     def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
         self.config = TraceConfig() if config is None else config
-        self._raw = _native.RawEventDecoder(trace_bytes(trace), self.config.for_native())
+        self._raw = RawEventDecoder(trace_bytes(trace), self.config.for_native())
         self._synced = False
 
     @property
@@ -116,7 +119,7 @@ class _FlowDecoder(Generic[T]):
         self.config = TraceConfig() if config is None else config
         self._image = Image() if image is None else image
         self._version = self._image.version
-        self._raw = _native.RawFlowDecoder(trace_bytes(trace), self.config.for_native(), self._image)
+        self._raw = RawFlowDecoder(trace_bytes(trace), self.config.for_native(), self._image)
         self._synced = False
         self._ready: deque[T] = deque()
         self._events: list[Event] = []
@@ -186,7 +189,7 @@ class _FlowDecoder(Generic[T]):
         self._synced = True
         self._ready.clear()
 
-    def _convert(self, raw: _native.RawBlockFields) -> Iterator[T]:
+    def _convert(self, raw: _RawBlockFields) -> Iterator[T]:
         raise NotImplementedError  # each kind of decoder gives its own
 
     def __iter__(self) -> Iterator[T]:
@@ -219,7 +222,7 @@ class BlockDecoder(_FlowDecoder[Block]):
     unchanged, and the next call tries again. Events are collected: see :meth:`take_events`.
     """
 
-    def _convert(self, raw: _native.RawBlockFields) -> Iterator[Block]:
+    def _convert(self, raw: _RawBlockFields) -> Iterator[Block]:
         instructions, mode, isid, cr3, vmcs, tsc, speculative = raw
         ips = tuple(instruction[0] for instruction in instructions)
         yield Block(
@@ -251,7 +254,7 @@ class InstructionDecoder(_FlowDecoder[Instruction]):
         super()._forget()
         self._step = 0
 
-    def _convert(self, raw: _native.RawBlockFields) -> Iterator[Instruction]:
+    def _convert(self, raw: _RawBlockFields) -> Iterator[Instruction]:
         instructions, mode, isid, cr3, vmcs, tsc, speculative = raw
         nominal = self.config.nom_freq
         time = None if tsc is None or not nominal else tsc * 10 // nominal

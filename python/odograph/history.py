@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from odograph import _native
+from odograph._native import RawHistory
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, PtError
 from odograph.image import Asid, Image
@@ -106,7 +106,7 @@ class History(Sequence[Instruction]):
     while its history lives.
     """
 
-    def __init__(self, raw: _native.RawHistory, symbols: Callable[[], Symbols] | None = None) -> None:
+    def __init__(self, raw: RawHistory, symbols: Callable[[], Symbols] | None = None) -> None:
         self._raw = raw
         self._len: int = raw.steps
         self._find_symbols = symbols
@@ -333,7 +333,7 @@ def decode(
         raise InvalidArgument(f"resync is 'ip' or 'psb', not {resync!r}")
     config = TraceConfig() if config is None else config
     image = Image() if image is None else image
-    raw = _native.RawHistory.decode(
+    raw = RawHistory.decode(
         trace_bytes(trace),
         [(0, image)],
         config.for_native(),

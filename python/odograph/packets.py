@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from odograph import _native
+from odograph._native import RawPacketDecoder, encode_packet
 from odograph.config import TraceConfig
 from odograph.errors import PtError, TraceError
 from odograph.history import trace_bytes
@@ -81,7 +81,7 @@ class PacketDecoder:
 
     def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
         self.config = TraceConfig() if config is None else config
-        self._raw = _native.RawPacketDecoder(trace_bytes(trace))
+        self._raw = RawPacketDecoder(trace_bytes(trace))
 
     @property
     def offset(self) -> int | None:
@@ -150,7 +150,7 @@ class PacketEncoder:
         Raises :class:`~odograph.InvalidArgument` with libipt's code for fields that do not fit,
         TypeError for missing fields.
         """
-        self.data += _native.encode_packet(packet.kind, packet.fields)
+        self.data += encode_packet(packet.kind, packet.fields)
         return self
 
     def __bytes__(self) -> bytes:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from odograph import _native
+from odograph._native import RawHistory
 from odograph.config import TraceConfig
 from odograph.history import Clock, History, clock_of
 from odograph.image import Image
@@ -53,7 +53,7 @@ class Recording:
     def __init__(self, source: RecordingFile, config: TraceConfig | None) -> None:
         self.source = source
         self.config: TraceConfig = config if config is not None else _config_of(source)
-        self._decoded: dict[tuple[int, int], _native.RawHistory] = {}
+        self._decoded: dict[tuple[int, int], RawHistory] = {}
         self._moment_regions: dict[int, list[tuple[int, int]]] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
@@ -94,9 +94,7 @@ class Recording:
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
             pieces = list(self._pieces(thread, progress))
-            self._histories[thread.tid] = History(
-                _native.RawHistory.join(pieces), partial(self.symbols, thread.tid)
-            )
+            self._histories[thread.tid] = History(RawHistory.join(pieces), partial(self.symbols, thread.tid))
         return self._histories[thread.tid]
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
@@ -131,9 +129,9 @@ class Recording:
 
     def _pieces(
         self, thread: Thread, progress: Progress | None
-    ) -> Iterator[tuple[_native.RawHistory, int, int, bool]]:
+    ) -> Iterator[tuple[RawHistory, int, int, bool]]:
         """The parts of streams that are this thread's, in order of time."""
-        found: list[tuple[int, _native.RawHistory, int, int, bool]] = []
+        found: list[tuple[int, RawHistory, int, int, bool]] = []
         for stream in self.source.streams:
             owners: set[int | None] = {region.tid for region in stream.regions}
             owners = owners or {stream.tid}
@@ -149,7 +147,7 @@ class Recording:
         for _, part, first, last, lost in found:
             yield part, first, last, lost
 
-    def _regions(self, stream: TraceStream, part: _native.RawHistory) -> list[tuple[int, int, int, int]]:
+    def _regions(self, stream: TraceStream, part: RawHistory) -> list[tuple[int, int, int, int]]:
         """(tsc, tid, first step, last step) of the regions of a decoded stream."""
         if len(stream.regions) <= 1:
             tid = stream.regions[0].tid if stream.regions else stream.tid or 0
@@ -164,7 +162,7 @@ class Recording:
 
     def _decode(
         self, stream: TraceStream, thread: Thread, progress: Progress | None
-    ) -> list[tuple[int, _native.RawHistory, bool]]:
+    ) -> list[tuple[int, RawHistory, bool]]:
         """Decodes a stream, in pieces where data is missing: (start, history, data lost before it)."""
         trace = stream.read()
         moments, owners = self._moments(stream, thread)
@@ -181,7 +179,7 @@ class Recording:
                     if progress is not None:
                         progress(begin + offset, len(trace))
 
-                self._decoded[key] = _native.RawHistory.decode(
+                self._decoded[key] = RawHistory.decode(
                     trace[begin:end],
                     moments,
                     self.config.for_native(recorded),

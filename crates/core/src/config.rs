@@ -1,20 +1,6 @@
 //! What a decoder has to be told because the trace does not say it.
 
-use crate::cpu::Cpu;
-
-/// Which errata work-arounds to apply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CpuChoice {
-    /// Those of the processor the recording names, if any, and quirks the stream itself shows.
-    #[default]
-    Auto,
-    /// As `Auto`, where the recording names this processor.
-    Recorded(Cpu),
-    /// None at all.
-    NoErrata,
-    /// Exactly the row of this processor.
-    Exactly(Cpu),
-}
+pub use crate::cpu::CpuChoice;
 
 /// One address filter range; both ends belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

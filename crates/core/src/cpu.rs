@@ -1,7 +1,5 @@
 //! The processor a trace was made on, and its errata.
 
-use crate::config::CpuChoice;
-
 /// A processor by CPUID family, model and stepping. The vendor is always Intel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cpu {
@@ -11,6 +9,20 @@ pub struct Cpu {
     pub model: u8,
     /// CPUID stepping; errata do not depend on it.
     pub stepping: u8,
+}
+
+/// Which errata work-arounds to apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CpuChoice {
+    /// Those of the processor the recording names, if any, and quirks the stream itself shows.
+    #[default]
+    Auto,
+    /// As `Auto`, where the recording names this processor.
+    Recorded(Cpu),
+    /// None at all.
+    NoErrata,
+    /// Exactly the row of this processor.
+    Exactly(Cpu),
 }
 
 /// Errata of processors that need a work-around, named as Intel's specification updates name them.

@@ -117,6 +117,9 @@ fn column_bytes<'py, T: arrow_array::types::ArrowPrimitiveType>(
     PyBytes::new(py, array.as_primitive::<T>().values().inner().as_slice())
 }
 
+/// NumPy type, values, validity.
+type RawColumn<'py> = (&'static str, Bound<'py, PyAny>, Option<Bound<'py, PyBytes>>);
+
 #[pymethods]
 impl RawTable {
     #[getter]
@@ -131,11 +134,7 @@ impl RawTable {
 
     /// (NumPy type, values, validity or None) of a column; the values are bytes for numbers and a
     /// list otherwise; validity is one byte a row.
-    fn column<'py>(
-        &self,
-        py: Python<'py>,
-        name: &str,
-    ) -> PyResult<(&'static str, Bound<'py, PyAny>, Option<Bound<'py, PyBytes>>)> {
+    fn column<'py>(&self, py: Python<'py>, name: &str) -> PyResult<RawColumn<'py>> {
         let array = self.batch.column_by_name(name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
         let validity = (array.null_count() > 0).then(|| {
             let valid: Vec<u8> = (0..array.len()).map(|row| u8::from(array.is_valid(row))).collect();

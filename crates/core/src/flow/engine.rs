@@ -601,11 +601,12 @@ impl Engine {
         sink: &mut S,
         budget: u32,
     ) -> Result<Progress, FlowError> {
-        if self.position == Position::Enabled && self.pending.is_none() {
-            if !self.run_fast(trace, sink, budget)? {
-                self.offer_checkpoint(sink);
-                return Ok(Progress::More);
-            }
+        if self.position == Position::Enabled
+            && self.pending.is_none()
+            && !self.run_fast(trace, sink, budget)?
+        {
+            self.offer_checkpoint(sink);
+            return Ok(Progress::More);
         }
         self.one_event(trace, sink)
     }
@@ -824,11 +825,9 @@ impl Engine {
         match event.kind {
             EventKind::Paging { cr3, .. } | EventKind::AsyncPaging { cr3, .. } => self.set_cr3(cr3),
             EventKind::Vmcs { base } | EventKind::AsyncVmcs { base, .. } => self.set_vmcs(base),
-            EventKind::ExecMode { mode, .. } => {
-                if self.mode != mode && mode != ExecMode::Unknown {
-                    self.mode = mode;
-                    self.enter();
-                }
+            EventKind::ExecMode { mode, .. } if self.mode != mode && mode != ExecMode::Unknown => {
+                self.mode = mode;
+                self.enter();
             }
             EventKind::Tsx { speculative, .. } => self.speculative = speculative,
             _ => {}
@@ -1047,7 +1046,7 @@ impl Engine {
         };
         match contradiction {
             Some(FlowError::Foreign(object)) => {
-                self.pending = Some(event.clone());
+                self.pending = Some(*event);
                 return Err(FlowError::Foreign(object));
             }
             Some(FlowError::Flow { cause, code, ip }) if self.position != Position::Lost => sink.gap(Gap {
@@ -1068,7 +1067,7 @@ impl Engine {
             None => self.stand_nowhere(),
         }
         self.last_checkpoint = self.events.offset().max(1);
-        self.pending = Some(event.clone());
+        self.pending = Some(*event);
         sink.checkpoint(self);
         self.pending = None;
         self.report(event, sink);
@@ -1220,7 +1219,7 @@ impl Engine {
             moment: self.moment,
             stack: self.stack.addresses().into_boxed_slice(),
             resume_ip: self.resume_ip,
-            pending: self.pending.clone().map(Box::new),
+            pending: self.pending.map(Box::new),
             damage: self.damage,
             step: self.step,
             offset: self.events.offset(),

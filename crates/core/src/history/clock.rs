@@ -26,7 +26,7 @@ impl Clock {
             Clock::Perf { zero, mult, shift } if shift < 64 => {
                 let (mult, shift) = (u64::from(mult), u32::from(shift));
                 let high = (tsc >> shift).wrapping_mul(mult);
-                let low = u128::from(tsc & (1u64 << shift).wrapping_sub(1)) * u128::from(mult) >> shift;
+                let low = (u128::from(tsc & (1u64 << shift).wrapping_sub(1)) * u128::from(mult)) >> shift;
                 Some(zero.wrapping_add(high).wrapping_add(low as u64) as i64)
             }
             Clock::Nominal(ratio) if ratio > 0 => Some((u128::from(tsc) * 10 / u128::from(ratio)) as i64),
