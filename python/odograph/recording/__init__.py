@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from odograph.recording.binaries import Binaries, CodeSource, Missing
@@ -51,18 +53,34 @@ def open_recording(
     leaves something to decode is listed in ``problems``.
     """
     name = os.fspath(path)
+    with _collector_paused():
+        recording = _open(name, sysroot, buildid_dirs)
+    recording.user_image = None if image is None else image.snapshot()
+    recording.config = config
+    return recording
+
+
+def _open(name: str, sysroot: Paths, buildid_dirs: Paths) -> Recording:
     try:
         is_directory = name != "-" and os.path.isdir(name)
         data_path = os.path.join(name, "data") if is_directory else name
         binaries = Binaries(sysroot, buildid_dirs, os.path.join(name, "kcore_dir") if is_directory else None)
         data = map_file(data_path)
         if detect(data, data_path) == "raw":
-            recording = read_raw(name, data)
-        else:
-            reader = PerfDataReader.open(name) if is_directory else PerfDataReader(data)
-            recording = read_perfdata(name, reader, binaries)
+            return read_raw(name, data)
+        reader = PerfDataReader.open(name) if is_directory else PerfDataReader(data)
+        return read_perfdata(name, reader, binaries)
     except struct.error as error:
         raise damaged(error) from error
-    recording.user_image = None if image is None else image.snapshot()
-    recording.config = config
-    return recording
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Reading makes very many small tuples and no cycles; looking for some takes a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

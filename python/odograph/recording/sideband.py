@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import NamedTuple
 
 from odograph.recording.perfdata.attributes import Stamp
@@ -35,7 +36,8 @@ from odograph.recording.processmemory import KERNEL_PID, Mapping, ProcessMemory
 __all__ = ["Region", "Sideband", "ThreadInfo"]
 
 _PROT_EXEC = 4
-IDLE_TID = 0
+_SWITCH_OUT = int(Misc.SWITCH_OUT)
+_time_and_order = itemgetter(0, 1)
 
 
 class Region(NamedTuple):
@@ -70,11 +72,8 @@ class AuxLoss(NamedTuple):
     file_offset: int
 
 
-class _Event(NamedTuple):
-    time: int
-    order: int
-    apply: Callable[..., None]
-    arguments: tuple[object, ...]
+# What will be applied: time, order of arrival, function, its arguments. A plain tuple because there are many.
+_Event = tuple[int, int, Callable[..., None], tuple[object, ...]]
 
 
 class Sideband:
@@ -135,14 +134,20 @@ class Sideband:
         for version in self._code_versions:
             # Without times they come after all maps, which then count as present from the beginning.
             time = conversion.to_ns(version.tsc) if conversion is not None and version.tsc else 0
-            arguments = (version.tsc or None, version.pid, version.address, version.data)
-            self._later(time, self._late_code, *arguments)
+            self._later(
+                time, self._late_code, version.tsc or None, version.pid, version.address, version.data
+            )
         self._code_versions.clear()
-        if conversion is not None:
-            self._events.sort(key=lambda event: (event.time, event.order))
-        for event in self._events:
-            tsc = None if conversion is None or not event.time else conversion.to_tsc(event.time)
-            event.apply(tsc, *event.arguments)
+        if conversion is None:
+            for _, _, apply, arguments in self._events:
+                apply(None, *arguments)
+        else:
+            self._events.sort(key=_time_and_order)
+            last, tsc = 0, None
+            for time, _, apply, arguments in self._events:
+                if time != last:
+                    last, tsc = time, conversion.to_tsc(time)
+                apply(tsc, *arguments)
         self._events.clear()
 
     def memory(self, pid: int) -> ProcessMemory:
@@ -164,7 +169,7 @@ class Sideband:
     # Parsing: what a record says -----------------------------------------------------------------------
 
     def _later(self, time: int | None, apply: Callable[..., None], *arguments: object) -> None:
-        self._events.append(_Event(time or 0, len(self._events), apply, arguments))
+        self._events.append((time or 0, len(self._events), apply, arguments))
 
     def _on_mmap(self, record: Record, stamp: Stamp) -> None:
         mmap = parse_mmap2(record) if record.type == RecordType.MMAP2 else parse_mmap(record)
@@ -196,22 +201,23 @@ class Sideband:
         self._later(stamp.time, self._start, stamp.cpu, pid, tid)
 
     def _on_switch(self, record: Record, stamp: Stamp) -> None:
-        if not record.misc & Misc.SWITCH_OUT and stamp.tid is not None and stamp.cpu is not None:
+        if not record.misc & _SWITCH_OUT and stamp.tid is not None and stamp.cpu is not None:
             self._later(stamp.time, self._switch, stamp.cpu, stamp.pid, stamp.tid)
 
     def _on_switch_cpu_wide(self, record: Record, stamp: Stamp) -> None:
         pid, tid = parse_pair(record)
         if stamp.cpu is None:
             return
-        other = (pid, tid)
-        if stamp.pid is not None and stamp.tid is not None:
-            mine = (stamp.pid, stamp.tid)
-        elif record.misc & Misc.SWITCH_OUT:
-            mine = (-1, -1)
+        out = record.misc & _SWITCH_OUT
+        my_pid, my_tid = stamp.pid, stamp.tid
+        if my_pid is None or my_tid is None:
+            if not out:
+                return
+            my_pid = my_tid = -1
+        if out:
+            self._later(stamp.time, self._switch, stamp.cpu, pid, tid, my_pid, my_tid)
         else:
-            return
-        before, after = (mine, other) if record.misc & Misc.SWITCH_OUT else (other, mine)
-        self._later(stamp.time, self._switch, stamp.cpu, *after, *before)
+            self._later(stamp.time, self._switch, stamp.cpu, my_pid, my_tid, pid, tid)
 
     def _on_ksymbol(self, record: Record, stamp: Stamp) -> None:
         self._later(stamp.time, self._kernel_symbol, parse_ksymbol(record), record.offset)
@@ -282,14 +288,16 @@ class Sideband:
     def _switch(
         self, tsc: int | None, cpu: int, pid: int, tid: int, old_pid: int = -1, old_tid: int = -1
     ) -> None:
-        if pid is not None and pid >= 0 and tid > 0:
-            self.thread(tid, pid)
-        elif tid > 0:
+        regions = self.switches.get(cpu)
+        if regions is None:
+            regions = self.switches[cpu] = [Region(0, old_tid, old_pid)] if tsc else []
+        elif regions and regions[-1].tid == tid and (pid < 0 or regions[-1].pid == pid):
+            return
+        if tid > 0:
             known = self.threads.get(tid)
-            pid = tid if known is None else known.pid
-        regions = self.switches.setdefault(cpu, [])
-        if not regions and tsc:
-            regions.append(Region(0, old_tid, old_pid))
+            if known is None or pid >= 0:
+                known = self.thread(tid, pid if pid >= 0 else None)
+            pid = known.pid
         if not regions or (regions[-1].tid, regions[-1].pid) != (tid, pid):
             regions.append(Region(tsc or 0, tid, pid))
 

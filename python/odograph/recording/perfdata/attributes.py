@@ -120,7 +120,7 @@ class StampLayout:
             return NO_STAMP
         values = self.struct.unpack_from(record, start)
         if self._usual:
-            return Stamp(*values)
+            return Stamp._make(values)
         at = self._at
 
         def value(name: str) -> int | None:
