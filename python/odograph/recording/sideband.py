@@ -131,23 +131,24 @@ class Sideband:
 
     def finish(self, conversion: TimeConversion | None) -> None:
         """Apply everything in order; ``conversion`` None = timeless."""
-        for version in self._code_versions:
-            # Without times they come after all maps, which then count as present from the beginning.
-            time = conversion.to_ns(version.tsc) if conversion is not None and version.tsc else 0
-            self._later(
-                time, self._late_code, version.tsc or None, version.pid, version.address, version.data
-            )
-        self._code_versions.clear()
+        events = self._events
         if conversion is None:
-            for _, _, apply, arguments in self._events:
-                apply(None, *arguments)
+            # Executed bytes come after all maps, which then count as present from the beginning.
+            ordered = [(0, order, apply, arguments) for _, order, apply, arguments in events]
         else:
-            self._events.sort(key=_time_and_order)
-            last, tsc = 0, None
-            for time, _, apply, arguments in self._events:
+            ordered = []
+            last, tsc = 0, 0
+            for time, order, apply, arguments in events:
                 if time != last:
                     last, tsc = time, conversion.to_tsc(time)
-                apply(tsc, *arguments)
+                ordered.append((tsc, order, apply, arguments))
+        for order, version in enumerate(self._code_versions, len(events)):
+            code = (version.pid, version.address, version.data)
+            ordered.append((version.tsc, order, self._code, code))
+        ordered.sort(key=_time_and_order)
+        for tsc, _, apply, arguments in ordered:
+            apply(tsc or None, *arguments)
+        self._code_versions.clear()
         self._events.clear()
 
     def memory(self, pid: int) -> ProcessMemory:
@@ -311,9 +312,6 @@ class Sideband:
             memory.add(
                 tsc, Mapping(symbol.address, symbol.length, 0, symbol.name, kernel=True, offset=offset)
             )
-
-    def _late_code(self, _tsc: int | None, tsc: int | None, pid: int, address: int, code: bytes) -> None:
-        self._code(tsc, pid, address, code)
 
     def _code(self, tsc: int | None, pid: int, address: int, code: bytes) -> None:
         kernel = pid == KERNEL_PID

@@ -129,7 +129,7 @@ def read_trailer(data: mmap.mmap | bytes) -> ExecutedFacts | None:
             kind, _, expanded, packed = _SECTION.unpack_from(sections, at)
             at += _SECTION.size
             raw = _expand(sections[at : at + packed], expanded)
-        except (struct.error, zlib.error) as error:
+        except (struct.error, zlib.error, OverflowError) as error:
             raise ValueError(str(error)) from error
         at += packed
         if kind == _CODE_SECTION:

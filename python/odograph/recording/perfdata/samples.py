@@ -31,6 +31,8 @@ def parse_sample(data: bytes, attribute: Attribute) -> Sample:
 
     def take(code: str) -> int:
         nonlocal at
+        if at > len(data):
+            raise struct.error("the sample is longer than its record")
         value: int = struct.unpack_from(code, data, at)[0]
         at += struct.calcsize(code)
         return value
