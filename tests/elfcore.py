@@ -25,7 +25,7 @@ def core(
     shoff = ehsize if many else 0
     phoff = ehsize + (shsize if many else 0)
     offset = phoff + phsize * len(rows)
-    headers, contents = b"", b""
+    headers, contents = bytearray(), bytearray()
     for segment, address, content, memory in rows:
         place, size = offset + len(contents), len(content)
         if wide:
@@ -48,4 +48,4 @@ def core(
         words = struct.pack(order + "I", len(rows))
         section = bytes(44 if wide else 28) + words
         section += bytes(shsize - len(section))
-    return header + section + headers + contents
+    return bytes(header + section + headers + contents)

@@ -36,6 +36,14 @@ def test_every_kind_of_core_can_be_read(path: Path, wide: bool, order: str, many
     assert memory.next_start(0x400001) == 0x600000
 
 
+def test_a_core_of_very_many_mappings(path: Path) -> None:
+    """More of them than the ELF header can count, and than a section cache has room for."""
+    path.write_bytes(core([(page << 12, page.to_bytes(4), 0x1000) for page in range(70_000)], many=True))
+    memory = CoreMemory(path)
+    for page in (0, 1, 65_535, 69_999):
+        assert memory.read(page << 12, 99) == page.to_bytes(4)
+
+
 def test_what_was_not_dumped_is_not_zero(path: Path) -> None:
     path.write_bytes(core([(0x1000, b"", 0x1000), (0x2000, b"ab", 0x1000)]))
     memory = CoreMemory(path)

@@ -13,7 +13,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from odograph._native import RawImage, RawSectionCache
+from odograph._native import RawImage
 from odograph.errors import ImageError, InvalidArgument, PtError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from odograph.image import Filename
 
-__all__ = ["BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory"]
+__all__ = ["BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory", "ask"]
 
 _PAGE = 4096
 _TOP = 1 << 64
@@ -49,6 +49,19 @@ def _check(address: int, size: int) -> tuple[int, int]:
     if not 0 <= address < _TOP or size < 0:
         raise InvalidArgument(f"no memory range: {size} bytes at {address:#x}", code=PtError.invalid)
     return address, min(size, _TOP - address)
+
+
+def ask(memory: Memory, address: int, size: int) -> bytes:
+    """What a memory answers, as bytes.
+
+    :raises InvalidArgument: it gave more than it was asked for.
+    :raises TypeError: it gave something that is not like bytes.
+    """
+    data = memoryview(memory.read(address, size)).tobytes()
+    if len(data) > size:
+        message = f"{memory!r} gave {len(data)} bytes, but {size} were asked for"
+        raise InvalidArgument(message, code=PtError.invalid, ip=address)
+    return data
 
 
 class BytesMemory:
@@ -81,12 +94,9 @@ class _Sections:
     def __init__(self, filename: Filename) -> None:
         self._filename = os.fsencode(filename)
         self._image = RawImage(None)
-        # All sections share one cache, and so what was read of the file.
-        self._cache = RawSectionCache(None, 64 << 20)
 
     def _add(self, offset: int, size: int, address: int) -> None:
-        isid = self._cache._add_file(self._filename, offset, size, address)
-        self._image._add_cached(self._cache, isid, None)
+        self._image._add_file(self._filename, offset, size, address, None)
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes from ``address``: short at the end of a mapping, empty outside.
@@ -267,10 +277,7 @@ class LayeredMemory:
         for layer in self._layers:
             if not size:
                 break
-            data = memoryview(layer.read(address, size)).tobytes()
-            if len(data) > size:
-                message = f"{layer!r} gave {len(data)} bytes, but {size} were asked for"
-                raise InvalidArgument(message, code=PtError.invalid, ip=address)
+            data = ask(layer, address, size)
             if data:
                 return data
             size = min(size, _start_behind(layer, address) - address)
