@@ -158,9 +158,7 @@ class RawEventDecoder:
     def next(self) -> _RawEventFields | None: ...
 
 _RawInstructionFields = tuple[int, int, bytes, int, bool]
-_RawBlockFields = tuple[
-    list[_RawInstructionFields], int, int, int | None, int | None, int | None, bool
-]
+_RawBlockFields = tuple[list[_RawInstructionFields], int, int, int | None, int | None, int | None, bool]
 
 @final
 class RawFlowDecoder:

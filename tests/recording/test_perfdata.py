@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from pipe import compress, to_pipe
 from odograph.errors import RecordingError
 from odograph.recording import Recording, open_recording
 from odograph.recording.perfdata.executed import Truth
-from odograph.recording.perfdata.format import FILE_HEADER
+from odograph.recording.perfdata.format import FILE_HEADER, RecordType
+from odograph.recording.perfdata.reader import PerfDataReader
 from odograph.recording.perfdata.writer import PerfDataWriter
 
 
@@ -219,9 +221,112 @@ def test_damaged_trailer_is_a_problem(file: Path, damage: int) -> None:
     assert recording.executed is None
 
 
-def test_the_parts_of_an_index_decide_the_order(file: Path) -> None:
+def test_the_index_of_buffers_decides_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odograph.recording.perfdata.writer._BUFFER", 16)
+    path = tmp_path / "index"
+    with PerfDataWriter(path) as writer:
+        for byte in b"abc":
+            writer.add_trace(5, 5, TRACE + bytes([byte]) * 8)
+    data = path.read_bytes()
+    assert read_order(path) == "abc"
+    reader = PerfDataReader(data)
+    offsets = [record.offset for record in reader.records() if record.type == RecordType.AUXTRACE]
+    path.write_bytes(with_index(data, [offsets[2], offsets[0], offsets[1]]))
+    assert read_order(path) == "cab"
+    path.write_bytes(with_index(data, [offsets[2], 12345]))
+    assert read_order(path) == "abc"
+    assert "index" in open_recording(path).problems[0].message
+
+
+def read_order(path: Path) -> str:
+    (stream,) = open_recording(path).streams
+    return "".join(chr(byte) for byte in bytes(stream.read())[len(TRACE) :: len(TRACE) + 8])
+
+
+def with_index(data: bytes, offsets: list[int]) -> bytes:
+    """The file with an AUX index as its only feature."""
+    fields = list(FILE_HEADER.unpack_from(data))
+    end = fields[5] + fields[6]
+    fields[9:13] = [1 << 18, 0, 0, 0]
+    body = struct.pack("<Q", len(offsets)) + b"".join(struct.pack("<QQ", o, 48) for o in offsets)
+    table = struct.pack("<QQ", end + 16, len(body))
+    return FILE_HEADER.pack(*fields) + data[FILE_HEADER.size : end] + table + body
+
+
+def patched_info(data: bytes, index: int, value: int) -> bytes:
+    """The file with one entry of AUXTRACE_INFO changed."""
+    at = FILE_HEADER.unpack_from(data)[5] + 16 + 8 * index
+    return data[:at] + struct.pack("<Q", value) + data[at + 8 :]
+
+
+def test_snapshots_that_overlap_are_joined(tmp_path: Path) -> None:
+    path = tmp_path / "snapshots"
+    pieces = [TRACE + bytes([6, 0x84, 6, number] * 20) for number in range(6, 18, 2)]
+    ring = b"".join(pieces)
+    with PerfDataWriter(path) as writer:
+        for first, last in ((0, 3), (1, 5), (5, 6)):
+            trace = tmp_path / f"{first}"
+            trace.write_bytes(b"".join(pieces[first:last]))
+            writer.add_trace(5, 5, trace)
+    path.write_bytes(patched_info(path.read_bytes(), 8, 1))
+    recording = open_recording(path)
+    (stream,) = recording.streams
+    assert recording.pt.snapshot
+    assert bytes(stream.read()) == ring
+    # The third begins where the second ended, but nothing in the files says so.
+    assert [(b.offset, b.reason) for b in stream.breaks] == [(5 * len(pieces[0]), "snapshot")]
+
+
+def test_a_snapshot_inside_the_one_before_adds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "snapshots"
+    with PerfDataWriter(path) as writer:
+        for count in (2, 1):
+            trace = tmp_path / f"{count}"
+            trace.write_bytes((TRACE + bytes([6] * 80)) * count)
+            writer.add_trace(5, 5, trace)
+    path.write_bytes(patched_info(path.read_bytes(), 8, 1))
+    (stream,) = open_recording(path).streams
+    assert stream.size == 2 * (len(TRACE) + 80)
+    assert stream.breaks == []
+
+
+def test_trace_in_samples(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from fuzz_perfdata import _sampled
+
+    path = small_recording(tmp_path / "a", timed=True)
+    path.write_bytes(_sampled(path.read_bytes()))
+    recording = open_recording(path)
+    assert [p.message for p in recording.problems] == []
+    whole, sampled = recording.streams
+    assert bytes(whole.read()) == TRACE * 3
+    assert bytes(sampled.read()) == TRACE
+    assert (sampled.tid, sampled.pid) == (42, 42)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(2, "Intel BTS"), (3, "CoreSight"), (4, "Arm SPE"), (77, "unknown tracer")]
+)
+def test_traces_of_others_are_named(file: Path, kind: int, name: str) -> None:
+    data = file.read_bytes()
+    at = FILE_HEADER.unpack_from(data)[5] + 8
+    file.write_bytes(data[:at] + struct.pack("<I", kind) + data[at + 4 :])
+    with pytest.raises(RecordingError, match=name):
+        open_recording(file)
+
+
+def test_old_files_say_less(file: Path) -> None:
+    data = file.read_bytes()
+    fields = list(FILE_HEADER.unpack_from(data))
+    start, end = fields[5], fields[5] + fields[6]
+    info = struct.pack("<IHH", 70, 0, 16 + 80) + data[start + 8 : start + 96]
+    fields[6] -= 152 - 96
+    fields[9:13] = [0] * 4
+    head = FILE_HEADER.pack(*fields) + data[FILE_HEADER.size : start]
+    file.write_bytes(head + info + data[start + 152 : end])
     recording = open_recording(file)
-    assert [piece.size for piece in recording.streams[0].pieces] == [72]
+    check_contents(recording)
+    assert (recording.pt.mtc_freq, recording.pt.nom_freq) == (0, 0)
 
 
 def test_user_image_lies_over_the_recorded_one(file: Path) -> None:

@@ -126,6 +126,7 @@ def _in_index_order(reader: PerfDataReader) -> Iterable[AuxTrace]:
     return [reader.auxtraces[number] for number in numbers if number is not None]
 
 
+_OVERLAP_TRIES = 64
 _PSB = bytes.fromhex("0282") * 8
 
 
@@ -142,9 +143,11 @@ def _overlap(reader: PerfDataReader, earlier: Piece, later: AuxTrace) -> int:
     probe = new[psb : min(end, psb + 64)]
     old_end = earlier.offset + earlier.size
     at = old.find(probe, earlier.offset, old_end)
-    while at >= 0:
-        length = old_end - at
-        if length <= end - psb and old[at:old_end] == new[psb : psb + length]:
+    for _ in range(_OVERLAP_TRIES):
+        if at < 0:
+            break
+        length = min(old_end - at, end - psb)
+        if old[at : at + length] == new[psb : psb + length]:
             return psb + length - start
         at = old.find(probe, at + 1, old_end)
     return 0

@@ -13,7 +13,6 @@ __all__ = ["KERNEL_PID", "Change", "Mapping", "ProcessMemory"]
 
 #: The "process" that holds the kernel's maps, as perf.data numbers it.
 KERNEL_PID = -1
-_KERNEL_HALF = 1 << 63
 
 
 class Mapping(NamedTuple):
@@ -133,6 +132,7 @@ class _Layout:
         self._starts: list[int] = []
 
     def place(self, new: Mapping, keep: bool) -> None:
+        """Cut away what lies in the range of ``new``, and put it there if ``keep``."""
         if new.length <= 0:
             return
         start, end = new.address, new.end

@@ -141,9 +141,14 @@ class Recording:
         if self.kind == "perf.data":
             thread = self.thread(tid)
             self.fill(image, self.mappings(thread.pid))
-        if self.user_image is not None:
-            image.copy_from(self.user_image)
-            image.set_callback(_Rest(self.user_image))
+        return self._with_user_image(image)
+
+    def _with_user_image(self, image: Image) -> Image:
+        if self.user_image is None:
+            return image
+        image = image.snapshot()
+        image.copy_from(self.user_image)
+        image.set_callback(_Rest(self.user_image))
         return image
 
     def fill(self, image: _Sections, mappings: Iterable[Mapping]) -> list[Missing]:

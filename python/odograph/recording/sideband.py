@@ -173,6 +173,8 @@ class Sideband:
         self._events.append((time or 0, len(self._events), apply, arguments))
 
     def _on_mmap(self, record: Record, stamp: Stamp) -> None:
+        if record.misc & 7 in (Misc.GUEST_KERNEL, Misc.GUEST_USER):
+            return
         mmap = parse_mmap2(record) if record.type == RecordType.MMAP2 else parse_mmap(record)
         if mmap.prot is not None and not mmap.prot & _PROT_EXEC:
             return

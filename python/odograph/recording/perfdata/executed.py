@@ -170,5 +170,5 @@ def _parse_facts(raw: bytes, facts: ExecutedFacts) -> None:
         }
         facts.gaps = [dict(gap) for gap in document.get("gaps", [])]
         facts.extra = dict(document.get("extra", {}))
-    except (TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+    except (TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"its facts make no sense: {error}") from error

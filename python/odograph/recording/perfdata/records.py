@@ -113,6 +113,7 @@ class TextPoke(NamedTuple):
     new: bytes
 
 
+_KERNEL = int(Misc.KERNEL)
 _MMAP = struct.Struct("<ii3Q")
 _MMAP2 = struct.Struct("<ii3Q24sII")
 _PAIR = struct.Struct("<ii")
@@ -134,7 +135,7 @@ def parse_mmap(record: Record) -> Mmap:
     """Body of MMAP; struct.error if it is cut short, as in all parsers here."""
     pid, tid, address, length, pgoff = _MMAP.unpack_from(record.data, 8)
     prot = None if record.misc & Misc.MMAP_DATA == 0 else 0
-    kernel = record.misc & Misc.CPUMODE_MASK in (Misc.KERNEL, Misc.GUEST_KERNEL)
+    kernel = record.misc & 7 == _KERNEL
     return Mmap(pid, tid, address, length, pgoff, text(record.data, 40), prot, None, kernel)
 
 
@@ -144,7 +145,7 @@ def parse_mmap2(record: Record) -> Mmap:
     build_id = None
     if record.misc & Misc.MMAP_BUILD_ID:
         build_id = extra[4 : 4 + min(extra[0], 20)] or None
-    kernel = record.misc & Misc.CPUMODE_MASK in (Misc.KERNEL, Misc.GUEST_KERNEL)
+    kernel = record.misc & 7 == _KERNEL
     return Mmap(pid, tid, address, length, pgoff, text(record.data, 72), prot, build_id, kernel)
 
 

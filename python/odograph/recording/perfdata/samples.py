@@ -55,7 +55,8 @@ def parse_sample(data: bytes, attribute: Attribute) -> Sample:
     if bits & SampleType.READ:
         at += _read_size(data, at, attribute.read_format)
     if bits & SampleType.CALLCHAIN:
-        at += 8 * take("<Q")
+        count = take("<Q")
+        at += 8 * count
     raw = b""
     if bits & SampleType.RAW:
         size = take("<I")
