@@ -206,8 +206,9 @@ impl Walk<'_> {
             }
             0xc4 if self.is_vector(long)? => {
                 let map = self.byte(2)? & 0x1f;
-                self.byte(1)?;
-                let opcode = self.byte(0)?;
+                let least = if map == 1 { 0 } else { map::least(map).ok_or(Undecoded::Invalid)? };
+                self.byte(1 + least)?;
+                let opcode = self.byte(least)?;
                 return self.vex(map, opcode);
             }
             0x62 if self.is_vector(long)? => return self.evex(),
@@ -378,8 +379,9 @@ impl Walk<'_> {
     fn xop(&mut self) -> Result<Instruction, Undecoded> {
         let map = self.byte(3)? & 0x1f;
         let entry = map::xop(map).ok_or(Undecoded::Invalid)?;
-        self.byte(2)?;
-        self.byte(1)?;
+        let least = 1 + self.immediate_size(entry.immediate(), 0);
+        self.byte(1 + least)?;
+        self.byte(least)?;
         let (size, _) = self.size(entry)?;
         Ok(other(size))
     }
@@ -388,9 +390,10 @@ impl Walk<'_> {
     /// but it is still one byte.
     fn evex(&mut self) -> Result<Instruction, Undecoded> {
         let map = self.byte(4)? & 7;
-        let second = self.byte(3)?;
-        self.byte(2)?;
-        let opcode = self.byte(1)?;
+        let least = if map == 4 { 1 } else { map::least(map).ok_or(Undecoded::Invalid)? };
+        let second = self.byte(2 + least)?;
+        self.byte(1 + least)?;
+        let opcode = self.byte(least)?;
         let entry = if map == 4 {
             // The size of an immediate depends on W and on the 66 that the `pp` field stands for.
             self.prefixes.rex = if second & 0x80 != 0 { REX_W } else { 0 };

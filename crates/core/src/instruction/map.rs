@@ -247,6 +247,16 @@ pub(super) fn vector(map: u8, opcode: u8) -> Option<Entry> {
     }
 }
 
+/// The least number of bytes behind an opcode of a map that `vector` knows, VZEROUPPER aside.
+pub(super) fn least(map: u8) -> Option<usize> {
+    match map {
+        1 | 2 | 5 | 6 => Some(1),
+        3 => Some(2),
+        7 => Some(5),
+        _ => None,
+    }
+}
+
 /// VZEROUPPER and VZEROALL, the one VEX opcode without ModRM.
 pub(super) const VZERO: Entry = Entry::PLAIN;
 
