@@ -155,7 +155,7 @@ def image_moments(recording: Recording, pid: int) -> list[tuple[int, Image]]:
                 mapping = change.mapping
                 if mapping is None:
                     continue
-                if change.kind == "add" and mapping.code is not None and tsc is not None:
+                if change.kind == "add" and mapping.code is not None:
                     if not replaced.conflicts(mapping.address, mapping.code):
                         replaced.put(mapping.address, mapping.code)
                         code.put(mapping.address, mapping.code)

@@ -6,20 +6,20 @@ import lzma
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PSB, TRACE
+from conftest import TRACE
+from loop import BASE, LOOP, loop_trace, timed
 
 from odograph.recording import open_recording
+from odograph.recording.perfdata.format import RecordType
+from odograph.recording.perfdata.reader import PerfDataReader
 from odograph.recording.perfdata.writer import PerfDataWriter
 
 pytestmark = pytest.mark.skipif(shutil.which("perf") is None, reason="needs the perf tool")
-
-#: loop: dec ecx; jnz loop; then mov eax, 60; syscall
-LOOP = bytes.fromhex("ffc9 75fc b83c000000 0f05")
-BASE = 0x401000
 
 
 def perf(*arguments: str | Path) -> str:
@@ -28,22 +28,6 @@ def perf(*arguments: str | Path) -> str:
     )
     assert "incompatible" not in result.stderr
     return result.stdout
-
-
-def loop_trace(rounds: int) -> bytes:
-    """PT of LOOP: enabled at its start, one branch a round, the last not taken, disabled by the syscall."""
-    start = BASE.to_bytes(8, "little")
-    full_ip = 0xD1
-    trace = PSB + bytes.fromhex("99 01") + bytes.fromhex("0223") + bytes([full_ip]) + start
-    for _ in range(rounds - 1):
-        trace += b"\x06"  # TNT, one branch taken
-    return trace + b"\x04" + b"\x01"  # TNT, not taken; TIP.PGD without IP
-
-
-def timed(trace: bytes, tsc: int) -> bytes:
-    """The same with a TSC packet in its PSB+."""
-    end = trace.index(b"\x02\x23")
-    return trace[:end] + b"\x19" + tsc.to_bytes(7, "little") + trace[end:]
 
 
 @pytest.mark.parametrize("form", ["per thread", "per thread, timed", "per CPU, timed"])
@@ -119,3 +103,38 @@ def test_perf_decodes_a_rewritten_recording_alike(shared: Callable[[str], Path],
     theirs = perf("script", "-i", original, *arguments)
     assert theirs.count("\n") > 2900
     assert perf("script", "-i", path, *arguments) == theirs
+
+
+@pytest.mark.parametrize("form", ["file", "pipe", "compressed", "directory"])
+def test_we_read_what_perf_records(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "perf.data"
+    options = {"compressed": ["-z"], "directory": ["--threads"]}.get(form, [])
+    if form == "compressed":
+        pytest.importorskip("zstandard")
+    output = "-" if form == "pipe" else str(path)
+    command = ["perf", "record", "-q", "-e", "dummy:u", *options, "-o", output, "--", "true"]
+    result = subprocess.run(command, capture_output=True, check=False)
+    if form == "pipe":
+        path.write_bytes(result.stdout)
+    if result.returncode or not path.exists():
+        pytest.skip("perf may not record here")
+    reader = PerfDataReader.open(path)
+    records = list(reader.records())
+    assert reader.problems.list == []
+    seen = Counter(RecordType(record.type).name.removeprefix("HEADER_") for record in records)
+    listed = Counter(re.findall(r"PERF_RECORD_(\w+)", perf("script", "-D", "-i", path)))
+    assert seen == listed
+    assert seen["MMAP2"] > 2
+    assert reader.features.command_line[:2] == [shutil.which("perf"), "record"]
+
+
+def test_perf_copies_our_recording(tmp_path: Path) -> None:
+    path = tmp_path / "ours"
+    with PerfDataWriter(path, timed=True) as writer:
+        writer.add_comm(7, 7, "name", exec=True)
+        writer.add_trace(7, 7, timed(loop_trace(9), 50), tsc=99)
+    perf("inject", "-b", "-i", path, "-o", tmp_path / "copy")
+    copy = open_recording(tmp_path / "copy")
+    ours = open_recording(path)
+    assert bytes(copy.streams[0].read()) == bytes(ours.streams[0].read())
+    assert copy.threads == ours.threads

@@ -231,6 +231,9 @@ class Sideband:
 
     def _on_aux(self, record: Record, stamp: Stamp) -> None:
         aux: Aux = parse_aux(record)
+        # In a recording that began late this may be all that tells a thread's process.
+        if stamp.tid is not None and stamp.tid > 0 and stamp.pid is not None and stamp.pid >= 0:
+            self._later(stamp.time, self._meet, stamp.pid, stamp.tid)
         # Overwritten rings (snapshots) and partial data are as asked for; only truncation is loss.
         if aux.flags & 1:
             end = aux.offset + aux.size
@@ -281,6 +284,10 @@ class Sideband:
 
     def _exit(self, tsc: int | None, pid: int, tid: int, time: int) -> None:
         self.thread(tid, pid).end = time or None
+
+    def _meet(self, _tsc: int | None, pid: int, tid: int) -> None:
+        if tid not in self.threads:
+            self.thread(tid, pid)
 
     def _start(self, tsc: int | None, cpu: int | None, pid: int, tid: int) -> None:
         self.thread(tid, pid)

@@ -298,10 +298,12 @@ class PerfDataWriter:
     ) -> None:
         """The next bytes of a thread's (or, with ``cpu``, a processor's) trace: bytes or a file's path.
 
-        Bytes may be given in pieces cut anywhere; a file must end where a packet does. ``truncated``: data
-        was lost after these bytes. ``tsc`` is a time at or after the last packet; it gives the top byte
-        that TSC packets lack. PAD packets may be added where buffers end, since buffers are multiples of 8
-        bytes; perf 6.1 loses its way where a PSB+ is split between buffers, so they end before a PSB.
+        Bytes may be given in pieces cut anywhere; a file must end where a packet does. perf wants to know
+        the thread from ``add_comm`` or ``add_fork``. ``truncated``: data was lost after these bytes.
+        ``tsc`` is a time at or after the last packet; it gives the top byte that TSC packets lack.
+
+        PAD packets may be added where buffers end, since buffers are multiples of 8 bytes; perf 6.1 loses
+        its way where a PSB+ is split between buffers, so they end before a PSB.
         """
         if self._per_cpu != (cpu is not None):
             raise InvalidArgument("cpu must be given exactly for recordings per CPU")

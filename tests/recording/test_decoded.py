@@ -1,0 +1,52 @@
+"""From a written recording to the instructions of its threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loop import BASE, LOOP, loop_trace, timed
+
+import odograph
+from odograph.recording.perfdata.writer import PerfDataWriter
+
+
+def steps(rounds: int) -> list[int]:
+    """Addresses of the instructions of LOOP."""
+    return [BASE, BASE + 2] * rounds + [BASE + 4, BASE + 9]
+
+
+def test_code_comes_from_the_recording_alone(tmp_path: Path) -> None:
+    path = tmp_path / "perf.data"
+    with PerfDataWriter(path) as writer:
+        writer.add_mmap2(7, 7, BASE, 0x1000, 0, "/gone", build_id=None)
+        writer.add_trace(7, 7, loop_trace(5))
+        writer.add_trace(8, 7, loop_trace(3))
+        writer.add_code(7, 0, BASE, LOOP)
+    recording = odograph.open(path)
+    assert {tid: h.ips().tolist() for tid, h in recording.histories().items()} == {7: steps(5), 8: steps(3)}
+
+
+def test_two_threads_share_a_cpu(tmp_path: Path) -> None:
+    path = tmp_path / "perf.data"
+    with PerfDataWriter(path, timed=True, per_cpu=True) as writer:
+        writer.add_switch(0, 7, 7, tsc=100)
+        writer.add_trace(-1, -1, timed(loop_trace(2), 200), cpu=0, tsc=300)
+        writer.add_switch(0, 9, 9, tsc=1000, previous=(7, 7))
+        writer.add_trace(-1, -1, timed(loop_trace(4), 1200), cpu=0, tsc=1300)
+        for pid in (7, 9):
+            writer.add_code(pid, 0, BASE, LOOP)
+    recording = odograph.open(path)
+    assert {tid: h.ips().tolist() for tid, h in recording.histories().items()} == {7: steps(2), 9: steps(4)}
+
+
+def test_code_that_changes(tmp_path: Path) -> None:
+    path = tmp_path / "perf.data"
+    changed = LOOP.replace(bytes.fromhex("ffc9"), bytes.fromhex("9090"))
+    with PerfDataWriter(path, timed=True) as writer:
+        writer.add_code(7, 0, BASE, LOOP)
+        writer.add_code(7, 1000, BASE, changed)
+        writer.add_trace(7, 7, timed(loop_trace(2), 200), tsc=300)
+        writer.add_trace(7, 7, timed(loop_trace(2), 1200), tsc=1300)
+    history = odograph.open(path).history()
+    nops = [BASE, BASE + 1, BASE + 2] * 2 + [BASE + 4, BASE + 9]
+    assert history.ips().tolist() == steps(2) + nops
