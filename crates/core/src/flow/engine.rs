@@ -584,7 +584,10 @@ impl Engine {
                     if self.events.tsc() >= self.next_moment {
                         self.catch_up(sink);
                     }
-                    self.take_tip(sink, ip)?;
+                    if let Err(error) = self.take_tip(sink, ip) {
+                        self.pending = Some(self.tip_event(ip));
+                        return Err(error);
+                    }
                 }
                 FlowItem::Other => return Ok(true),
             }
@@ -640,11 +643,36 @@ impl Engine {
         if self.events.tsc() >= self.next_moment {
             self.catch_up(sink);
         }
-        if self.position == Position::Lost && !self.find_position(&event, sink) {
+        let lost = self.position == Position::Lost;
+        if lost && !self.find_position(&event, sink) {
             return Ok(Progress::More);
         }
-        self.handle(event, sink)?;
-        Ok(Progress::More)
+        match self.handle(event, sink) {
+            Ok(()) => Ok(Progress::More),
+            Err(error) => {
+                // The event may tell where to go on, and a callback's exception changes nothing; but
+                // one that was looked at for that already must not come a third time.
+                if !lost || matches!(error, FlowError::Foreign(_)) {
+                    self.pending = Some(event);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A TIP that the fast path took and the flow has no use for.
+    fn tip_event(&self, ip: u64) -> Event {
+        let (lost_mtc, lost_cyc) = self.events.time().lost();
+        Event {
+            kind: EventKind::Tip { ip },
+            ip_suppressed: false,
+            status_update: false,
+            tsc: self.events.tsc(),
+            has_tsc: self.events.has_tsc(),
+            lost_mtc,
+            lost_cyc,
+            offset: self.events.offset(),
+        }
     }
 
     /// The end of the trace: linear code runs on to the first instruction that needs trace.
@@ -770,7 +798,16 @@ impl Engine {
     /// Source: the rules of libipt's `pt_blk_resync`.
     fn find_position<S: Sink>(&mut self, event: &Event, sink: &mut S) -> bool {
         let found = match event.kind {
-            EventKind::Enabled { .. } | EventKind::Disabled { .. } | EventKind::Overflow { .. } => None,
+            EventKind::Enabled { .. } | EventKind::Overflow { .. } => None,
+            EventKind::Disabled { .. } if event.status_update => None,
+            EventKind::Disabled { .. } => {
+                // What ran up to here is not known; from here on nothing runs.
+                self.close_damage(event.offset, sink);
+                self.stand_nowhere();
+                self.resume_ip = None;
+                self.report(event, sink);
+                return false;
+            }
             EventKind::AsyncDisabled { at, .. } => Some(at),
             EventKind::AsyncBranch { from, .. } => Some(from),
             EventKind::Tip { ip } if !event.ip_suppressed => {
