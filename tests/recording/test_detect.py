@@ -6,6 +6,8 @@ import bz2
 import gzip
 import lzma
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from odograph.recording import open_recording
         (b"2ELIFREP" + bytes(96), "big-endian"),
         (b"PERFILE2" + (99).to_bytes(8, "little") + bytes(96), "claims 99 bytes"),
         (b"PERFILE2" + (104).to_bytes(8, "little"), "ends inside its header"),
-        (gzip.compress(TRACE), "gzip -dk"),
+        (gzip.compress(TRACE, mtime=0), "gzip -dk"),
         (lzma.compress(TRACE), "xz -dk"),
         (bz2.compress(TRACE), "bzip2 -dk"),
         (b"\x28\xb5\x2f\xfd" + bytes(9), "zstd -d"),
@@ -33,12 +35,27 @@ from odograph.recording import open_recording
         (b"hello\nworld\n", "text file"),
         (bytes(range(200, 256)) * 9, "no PSB"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_foreign_file(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(RecordingError, match=sentence):
         open_recording(path)
+
+
+def test_directories(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="no file named data"):
+        open_recording(tmp_path)
+    (tmp_path / "metadata").touch()
+    with pytest.raises(RecordingError, match="CTF"):
+        open_recording(tmp_path)
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    code = "from odograph.recording import open_recording; print(open_recording('-').info()['bytes'])"
+    result = subprocess.run([sys.executable, "-c", code], input=TRACE, capture_output=True, check=True)
+    assert int(result.stdout) == len(TRACE)
 
 
 def test_no_such_file(tmp_path: Path) -> None:

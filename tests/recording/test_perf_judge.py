@@ -14,6 +14,7 @@ import pytest
 from conftest import TRACE
 from loop import BASE, LOOP, loop_trace, timed
 
+import odograph
 from odograph.recording import open_recording
 from odograph.recording.perfdata.format import RecordType
 from odograph.recording.perfdata.reader import PerfDataReader
@@ -53,6 +54,32 @@ def test_perf_decodes_every_instruction(tmp_path: Path, form: str) -> None:
     expected = [BASE, BASE + 2] * 100 + [BASE + 4, BASE + 9]
     lines = [line.split() for line in out.splitlines() if line.strip()]
     assert [(int(tid), int(ip, 16)) for tid, ip in lines] == [(77, ip) for ip in expected]
+
+
+def test_perf_and_we_follow_a_fork_and_an_exec(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.write_bytes(LOOP.ljust(0x1000, b"\xcc"))
+    nops = LOOP.replace(bytes.fromhex("ffc9"), bytes.fromhex("9090"))
+    after.write_bytes(nops.ljust(0x1000, b"\xcc"))
+    path = tmp_path / "perf.data"
+    with PerfDataWriter(path, timed=True) as writer:
+        writer.add_comm(7, 7, "sh", exec=True)
+        writer.add_mmap2(7, 7, BASE, 0x1000, 0, str(before))
+        writer.add_fork(20, 7, 20, 7, tsc=1000)
+        writer.add_comm(20, 20, "ls", exec=True, tsc=2000)
+        writer.add_mmap2(20, 20, BASE, 0x1000, 0, str(after), tsc=2001)
+        writer.add_trace(7, 7, timed(loop_trace(3), 500), tsc=600)
+        writer.add_trace(20, 20, timed(loop_trace(2), 1200) + timed(loop_trace(4), 2200), tsc=2300)
+    out = perf("script", "-i", path, "--itrace=i1ie", "-F", "tid,ip")
+    theirs: dict[int, list[int]] = {}
+    for line in out.splitlines():
+        tid, ip = line.split()
+        theirs.setdefault(int(tid), []).append(int(ip, 16))
+    loop = [BASE, BASE + 2]
+    end = [BASE + 4, BASE + 9]
+    assert theirs == {7: loop * 3 + end, 20: loop * 2 + end + [BASE, BASE + 1, BASE + 2] * 4 + end}
+    ours = odograph.open(path).histories()
+    assert {tid: history.ips().tolist() for tid, history in ours.items()} == theirs
 
 
 def test_perf_lists_our_records(tmp_path: Path) -> None:

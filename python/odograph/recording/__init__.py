@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from odograph.errors import RecordingError
 from odograph.recording.binaries import Binaries, CodeSource, Missing
-from odograph.recording.detect import detect
+from odograph.recording.detect import detect, not_a_recording
 from odograph.recording.perfdata.reader import PerfDataReader
 from odograph.recording.perfdata.source import map_file
 from odograph.recording.perfrecording import read_perfdata
@@ -64,6 +65,8 @@ def _open(name: str, sysroot: Paths, buildid_dirs: Paths) -> Recording:
     try:
         is_directory = name != "-" and os.path.isdir(name)
         data_path = os.path.join(name, "data") if is_directory else name
+        if is_directory and not os.path.exists(data_path):
+            raise RecordingError(not_a_recording(name))
         binaries = Binaries(sysroot, buildid_dirs, os.path.join(name, "kcore_dir") if is_directory else None)
         data = map_file(data_path)
         if detect(data, data_path) == "raw":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 
 from odograph.errors import RecordingError
 from odograph.recording.perfdata.format import (
@@ -12,7 +13,7 @@ from odograph.recording.perfdata.format import (
     MAGIC_VERSION_1_SWAPPED,
 )
 
-__all__ = ["PSB", "detect"]
+__all__ = ["PSB", "detect", "not_a_recording"]
 
 #: The packet stream boundary, which every raw trace must contain (Intel SDM vol. 3, 34.4.2.17).
 PSB = bytes.fromhex("0282") * 8
@@ -74,6 +75,13 @@ def detect(data: bytes | mmap.mmap, name: str) -> str:
     raise RecordingError(
         f"{name} is not a trace: neither a perf.data file nor raw Intel PT (it contains no PSB packet)"
     )
+
+
+def not_a_recording(directory: str) -> str:
+    """What a directory is that has no perf data in it."""
+    if os.path.exists(os.path.join(directory, "metadata")):
+        return f"{directory} is a CTF trace (babeltrace reads it), which holds no Intel PT data"
+    return f"{directory} is a directory, but not one of perf record: it holds no file named data"
 
 
 def _is_text(head: bytes) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from odograph.recording.perfdata.attributes import Stamp
 from odograph.recording.perfdata.executed import Code
-from odograph.recording.perfdata.format import Misc, RecordType
+from odograph.recording.perfdata.format import AuxFlag, Misc, RecordType
 from odograph.recording.perfdata.records import (
     Aux,
     KernelSymbol,
@@ -36,6 +36,7 @@ from odograph.recording.processmemory import KERNEL_PID, Mapping, ProcessMemory
 __all__ = ["Region", "Sideband", "ThreadInfo"]
 
 _PROT_EXEC = 4
+_TRUNCATED, _PARTIAL = int(AuxFlag.TRUNCATED), int(AuxFlag.PARTIAL)
 _SWITCH_OUT = int(Misc.SWITCH_OUT)
 _time_and_order = itemgetter(0, 1)
 
@@ -234,8 +235,12 @@ class Sideband:
         # In a recording that began late this may be all that tells a thread's process.
         if stamp.tid is not None and stamp.tid > 0 and stamp.pid is not None and stamp.pid >= 0:
             self._later(stamp.time, self._meet, stamp.pid, stamp.tid)
+        if aux.flags & _PARTIAL:
+            self.problems.add(
+                record.offset, "the trace pauses here: the processor was busy elsewhere (a guest?)"
+            )
         # Overwritten rings (snapshots) and partial data are as asked for; only truncation is loss.
-        if aux.flags & 1:
+        if aux.flags & _TRUNCATED:
             end = aux.offset + aux.size
             self.losses.append(AuxLoss(stamp.cpu, stamp.tid, end, aux.flags, stamp.time, record.offset))
 
