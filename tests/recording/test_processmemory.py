@@ -42,6 +42,20 @@ def test_exec_clears() -> None:
     assert [[c.kind for c in changes] for _, changes in memory.timeline()] == [["add"], ["clear", "add"]]
 
 
+def test_executed_bytes_that_touch_are_joined() -> None:
+    memory = ProcessMemory(1)
+    memory.add(None, Mapping(0, 100, 0, "file"))
+    for tsc, address in enumerate((12, 10, 14, 30)):
+        memory.add(tsc, Mapping(address, 2, code=bytes([address, address])))
+    assert [(m.address, m.length, m.code) for m in memory.state()] == [
+        (0, 10, None),
+        (10, 6, bytes([10, 10, 12, 12, 14, 14])),
+        (16, 14, None),
+        (30, 2, bytes([30, 30])),
+        (32, 68, None),
+    ]
+
+
 def test_a_long_line_of_descendants() -> None:
     memory = ProcessMemory(0)
     memory.add(None, Mapping(0, 1, 0, "first"))

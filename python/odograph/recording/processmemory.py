@@ -117,37 +117,66 @@ class ProcessMemory:
                 break
             memory, end = first.parent, first.changes
         layout = _Layout()
-        for memory, start, end in reversed(pieces):
-            for _, change in memory._changes[start:end]:
+        for memory, start, end in pieces:
+            for _, change in reversed(memory._changes[start:end]):
                 if isinstance(change, Change) and change.mapping is not None:
-                    layout.place(change.mapping, change.kind == "add")
-        return layout.mappings
+                    layout.uncover(change.mapping, change.kind == "add")
+        return layout.mappings()
 
 
 class _Layout:
-    """Mappings sorted by address; a new one cuts what it covers."""
+    """Builds the final state from the last change back to the first: a change shows where no later one lies.
+
+    What is covered is kept as few joined ranges, so that a hundred thousand blocks of executed code
+    do not have to be cut out of each other.
+    """
 
     def __init__(self) -> None:
-        self.mappings: list[Mapping] = []
+        self._shown: list[Mapping] = []
         self._starts: list[int] = []
+        self._ends: list[int] = []
 
-    def place(self, new: Mapping, keep: bool) -> None:
-        """Cut away what lies in the range of ``new``, and put it there if ``keep``."""
-        if new.length <= 0:
+    def uncover(self, mapping: Mapping, shows: bool) -> None:
+        """Take in one change; ``shows`` False = it only hides earlier ones."""
+        start, end = mapping.address, mapping.end
+        if start >= end:
             return
-        start, end = new.address, new.end
-        first = bisect_right(self._starts, start) - 1
-        if first < 0 or self.mappings[first].end <= start:
-            first += 1
-        last = bisect_left(self._starts, end)
-        pieces: list[Mapping] = []
-        for old in self.mappings[first:last]:
-            if old.address < start:
-                pieces.append(old.part(old.address, start))
-        if keep:
-            pieces.append(new)
-        for old in self.mappings[first:last]:
-            if old.end > end:
-                pieces.append(old.part(end, old.end))
-        self.mappings[first:last] = pieces
-        self._starts[first:last] = [piece.address for piece in pieces]
+        # The covered ranges that overlap or touch ours.
+        first = bisect_left(self._ends, start)
+        last = bisect_right(self._starts, end)
+        if shows:
+            at = start
+            for index in range(first, last):
+                if at < self._starts[index]:
+                    self._shown.append(mapping.part(at, self._starts[index]))
+                at = max(at, self._ends[index])
+            if at < end:
+                self._shown.append(mapping.part(at, end))
+        if first < last:
+            start = min(start, self._starts[first])
+            end = max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
+
+    def mappings(self) -> list[Mapping]:
+        """What shows, sorted by address; executed bytes that touch are joined."""
+        result: list[Mapping] = []
+        run: list[Mapping] = []
+        for mapping in sorted(self._shown, key=lambda mapping: mapping.address):
+            if run and (mapping.code is None or mapping.address != run[-1].end):
+                result.append(_joined(run))
+                run = []
+            if mapping.code is None:
+                result.append(mapping)
+            else:
+                run.append(mapping)
+        if run:
+            result.append(_joined(run))
+        return result
+
+
+def _joined(run: list[Mapping]) -> Mapping:
+    if len(run) == 1:
+        return run[0]
+    code = b"".join(mapping.code or b"" for mapping in run)
+    return run[0]._replace(length=len(code), code=code)
