@@ -443,7 +443,7 @@ fn known(values: &[u64]) -> Vec<Option<u64>> {
 fn numbers<'py, T: Copy, const N: usize>(
     py: Python<'py>,
     values: &[T],
-    bytes_of: fn(T) -> [u8; N],
+    bytes_of: impl Fn(T) -> [u8; N],
 ) -> Bound<'py, PyBytes> {
     let filled = PyBytes::new_with(py, values.len() * N, |bytes| {
         for (to, &value) in bytes.chunks_exact_mut(N).zip(values) {

@@ -1,0 +1,75 @@
+"""The full lists, part by part, with a time for each: ``make acceptance``.
+
+``python tests/acceptance.py [PART…]`` runs some parts only; ``FUZZ_SECONDS`` (default 600) is how long each
+fuzzer runs. A part fails if its command does; what cannot run here is skipped by name and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "600")
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-m", "acceptance or not acceptance", "-rs"]
+STRESS = ["cargo", "run", "--release", "--quiet", "-p", "odograph-core", "--example", "stress", "--"]
+
+PARTS: dict[str, list[str]] = {
+    "core": ["cargo", "test", "--release", "--quiet", "--workspace", "--exclude", "odograph-python"],
+    "truth": [*PYTEST, "tests/test_ground_truth.py"],
+    "hardware": [*PYTEST, "tests/test_hardware_traces.py"],
+    "images": [*PYTEST, *(f"tests/{name}" for name in sorted(os.listdir(ROOT / "tests")) if "image" in name)],
+    "packets": [*PYTEST, "tests/test_packets.py", "tests/test_decoders.py"],
+    "recordings": [*PYTEST, "tests/recording"],
+    "everything else": [
+        *PYTEST,
+        "tests",
+        "--ignore=tests/recording",
+        *(f"--ignore=tests/{name}" for name in ("test_ground_truth.py", "test_hardware_traces.py")),
+    ],
+    "speed": [sys.executable, "benchmarks/bench.py"],
+    "fuzz packets and flow": [*STRESS, FUZZ_SECONDS],
+    "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
+}
+
+
+def summary(output: str) -> str:
+    """The line of a run's output that says how it went."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    counts = [line for line in lines if re.search(r"\d+ (passed|failed)", line)]
+    return (counts or lines or [""])[-1]
+
+
+def main(wanted: list[str]) -> int:
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        print(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    failed = []
+    for name in wanted or PARTS:
+        start = time.monotonic()
+        print(f"== {name}", flush=True)
+        run = subprocess.run(PARTS[name], cwd=ROOT, capture_output=True, text=True, check=False)
+        took = time.monotonic() - start
+        if run.returncode:
+            failed.append(name)
+            print(run.stdout[-6000:] + run.stderr[-3000:])
+        for line in run.stdout.splitlines():
+            if line.startswith("SKIPPED"):
+                print(f"   {line}")
+        verdict = "FAILED" if run.returncode else "ok"
+        print(f"   {verdict} in {took:.0f} s: {summary(run.stdout)}", flush=True)
+    total = len(wanted or PARTS)
+    print(
+        f"acceptance: {total - len(failed)} of {total} parts ok"
+        + (f"; failed: {', '.join(failed)}" if failed else "")
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
