@@ -13,7 +13,6 @@ from odograph._native import RawHistory
 from odograph.config import TraceConfig
 from odograph.history import Clock, History, clock_of
 from odograph.image import Image
-from odograph.recording import open_recording
 from odograph.timeline import image_moments
 
 if TYPE_CHECKING:
@@ -254,5 +253,9 @@ def open(
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """
+    # Readers of recordings are a third of what this package would import; whoever decodes raw bytes has
+    # no need of them.
+    from odograph.recording import open_recording
+
     source = open_recording(path, image=image, sysroot=sysroot, buildid_dirs=buildid_dirs, config=config)
     return Recording(source, config)
