@@ -47,6 +47,7 @@ fn le(all: &[u8], from: usize, size: usize) -> Result<u64, PtError> {
     Ok(slice.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
 
+#[inline]
 pub(super) fn ip_payload_size(compression: u8) -> Result<(IpCompression, usize), PtError> {
     Ok(match compression {
         0 => (IpCompression::Suppressed, 0),
@@ -59,9 +60,16 @@ pub(super) fn ip_payload_size(compression: u8) -> Result<(IpCompression, usize),
     })
 }
 
-fn ip(all: &[u8], opcode: u8) -> Result<(IpPayload, usize), PtError> {
+/// The payload of a FUP or TIP packet at the start of `all`, whose first byte is `opcode`, and the packet's size.
+#[inline]
+pub(crate) fn ip(all: &[u8], opcode: u8) -> Result<(IpPayload, usize), PtError> {
     let (compression, size) = ip_payload_size(opcode >> 5)?;
-    Ok((IpPayload { compression, ip: le(all, 1, size)? }, 1 + size))
+    // One wide load where the trace goes on, as it nearly always does.
+    let ip = match all.get(1..9).and_then(|wide| <[u8; 8]>::try_from(wide).ok()) {
+        Some(wide) if size > 0 => u64::from_le_bytes(wide) & (u64::MAX >> (64 - 8 * size)),
+        _ => le(all, 1, size)?,
+    };
+    Ok((IpPayload { compression, ip }, 1 + size))
 }
 
 /// Decodes the packet at the start of `all`; returns it with its size.
@@ -81,7 +89,10 @@ pub fn decode(all: &[u8], context: &mut BlockContext) -> Result<(Packet, usize),
         0x19 => (Packet::Tsc { tsc: le(all, 1, 7)? }, 8),
         0xd9 => trig(all)?,
         0x02 => extended(all, context)?,
-        _ if opcode & 3 == 3 => cyc(all)?,
+        _ if opcode & 3 == 3 => {
+            let (value, size) = cyc(all)?;
+            (Packet::Cyc { value }, size)
+        }
         _ if opcode & 1 == 0 => (Packet::Tnt8(short_tnt(opcode)), 1),
         _ => {
             let kind = opcode & 0x1f;
@@ -128,23 +139,25 @@ fn trig(all: &[u8]) -> Result<(Packet, usize), PtError> {
     Ok((packet, if icntv { 5 } else { 3 }))
 }
 
-fn cyc(all: &[u8]) -> Result<(Packet, usize), PtError> {
+/// The value of a CYC packet at the start of `all`, and its size.
+#[inline]
+pub(crate) fn cyc(all: &[u8]) -> Result<(u64, usize), PtError> {
     let first = le(all, 0, 1)?;
     let mut value = first >> 3;
     let mut more = first & 4 != 0;
     let mut size = 1;
     let mut shift = 5;
     while more {
+        let next = le(all, size, 1)?;
         if size > 8 {
             return Err(PtError::BadPacket);
         }
-        let next = le(all, size, 1)?;
         value |= (next >> 1) << shift;
         shift += 7;
         more = next & 1 != 0;
         size += 1;
     }
-    Ok((Packet::Cyc { value }, size))
+    Ok((value, size))
 }
 
 fn extended(all: &[u8], context: &BlockContext) -> Result<(Packet, usize), PtError> {
@@ -211,7 +224,7 @@ fn extended(all: &[u8], context: &BlockContext) -> Result<(Packet, usize), PtErr
             (Packet::Cfe { kind: kind & 0x1f, vector, ip: kind & 0x80 != 0 }, 4)
         }
         0x53 => {
-            let kind = le(all, 2, 1)? as u8 & 0x3f;
+            let kind = le(all, 2, 1)? as u8 & if context.libipt { 0x1f } else { 0x3f };
             (Packet::Evd { kind, payload: le(all, 3, 8)? }, 11)
         }
         0x63 if !context.libipt => {

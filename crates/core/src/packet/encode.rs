@@ -31,6 +31,16 @@ pub fn encode(packet: &Packet, out: &mut Vec<u8>) -> Result<usize, PtError> {
     }
 }
 
+/// Writes a packet at the start of `buffer`; returns its size.
+///
+/// Errors, with nothing written: `eos` if it does not fit, otherwise as [`encode`].
+pub fn encode_into(packet: &Packet, buffer: &mut [u8]) -> Result<usize, PtError> {
+    let mut bytes = Vec::with_capacity(PSB.len());
+    let size = encode(packet, &mut bytes)?;
+    buffer.get_mut(..size).ok_or(PtError::Eos)?.copy_from_slice(&bytes);
+    Ok(size)
+}
+
 fn fits(value: u64, bits: u32) -> Result<u64, PtError> {
     if bits < 64 && value >> bits != 0 {
         return Err(PtError::Invalid);

@@ -46,6 +46,13 @@ impl LastIp {
         }
     }
 
+    /// What [`LastIp::ip`] would say after this payload.
+    #[inline]
+    pub fn after(mut self, payload: IpPayload) -> Result<u64, PtError> {
+        self.update(payload);
+        self.ip()
+    }
+
     /// Forgets everything, as at PSB and OVF.
     pub fn reset(&mut self) {
         *self = LastIp::default();

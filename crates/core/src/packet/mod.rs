@@ -10,8 +10,9 @@ mod kind;
 mod last_ip;
 pub mod sync;
 
+pub(crate) use decode::{cyc, ip};
 pub use decode::{decode, short_tnt, BlockContext};
-pub use encode::encode;
+pub use encode::{encode, encode_into};
 pub use kind::count_kinds;
 pub use last_ip::LastIp;
 
