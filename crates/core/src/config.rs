@@ -32,4 +32,7 @@ pub struct TraceConfig {
     pub keep_tcal_on_ovf: bool,
     /// Report changes of the interrupt flag (needs Event Trace).
     pub enable_iflags_events: bool,
+    /// Read packets as libipt does where it differs from the processor manual: BBP, BIP and BEP are unknown, and
+    /// PWRE's HW flag is looked for in bit 3.
+    pub libipt_compat: bool,
 }

@@ -40,6 +40,7 @@ impl<'py> FromPyObject<'_, 'py> for Config {
                 .collect(),
             keep_tcal_on_ovf: item(&dict, "keep_tcal_on_ovf")?,
             enable_iflags_events: item(&dict, "enable_iflags_events")?,
+            ..TraceConfig::default()
         }))
     }
 }

@@ -30,6 +30,30 @@ pub enum FlowItem {
     Other,
 }
 
+/// Decodes the packet at `offset`; corrupt bytes that an erratum explains come back as PADs of their size.
+pub(super) fn fetch(
+    trace: &[u8],
+    offset: usize,
+    blocks: &mut BlockContext,
+    errata: &Errata,
+) -> Result<(Packet, usize), PtError> {
+    let rest = trace.get(offset..).unwrap_or(&[]);
+    match packet::decode(rest, blocks) {
+        // SKZ84: TMA with reserved bits set, followed by one bogus byte.
+        Err(PtError::BadPacket) if errata.skz84 && rest.starts_with(&[0x02, 0x73]) => {
+            if rest.len() < 8 {
+                return Err(PtError::Eos);
+            }
+            Ok((Packet::Pad, 8))
+        }
+        // SKD007: an OVF replaced the tail of a CYC.
+        Ok((Packet::Cyc { .. }, 2)) if errata.skd007 && rest.get(1..3) == Some(&[0x02, 0xf3]) => {
+            Ok((Packet::Pad, 1))
+        }
+        decoded => decoded,
+    }
+}
+
 /// Data of EVD packets that wait for their CFE.
 #[derive(Clone, Copy, Debug, Default)]
 struct EventData {
@@ -44,10 +68,20 @@ impl EventData {
     }
 }
 
+/// What a PSB leaves as it is: with it, decoding can start at a PSB as if it had run up to there.
+#[derive(Clone, Debug)]
+pub struct Carry {
+    time: Time,
+    mode: Option<ExecMode>,
+    iflag: Option<bool>,
+}
+
 /// Decodes events from packets.
 #[derive(Clone, Debug)]
 pub struct EventDecoder {
     pub(super) pos: usize,
+    /// Start of the packet whose events are being delivered.
+    pub(super) current: usize,
     sync_offset: usize,
     synced: bool,
     pub(super) enabled: bool,
@@ -69,13 +103,17 @@ pub struct EventDecoder {
     keep_calibration: bool,
     /// Only TNT, TIP, PAD and timing need to be looked at: nothing is open.
     quiescent: bool,
+    /// What was carried into the last PSB.
+    carry: Carry,
 }
 
 impl EventDecoder {
     /// A decoder that is not synchronised.
     pub fn new(config: &TraceConfig) -> Self {
+        let time = Time::new(config);
         EventDecoder {
             pos: 0,
+            current: 0,
             sync_offset: 0,
             synced: false,
             enabled: false,
@@ -86,10 +124,11 @@ impl EventDecoder {
             open_fup: None,
             out: VecDeque::new(),
             data: EventData::default(),
-            blocks: BlockContext::default(),
+            blocks: BlockContext { short_items: None, libipt: config.libipt_compat },
             bep: false,
             error: Some(PtError::Nosync),
-            time: Time::new(config),
+            carry: Carry { time: time.clone(), mode: None, iflag: None },
+            time,
             errata: Errata::chosen(config.cpu),
             iflags_events: config.enable_iflags_events,
             keep_calibration: config.keep_tcal_on_ovf,
@@ -97,9 +136,14 @@ impl EventDecoder {
         }
     }
 
-    /// Offset of the next packet that has not been used.
+    /// Offset of the next packet that has not been used up, behind PADs. While events of a packet are still to
+    /// be delivered that is the packet itself; after synchronising, the PSBEND.
     pub fn offset(&self) -> u64 {
-        self.pos as u64
+        if self.out.is_empty() {
+            self.pos as u64
+        } else {
+            self.current as u64
+        }
     }
 
     /// Offset of the last PSB.
@@ -137,27 +181,52 @@ impl EventDecoder {
         if trace.get(at..).and_then(|rest| rest.get(..packet::PSB.len())) != Some(&packet::PSB[..]) {
             return Err(if at == trace.len() { PtError::Eos } else { PtError::Nosync });
         }
+        self.start_at(at);
+        self.mode = None;
+        self.iflag = None;
+        self.time.reset();
+        match self.step(trace) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.error = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets all that a PSB resets and stands at the PSB at `at`.
+    fn start_at(&mut self, at: usize) {
         self.synced = true;
         self.sync_offset = at;
         self.pos = at;
+        self.current = at;
         self.enabled = false;
         self.last_ip.reset();
-        self.mode = None;
-        self.iflag = None;
-        self.queue = Queue::default();
-        self.open_fup = None;
+        self.drop_open();
         self.out.clear();
-        self.data = EventData::default();
         self.blocks.short_items = None;
-        self.bep = false;
         self.error = None;
         self.quiescent = false;
-        self.time.reset();
-        let read = self.step(trace);
-        if let Err(error) = read {
-            self.error = Some(error);
+    }
+
+    /// What the last PSB was reached with. See [`EventDecoder::resume`].
+    pub fn psb_carry(&self) -> Carry {
+        self.carry.clone()
+    }
+
+    /// Goes on at the PSB at `offset` as if decoding had run up to it and had found what `carry` holds, which is
+    /// the [`EventDecoder::psb_carry`] of a decoder that has passed that PSB. An error inside PSB+ is what the
+    /// next call for an event returns. `nosync` if there is no PSB.
+    pub fn resume(&mut self, trace: &[u8], offset: u64, carry: &Carry) -> Result<(), PtError> {
+        let at = usize::try_from(offset).map_err(|_| PtError::Nosync)?;
+        if !trace.get(at..).is_some_and(|rest| rest.starts_with(&packet::PSB)) {
+            return Err(PtError::Nosync);
         }
-        read
+        self.start_at(at);
+        self.time = carry.time.clone();
+        self.mode = carry.mode;
+        self.iflag = carry.iflag;
+        Ok(())
     }
 
     /// Synchronises at the next PSB; `eos` if there is none.
@@ -174,22 +243,33 @@ impl EventDecoder {
         self.sync_set(trace, at as u64)
     }
 
-    /// Synchronises at the last PSB before the present position (before the end, if never
-    /// synchronised) whose PSB+ is whole; `eos` if there is none.
+    /// Synchronises at the last PSB whose PSB+ ends before the present position (before the end of the trace, if
+    /// never synchronised). `eos`, and no change, if there is none. A PSB+ that the end of the trace cuts off is
+    /// passed over; another error inside PSB+ is returned, and the next call looks before that PSB.
     pub fn sync_backward(&mut self, trace: &[u8]) -> Result<(), PtError> {
-        let start = if self.synced { self.pos } else { trace.len() };
-        let mut before = if self.synced { self.sync_offset.max(start.min(trace.len())) } else { trace.len() };
+        let start = if self.synced { self.pos.min(trace.len()) } else { trace.len() };
+        let mut before = start;
+        let mut trial = self.clone();
         loop {
             let at = sync::backward(trace, before).ok_or(PtError::Eos)?;
-            match self.sync_set(trace, at as u64) {
-                Ok(()) if self.pos < start || !self.synced || start == trace.len() => return Ok(()),
-                _ => before = at,
+            match trial.sync_set(trace, at as u64) {
+                Ok(()) if trial.pos < start || !self.synced => {
+                    *self = trial;
+                    return Ok(());
+                }
+                Ok(()) | Err(PtError::Eos) => before = at,
+                Err(error) => {
+                    *self = trial;
+                    self.pos = at;
+                    return Err(error);
+                }
             }
         }
     }
 
     /// Goes to the end of the trace: every further call says `eos`.
     pub fn end(&mut self, trace: &[u8]) {
+        self.synced = true;
         self.pos = trace.len();
         self.out.clear();
         self.error = Some(PtError::Eos);
@@ -200,6 +280,11 @@ impl EventDecoder {
     pub fn next(&mut self, trace: &[u8]) -> Result<Event, PtError> {
         loop {
             if let Some(event) = self.out.pop_front() {
+                if self.out.is_empty() {
+                    while trace.get(self.pos) == Some(&0) {
+                        self.pos += 1;
+                    }
+                }
                 self.settle();
                 return Ok(event);
             }
@@ -232,69 +317,80 @@ impl EventDecoder {
         if !self.quiescent {
             return FlowItem::Other;
         }
+        match trace.get(self.pos) {
+            Some(&opcode) if opcode & 1 == 0 && opcode > 2 => {
+                self.pos += 1;
+                let tnt = packet::short_tnt(opcode);
+                FlowItem::Tnt { bits: tnt.bits, size: tnt.size }
+            }
+            _ => self.next_flow_of_any_size(trace),
+        }
+    }
+
+    /// Consumes one short TNT if it is the very next packet and nothing rarer is open; its raw byte comes back.
+    /// Its bits lie below its highest set bit, down to bit 1.
+    #[inline]
+    pub fn next_tnt8(&mut self, trace: &[u8]) -> Option<u8> {
+        if !self.quiescent {
+            return None;
+        }
+        let byte = *trace.get(self.pos)?;
+        (byte & 1 == 0 && byte > 2).then(|| {
+            self.pos += 1;
+            byte
+        })
+    }
+
+    /// The rest of [`EventDecoder::next_flow`]: packets other than a short TNT, until one decides.
+    fn next_flow_of_any_size(&mut self, trace: &[u8]) -> FlowItem {
+        let skd007 = self.errata.skd007;
         loop {
-            let Some(&opcode) = trace.get(self.pos) else { return FlowItem::Other };
-            if opcode & 1 == 0 {
-                if opcode > 2 {
+            let Some(rest) = trace.get(self.pos..) else { return FlowItem::Other };
+            let Some(&opcode) = rest.first() else { return FlowItem::Other };
+            let size = match opcode {
+                0x00 => 1,
+                0x59 => {
+                    let Some(&ctc) = rest.get(1) else { return FlowItem::Other };
+                    self.time.on_mtc(ctc);
+                    2
+                }
+                _ if opcode & 0b11 == 0b11 => {
+                    let Ok((value, size)) = packet::cyc(rest) else { return FlowItem::Other };
+                    if skd007 && size == 2 {
+                        return FlowItem::Other;
+                    }
+                    self.time.on_cyc(value);
+                    size
+                }
+                _ if opcode & 0x1f == 0x0d => {
+                    let Ok((payload, size)) = packet::ip(rest, opcode) else { return FlowItem::Other };
+                    let Ok(ip) = self.last_ip.after(payload) else { return FlowItem::Other };
+                    self.last_ip.update(payload);
+                    self.pos += size;
+                    return FlowItem::Tip { ip };
+                }
+                _ if opcode & 1 == 0 && opcode > 2 => {
                     self.pos += 1;
                     let tnt = packet::short_tnt(opcode);
                     return FlowItem::Tnt { bits: tnt.bits, size: tnt.size };
                 }
-                if opcode == 0 {
-                    self.pos += 1;
-                    continue;
-                }
-                let Some(&second) = trace.get(self.pos + 1) else { return FlowItem::Other };
-                if second != 0xa3 && second != 0x73 {
-                    return FlowItem::Other;
-                }
-            } else if opcode & 0x1f != 0x0d && opcode & 3 != 3 && opcode != 0x59 && opcode != 0x19 {
-                return FlowItem::Other;
-            }
-            match self.flow_packet(trace) {
-                Some(FlowItem::Other) => {}
-                Some(item) => return item,
-                None => return FlowItem::Other,
-            }
+                0x02 | 0x19 => match packet::decode(rest, &mut self.blocks.clone()) {
+                    Ok((Packet::Tnt64(tnt), size)) => {
+                        self.pos += size;
+                        return FlowItem::Tnt { bits: tnt.bits, size: tnt.size };
+                    }
+                    Ok((packet @ (Packet::Tsc { .. } | Packet::Tma { .. }), size)) => {
+                        if self.keep_time(&packet, false).is_err() {
+                            return FlowItem::Other;
+                        }
+                        size
+                    }
+                    _ => return FlowItem::Other,
+                },
+                _ => return FlowItem::Other,
+            };
+            self.pos += size;
         }
-    }
-
-    /// One of TNT-64, TIP or timing. None: not consumed. `Other`: consumed, nothing to report.
-    fn flow_packet(&mut self, trace: &[u8]) -> Option<FlowItem> {
-        let rest = trace.get(self.pos..)?;
-        let (packet, size) = packet::decode(rest, &mut self.blocks).ok()?;
-        let item = match packet {
-            Packet::Tnt64(tnt) => FlowItem::Tnt { bits: tnt.bits, size: tnt.size },
-            Packet::Tip(payload) => {
-                let mut last_ip = self.last_ip;
-                last_ip.update(payload);
-                let ip = last_ip.ip().ok()?;
-                self.last_ip = last_ip;
-                FlowItem::Tip { ip }
-            }
-            Packet::Mtc { ctc } => {
-                self.time.on_mtc(ctc);
-                FlowItem::Other
-            }
-            Packet::Cyc { value } => {
-                if self.errata.skd007 && value > 0x1f && size == 2 {
-                    return None;
-                }
-                self.time.on_cyc(value);
-                FlowItem::Other
-            }
-            Packet::Tsc { tsc } => {
-                self.time.on_tsc(tsc, false);
-                FlowItem::Other
-            }
-            Packet::Tma { ctc, fc } => {
-                self.time.on_tma(ctc, fc).ok()?;
-                FlowItem::Other
-            }
-            _ => return None,
-        };
-        self.pos += size;
-        Some(item)
     }
 
     pub(super) fn event(&self, kind: EventKind, offset: usize) -> Event {
@@ -333,20 +429,28 @@ impl EventDecoder {
         event
     }
 
+    /// Decodes the packet at `offset`, around the errata that spoil packets.
+    pub(super) fn fetch(&mut self, trace: &[u8], offset: usize) -> Result<(Packet, usize), PtError> {
+        fetch(trace, offset, &mut self.blocks, &self.errata)
+    }
+
+    /// A packet that only moves time on. False for all others.
+    pub(super) fn keep_time(&mut self, packet: &Packet, in_psb: bool) -> Result<bool, PtError> {
+        match *packet {
+            Packet::Tsc { tsc } => self.time.on_tsc(tsc, in_psb),
+            Packet::Tma { ctc, fc } => self.time.on_tma(ctc, fc)?,
+            Packet::Mtc { ctc } => self.time.on_mtc(ctc),
+            Packet::Cyc { value } => self.time.on_cyc(value),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Decodes one packet and what must be read along with it.
     fn step(&mut self, trace: &[u8]) -> Result<(), PtError> {
         let offset = self.pos;
-        let rest = trace.get(offset..).unwrap_or(&[]);
-        let (packet, size) = match packet::decode(rest, &mut self.blocks) {
-            // TMA with reserved bits set, followed by one bogus byte.
-            Err(PtError::BadPacket) if self.errata.skz84 && rest.starts_with(&[0x02, 0x73]) => {
-                if rest.len() < 8 {
-                    return Err(PtError::Eos);
-                }
-                (Packet::Pad, 8)
-            }
-            decoded => decoded?,
-        };
+        self.current = offset;
+        let (packet, size) = self.fetch(trace, offset)?;
         let next = offset + size;
         match packet {
             Packet::Pad => {}
@@ -357,14 +461,14 @@ impl EventDecoder {
             Packet::Psbend => return Err(PtError::BadContext),
             Packet::Ovf => {
                 self.pos = next;
-                return self.overflow(trace, offset, Vec::new());
+                return self.overflow(trace, offset);
             }
             Packet::Fup(payload) => {
                 self.last_ip.update(payload);
                 self.fup(offset)?;
             }
             Packet::Tip(payload) => {
-                if !self.enabled {
+                if !self.enabled && self.open_fup.is_none() {
                     return Err(PtError::BadContext);
                 }
                 self.last_ip.update(payload);
@@ -419,15 +523,7 @@ impl EventDecoder {
             Packet::Tsc { tsc } => self.time.on_tsc(tsc, false),
             Packet::Tma { ctc, fc } => self.time.on_tma(ctc, fc)?,
             Packet::Mtc { ctc } => self.time.on_mtc(ctc),
-            Packet::Cyc { value } => {
-                // SKD007: an OVF replaced the tail of the packet.
-                if self.errata.skd007 && rest.get(1) == Some(&0x02) && size == 2 && rest.get(2) == Some(&0xf3)
-                {
-                    self.pos = offset + 3;
-                    return self.overflow(trace, offset + 1, Vec::new());
-                }
-                self.time.on_cyc(value);
-            }
+            Packet::Cyc { value } => self.time.on_cyc(value),
             Packet::Mnt { payload } => self.out.push_back(self.event(EventKind::Mnt { payload }, offset)),
             Packet::Stop => self.out.push_back(self.event(EventKind::Stop, offset)),
             Packet::Exstop { ip } => self.exstop(ip, offset)?,
@@ -504,7 +600,7 @@ impl EventDecoder {
         Ok(())
     }
 
-    /// Delivers what waited for this TIP, VMCS before PIP.
+    /// Delivers what waited for this TIP, VMCS before PIP before the mode.
     fn deliver_at_tip(&mut self, ip: Result<u64, PtError>, offset: usize) {
         let mut waiting = self.queue.take(&[Binding::Tip, Binding::Mode]);
         waiting.sort_by_key(|pending| match pending.event.map(|event| event.kind) {
@@ -512,11 +608,9 @@ impl EventDecoder {
             Some(EventKind::AsyncPaging { .. }) => 1,
             _ => 2,
         });
-        for pending in waiting {
-            if let Some(event) = pending.event {
-                let event = self.stamp(event, offset);
-                self.out.push_back(self.with_ip(event, ip));
-            }
+        for event in waiting.into_iter().filter_map(|pending| pending.event) {
+            let event = self.stamp(event, offset);
+            self.out.push_back(self.with_ip(event, ip));
         }
     }
 
@@ -529,52 +623,50 @@ impl EventDecoder {
         let event = self.event(kind, offset);
         self.out.push_back(self.with_ip(event, ip));
         self.deliver_at_tip(ip, offset);
-        if !self.queue.is_empty() {
-            return self.unless_waiting_for_power();
-        }
         Ok(())
     }
 
-    /// At a branch nothing may wait but for PWRX or EXSTOP.
-    fn unless_waiting_for_power(&self) -> Result<(), PtError> {
+    /// The `enabled` event comes first, so that nobody has to guess where the others apply.
+    fn tip_pge(&mut self, offset: usize) -> Result<(), PtError> {
+        let ip = self.last_ip.ip();
+        let event = self.event(EventKind::Enabled { ip: 0 }, offset);
+        self.out.push_back(self.with_ip(event, ip));
+        self.enabled = true;
+        if self.open_fup.is_some() || self.queue.has(Binding::Tip) {
+            return Err(PtError::BadContext);
+        }
+        self.deliver_at_tip(ip, offset);
         if self.queue.has(Binding::Fup) || self.queue.has(Binding::FupBound) {
             return Err(PtError::BadContext);
         }
         Ok(())
     }
 
-    fn tip_pge(&mut self, offset: usize) -> Result<(), PtError> {
-        if self.enabled || self.open_fup.is_some() {
-            return Err(PtError::BadContext);
-        }
-        let ip = self.last_ip.ip();
-        let event = self.event(EventKind::Enabled { ip: 0 }, offset);
-        self.out.push_back(self.with_ip(event, ip));
-        self.enabled = true;
-        if self.queue.has(Binding::Tip) {
-            return Err(PtError::BadContext);
-        }
-        self.deliver_at_tip(ip, offset);
-        self.unless_waiting_for_power()
-    }
-
     fn tip_pgd(&mut self, offset: usize) -> Result<(), PtError> {
-        if !self.enabled {
-            return Err(PtError::BadContext);
-        }
         let ip = self.last_ip.ip();
         let suppressed = Err(PtError::IpSuppressed);
-        if let Some(at) = self.open_fup.take() {
-            let event = self.event(EventKind::AsyncDisabled { at: at?, ip: 0 }, offset);
-            self.out.push_back(self.with_ip(event, ip));
-            self.deliver_at_tip(suppressed, offset);
-        } else {
-            self.deliver_at_tip(suppressed, offset);
-            let event = self.event(EventKind::Disabled { ip: 0 }, offset);
-            self.out.push_back(self.with_ip(event, ip));
+        // libipt has no place for any of these at a TIP.PGD.
+        let misplaced = self.queue.has_where(|pending| {
+            pending.binding == Binding::Mode
+                && !matches!(pending.event, Some(Event { kind: EventKind::ExecMode { .. }, .. }))
+        });
+        let (first, at) = match self.open_fup.take() {
+            Some(at) => (EventKind::AsyncDisabled { at: at?, ip: 0 }, true),
+            None => (EventKind::Disabled { ip: 0 }, false),
+        };
+        let event = self.with_ip(self.event(first, offset), ip);
+        if at {
+            self.out.push_back(event);
+        }
+        if misplaced {
+            return Err(PtError::BadContext);
+        }
+        self.deliver_at_tip(suppressed, offset);
+        if !at {
+            self.out.push_back(event);
         }
         self.enabled = false;
-        self.unless_waiting_for_power()
+        Ok(())
     }
 
     pub(super) fn exec_mode(csl: bool, csd: bool) -> ExecMode {
@@ -697,7 +789,7 @@ impl EventDecoder {
 
     /// Nothing is half-said: what must hold at PSB.
     pub(super) fn nothing_open(&self) -> bool {
-        self.queue.is_empty() && self.open_fup.is_none() && self.data.is_empty()
+        self.queue.is_empty() && self.open_fup.is_none() && self.data.is_empty() && !self.bep
     }
 
     pub(super) fn drop_open(&mut self) {
@@ -713,5 +805,6 @@ impl EventDecoder {
 
     pub(super) fn at_psb(&mut self, offset: usize) {
         self.sync_offset = offset;
+        self.carry = Carry { time: self.time.clone(), mode: self.mode, iflag: self.iflag };
     }
 }

@@ -11,5 +11,5 @@ mod pending;
 mod psb;
 mod types;
 
-pub use decoder::{EventDecoder, FlowItem};
+pub use decoder::{Carry, EventDecoder, FlowItem};
 pub use types::{Event, EventKind};

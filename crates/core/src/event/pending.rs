@@ -27,7 +27,8 @@ pub(super) struct Pending {
     pub event: Option<Event>,
 }
 
-const SLOTS: usize = 14;
+/// How many events can wait at once.
+pub(super) const SLOTS: usize = 14;
 
 /// Waiting events in order of arrival; at most 14, as in libipt.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,10 @@ impl Queue {
         }
         self.entries.push(Pending { binding, event });
         Ok(())
+    }
+
+    pub fn has_where(&self, what: impl Fn(&Pending) -> bool) -> bool {
+        self.entries.iter().any(what)
     }
 
     pub fn has(&self, binding: Binding) -> bool {
