@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from conftest import TRACE
 
 from odograph.recording import Recording, Region, open_recording
 from odograph.recording.parameters import AddressFilter, parse_cpuid, parse_filters
+from odograph.recording.perfdata.attributes import Stamp
+from odograph.recording.perfdata.format import RecordType
+from odograph.recording.perfdata.records import Record
+from odograph.recording.perfdata.samples import sched_switch_next
+from odograph.recording.perfdata.time import TimeConversion
 from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.recording.problem import Problems
+from odograph.recording.sideband import Sideband
 
 
 def timeline(recording: Recording, pid: int) -> list[tuple[int | None, list[str]]]:
@@ -136,3 +144,79 @@ def test_address_filters() -> None:
         AddressFilter("stop", 0x2000, 0x200F),
         AddressFilter("filter", 0xFFFFFFFF81000000, 0xFFFFFFFF810000FF),
     )
+
+
+def record(kind: RecordType, body: bytes, misc: int = 0) -> Record:
+    return Record(kind, misc, 8 + len(body), struct.pack("<IHH", kind, misc, 8 + len(body)) + body, 0)
+
+
+def sideband(*records: tuple[Record, Stamp]) -> Sideband:
+    """What these records say, with times in ticks."""
+    result = Sideband(Problems(), {})
+    for one, stamp in records:
+        result.add(one, stamp)
+    result.finish(TimeConversion(0, 1, 0))
+    assert result.problems.list == []
+    return result
+
+
+def test_switch_in_names_the_thread_and_switch_out_does_not() -> None:
+    out = 0x2000
+    seen = sideband(
+        (record(RecordType.SWITCH, b""), Stamp(7, 8, 100, 3)),
+        (record(RecordType.SWITCH, b"", out), Stamp(7, 8, 200, 3)),
+        (record(RecordType.SWITCH, b""), Stamp(9, 9, 300, 3)),
+    )
+    assert seen.switches == {3: [Region(0, -1, -1), Region(100, 8, 7), Region(300, 9, 9)]}
+
+
+def test_kernel_symbols_come_and_go() -> None:
+    address = 0xFFFFFFFFC0000000
+    symbol = struct.pack("<QIHH8s", address, 64, 1, 0, b"bpf_x")
+    gone = struct.pack("<QIHH8s", address, 64, 1, 1, b"bpf_x")
+    seen = sideband(
+        (record(RecordType.KSYMBOL, symbol), Stamp(time=10)),
+        (record(RecordType.KSYMBOL, gone), Stamp(time=20)),
+    )
+    assert [(tsc, [c.kind for c in changes]) for tsc, changes in seen.memories[-1].timeline()] == [
+        (10, ["add"]),
+        (20, ["remove"]),
+    ]
+    assert seen.memories[-1].state() == []
+    assert [m.filename for m in seen.memories[-1].state(1)] == ["bpf_x"]
+
+
+def test_the_kernel_patches_itself() -> None:
+    text = struct.pack("<ii3Q32s", -1, 0, 0xFFFFFFFF81000000, 0x1000, 0, b"[kernel.kallsyms]_text")
+    poke = struct.pack("<QHH12s", 0xFFFFFFFF81000010, 2, 2, b"\x66\x90\xeb\x05")
+    seen = sideband(
+        (record(RecordType.TEXT_POKE, poke), Stamp(time=10)),
+        (record(RecordType.MMAP, text, 1), Stamp(time=0)),
+    )
+    assert [(m.length, m.code) for m in seen.memories[-1].state()] == [
+        (0x10, None),
+        (2, b"\xeb\x05"),
+        (0xFEE, None),
+    ]
+
+
+def test_memory_of_guests_is_not_taken_for_the_hosts() -> None:
+    text = struct.pack("<ii3Q32s", -1, 0, 0xFFFFFFFF81000000, 0x1000, 0, b"[guest.kernel.kallsyms]_text")
+    assert sideband((record(RecordType.MMAP, text, 4), Stamp(time=0))).memories == {}
+
+
+def test_sched_switch_tracepoint() -> None:
+    raw = struct.pack("<8s16siiQ16sii", b"", b"old", 5, 120, 0, b"new", 6, 120)
+    assert sched_switch_next(raw) == 6
+    assert sched_switch_next(raw[:40]) is None
+
+
+def test_damaged_records_are_problems() -> None:
+    result = Sideband(Problems(), {})
+    for kind in range(1, 22):
+        if result.handles(kind):
+            result.add(record(RecordType(kind), b"\1\2\3"), Stamp(1, 1, 1, 1))
+    result.finish(None)
+    # SWITCH has no body that could be cut.
+    assert len(result.problems.list) == 11
+    assert all("damaged" in problem.message for problem in result.problems.list)
