@@ -129,13 +129,11 @@ class _Builder:
             if address < end and address + len(data) > start:
                 self.image.add_bytes(data, address, name="executed")
 
-    def snapshot(self, user_image: Image | None) -> Image:
-        """The image as it is now."""
+    def snapshot(self) -> Image:
+        """The image as it is now, under the one the user gave."""
         copy = Image()
         copy.copy_from(self.image)
-        if user_image is not None:
-            copy.copy_from(user_image)
-        return copy
+        return self._recording.with_user_image(copy)
 
 
 def image_moments(recording: Recording, pid: int) -> list[tuple[int, Image]]:
@@ -184,7 +182,7 @@ def image_moments(recording: Recording, pid: int) -> list[tuple[int, Image]]:
 def _note(moments: list[tuple[int, Image]], tsc: int, builder: _Builder, code: CodeBytes | None) -> None:
     if code is not None:
         builder.keep(code)
-    image = builder.snapshot(builder._recording.user_image)
+    image = builder.snapshot()
     if moments and moments[-1][0] == tsc:
         moments[-1] = (tsc, image)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
@@ -50,3 +51,36 @@ def test_code_that_changes(tmp_path: Path) -> None:
     history = odograph.open(path).history()
     nops = [BASE, BASE + 1, BASE + 2] * 2 + [BASE + 4, BASE + 9]
     assert history.ips().tolist() == steps(2) + nops
+
+
+def test_memory_from_a_callback_of_the_user(tmp_path: Path) -> None:
+    path = tmp_path / "perf.data"
+    with PerfDataWriter(path) as writer:
+        writer.add_trace(7, 7, loop_trace(5))
+    image = odograph.Image()
+    asked = []
+
+    def read_memory(address: int, size: int, asid: odograph.Asid) -> bytes:
+        asked.append(address)
+        return LOOP[address - BASE :][:size] if BASE <= address < BASE + len(LOOP) else b""
+
+    image.set_callback(read_memory)
+    assert odograph.open(path, image=image).history().ips().tolist() == steps(5)
+    assert asked
+    assert odograph.open(path).history().ips().tolist() == []
+
+
+def test_an_exception_of_the_users_callback_comes_out(tmp_path: Path) -> None:
+    path = tmp_path / "perf.data"
+    with PerfDataWriter(path) as writer:
+        writer.add_trace(7, 7, loop_trace(5))
+    image = odograph.Image()
+    error = KeyError("mine")
+
+    def read_memory(address: int, size: int, asid: odograph.Asid) -> bytes:
+        raise error
+
+    image.set_callback(read_memory)
+    with pytest.raises(KeyError) as caught:
+        odograph.open(path, image=image).history()
+    assert caught.value is error

@@ -141,9 +141,10 @@ class Recording:
         if self.kind == "perf.data":
             thread = self.thread(tid)
             self.fill(image, self.mappings(thread.pid))
-        return self._with_user_image(image)
+        return self.with_user_image(image)
 
-    def _with_user_image(self, image: Image) -> Image:
+    def with_user_image(self, image: Image) -> Image:
+        """``image`` under the sections of an image given to ``open``, and its callback for the rest."""
         if self.user_image is None:
             return image
         image = image.snapshot()
