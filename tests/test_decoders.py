@@ -176,12 +176,25 @@ def test_synchronisation_goes_to_any_psb() -> None:
     assert caught.value.code == PtError.nosync
 
 
-def test_a_trace_without_psb_gives_eos_and_an_empty_history() -> None:
+def test_a_trace_without_psb_is_a_gap() -> None:
     decoder = InstructionDecoder(b"\x0e\x0e", image=image())
     with pytest.raises(TraceError) as caught:
         decoder.sync_forward()
     assert caught.value.code == PtError.eos
-    assert len(decode(b"\x0e\x0e")) == 0
+    history = decode(b"\x0e\x0e")
+    assert len(history) == 0
+    assert [(gap.code, gap.bytes_lost) for gap in history.gaps()] == [(PtError.nosync, 2)]
+    with pytest.raises(TraceError) as caught:
+        decode(b"\x0e\x0e", on_error="raise")
+    assert caught.value.code == PtError.nosync
+    assert decode(b"").gaps() == decode(bytes(64)).gaps() == []
+
+
+def test_what_stands_before_the_first_psb_is_a_gap() -> None:
+    history = decode(b"\x0e\x0e" + trace(*psb_plus(), tnt("!!")), image())
+    gap = history.gaps()[0]
+    assert (gap.cause, gap.code, gap.offset, gap.bytes_lost) == ("lost", PtError.nosync, 0, 2)
+    assert history.ips().tolist()[:2] == [ORG, ORG + 8]
 
 
 def test_a_configuration_is_checked() -> None:

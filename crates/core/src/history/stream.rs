@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::asid::Asid;
 use crate::config::TraceConfig;
+use crate::error::PtError;
 use crate::flow::{
-    Checkpoint, Code, Engine, EngineOptions, FlowError, Gap, Graph, Progress, RunState, Sink, Timeline,
+    Checkpoint, Code, Engine, EngineOptions, FlowError, Gap, GapCause, Graph, Progress, RunState, Sink,
+    Timeline,
 };
 
 /// The bytes of a trace, shared and never changed.
@@ -110,7 +112,7 @@ impl Sink for Builder {
 /// Decodes a whole trace.
 ///
 /// `interrupted` is asked every few milliseconds, with the trace offset reached; true stops.
-/// A trace without a PSB gives an empty history.
+/// What stands before the first PSB is a gap; a trace without a PSB is nothing else.
 pub fn decode(
     trace: TraceBytes,
     config: &TraceConfig,
@@ -126,7 +128,23 @@ pub fn decode(
     let mut builder = Builder::default();
     let bytes = (*trace).as_ref();
     let mut first_tsc = None;
-    if engine.start(bytes) {
+    let synced = engine.start(bytes);
+    let skipped = if synced { engine.events().sync_offset() as usize } else { bytes.len() };
+    // What stands before the first PSB cannot be read: usually the end of something longer, whose start
+    // is gone. That is no reason to refuse the rest.
+    let head = bytes.iter().take(skipped).any(|&byte| byte != 0).then(|| Gap {
+        step: 0,
+        cause: GapCause::Lost,
+        code: Some(PtError::Nosync),
+        offset: 0,
+        bytes_lost: skipped as u64,
+        ip: None,
+        asid: Asid::default(),
+        tsc: None,
+    });
+    if !synced {
+        builder.gaps.extend(head);
+    } else {
         first_tsc = engine.tsc();
         drive(&mut engine, bytes, &mut builder, options.resync, BUDGET, |engine, builder| {
             if options.on_error == OnError::Raise && !builder.gaps.is_empty() {
@@ -144,6 +162,9 @@ pub fn decode(
     }
     if let (OnError::Raise, Some(&gap)) = (options.on_error, builder.gaps.first()) {
         return Err(DecodeError::Gap(gap));
+    }
+    if synced {
+        builder.gaps.splice(0..0, head);
     }
     builder.checkpoints.shrink_to_fit();
     Ok(Stream {
