@@ -97,10 +97,62 @@ impl Errata {
 mod tests {
     use super::*;
 
+    fn names(family: u16, model: u8) -> Option<Vec<&'static str>> {
+        let e = Errata::of(Cpu { family, model, stepping: 7 })?;
+        let all = [
+            ("bdm70", e.bdm70),
+            ("bdm64", e.bdm64),
+            ("skd007", e.skd007),
+            ("skd022", e.skd022),
+            ("skd010", e.skd010),
+            ("skl014", e.skl014),
+            ("skl168", e.skl168),
+            ("skz84", e.skz84),
+            ("apl11", e.apl11),
+            ("apl12", e.apl12),
+        ];
+        Some(all.into_iter().filter(|&(_, set)| set).map(|(name, _)| name).collect())
+    }
+
     #[test]
-    fn broadwell_has_bdm70_and_an_unknown_model_has_nothing() {
-        let broadwell = Errata::of(Cpu { family: 6, model: 0x4f, stepping: 1 }).unwrap();
-        assert!(broadwell.bdm70 && broadwell.bdm64 && !broadwell.skl014);
-        assert_eq!(Errata::of(Cpu { family: 6, model: 0, stepping: 0 }), None);
+    fn one_processor_of_each_row() {
+        assert_eq!(names(6, 0x47).unwrap(), ["bdm70", "bdm64"]);
+        let skylake = ["bdm70", "skd007", "skd022", "skd010", "skl014", "skl168"];
+        assert_eq!(names(6, 0x5e).unwrap(), skylake);
+        assert_eq!(names(6, 0x55).unwrap(), ["bdm70", "skd022", "skl014", "skz84"]);
+        assert_eq!(names(6, 0x8f).unwrap(), ["bdm70", "skd022", "skz84"]);
+        assert_eq!(names(0x13, 0x01).unwrap(), ["bdm70", "skd022", "skz84"]);
+        assert_eq!(names(6, 0x8c).unwrap(), ["bdm70", "skd022", "skl014"]);
+        assert_eq!(names(6, 0x97).unwrap(), ["bdm70", "skd022", "apl11"]);
+        assert_eq!(names(0x12, 0x03).unwrap(), ["bdm70", "skd022", "apl11"]);
+        assert_eq!(names(6, 0x5c).unwrap(), ["apl11", "apl12"]);
+        assert_eq!(names(6, 0x86).unwrap(), ["apl11"]);
+        assert_eq!(names(6, 0x00), None);
+        assert_eq!(names(15, 0x47), None);
+    }
+
+    #[test]
+    fn a_processor_appears_in_one_row_only() {
+        let mut all: Vec<(u16, u8)> = ROWS
+            .iter()
+            .flat_map(|(family, models, _)| models.iter().map(|model| (*family, *model)))
+            .collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!((count, all.len()), (49, 49));
+    }
+
+    #[test]
+    fn the_choice_decides() {
+        let skylake = Cpu { family: 6, model: 0x5e, stepping: 3 };
+        let exactly = Errata::chosen(CpuChoice::Exactly(skylake));
+        assert!(exactly.skd010 && !exactly.stray_psb_fup);
+        let recorded = Errata::chosen(CpuChoice::Recorded(skylake));
+        assert!(recorded.skd010 && recorded.stray_psb_fup);
+        assert_eq!(Errata::chosen(CpuChoice::NoErrata), Errata::default());
+        assert_eq!(Errata::chosen(CpuChoice::Auto), Errata { stray_psb_fup: true, ..Errata::default() });
+        let unknown = Cpu { family: 6, model: 0, stepping: 0 };
+        assert_eq!(Errata::chosen(CpuChoice::Exactly(unknown)), Errata::default());
     }
 }

@@ -312,7 +312,7 @@ impl EventDecoder {
     /// Consumes PAD, timing and the next TNT or TIP, as long as nothing rarer comes up.
     ///
     /// Any mixture of this and [`EventDecoder::next`] gives the same events.
-    #[inline]
+    #[inline(always)]
     pub fn next_flow(&mut self, trace: &[u8]) -> FlowItem {
         if !self.quiescent {
             return FlowItem::Other;
@@ -342,6 +342,7 @@ impl EventDecoder {
     }
 
     /// The rest of [`EventDecoder::next_flow`]: packets other than a short TNT, until one decides.
+    #[inline(never)]
     fn next_flow_of_any_size(&mut self, trace: &[u8]) -> FlowItem {
         let skd007 = self.errata.skd007;
         loop {

@@ -3,6 +3,7 @@
 //! Source: Intel SDM volume 3C, "Intel Processor Trace", timing packets; the arithmetic is libipt's.
 
 use crate::config::TraceConfig;
+use crate::cpu::Errata;
 use crate::error::PtError;
 
 /// Cycle ratios are kept shifted left by this.
@@ -26,6 +27,7 @@ pub struct Time {
     nom_freq: u8,
     eax: u32,
     ebx: u32,
+    skl168: bool,
     calibration: Calibration,
 }
 
@@ -40,6 +42,20 @@ struct Calibration {
     tsc: Option<u64>,
     cycles_since_tsc: u64,
     lost_mtc: u32,
+    /// The next MTC is the first behind a PSB.
+    behind_psb: bool,
+}
+
+/// CYC packets lose at most this many cycles at a PSB (SKL168).
+const SKL168_CYCLES: u64 = 0xf00;
+
+/// `(dividend << RATIO_SHIFT) / divisor`, at most the largest number; none for divisor 0.
+fn shifted_quotient(dividend: u64, divisor: u64) -> Option<u64> {
+    if dividend <= u64::MAX >> RATIO_SHIFT {
+        return (dividend << RATIO_SHIFT).checked_div(divisor);
+    }
+    let quotient = (u128::from(dividend) << RATIO_SHIFT).checked_div(divisor.into())?;
+    Some(u64::try_from(quotient).unwrap_or(u64::MAX))
 }
 
 impl Time {
@@ -50,6 +66,7 @@ impl Time {
             nom_freq: config.nom_freq,
             eax: config.cpuid_0x15_eax,
             ebx: config.cpuid_0x15_ebx,
+            skl168: Errata::chosen(config.cpu).skl168,
             ..Time::default()
         }
     }
@@ -61,6 +78,7 @@ impl Time {
             nom_freq: self.nom_freq,
             eax: self.eax,
             ebx: self.ebx,
+            skl168: self.skl168,
             ..Time::default()
         };
     }
@@ -87,6 +105,17 @@ impl Time {
         self.ratio
     }
 
+    /// TSC ticks per core cycle, shifted left by 8, if known.
+    pub fn cycle_ratio(&self) -> Option<u64> {
+        self.calibration.ratio
+    }
+
+    /// A PSB packet, for packet listings. Erratum SKL168 loses CYC and MTC packets before a PSB; the first MTC
+    /// behind it then does not calibrate. Event decoding, as in libipt, does not look out for that.
+    pub fn on_psb(&mut self) {
+        self.calibration.behind_psb = self.skl168;
+    }
+
     /// A TSC packet; inside PSB+ it may calibrate cycles.
     pub fn on_tsc(&mut self, tsc: u64, in_psb: bool) {
         self.tsc = tsc;
@@ -103,11 +132,7 @@ impl Time {
         if in_psb && !calibration.seen_mtc {
             if let (Some(last), cycles @ 1..) = (calibration.tsc, calibration.cycles_since_tsc) {
                 let delta = tsc.wrapping_sub(last) & ((1 << 56) - 1);
-                calibration.ratio = Some(
-                    (u128::from(delta) << RATIO_SHIFT)
-                        .checked_div(cycles.into())
-                        .map_or(u64::MAX, |ratio| u64::try_from(ratio).unwrap_or(u64::MAX)),
-                );
+                calibration.ratio = shifted_quotient(delta, cycles);
             }
         }
         calibration.tsc = Some(tsc);
@@ -209,19 +234,31 @@ impl Time {
         if had && cycles == 0 {
             return;
         }
+        let behind_psb = std::mem::take(&mut self.calibration.behind_psb);
         if had {
-            match self.ticks(self.ctc_delta(new, last)) {
-                Some(ticks) => {
-                    let ratio = (u128::from(ticks) << RATIO_SHIFT) / u128::from(cycles);
-                    self.calibration.ratio = Some(u64::try_from(ratio).unwrap_or(u64::MAX));
+            let delta = self.ctc_delta(new, last);
+            match self.ticks(delta) {
+                Some(ticks) if !(behind_psb && self.lost_before_psb(delta, ticks, cycles)) => {
+                    self.calibration.ratio = shifted_quotient(ticks, cycles);
                     self.calibration.lost_mtc = 0;
                 }
-                None => self.calibration.lost_mtc = self.calibration.lost_mtc.saturating_add(1),
+                _ => self.calibration.lost_mtc = self.calibration.lost_mtc.saturating_add(1),
             }
         }
         self.calibration.have_mtc = true;
         self.calibration.ctc = new;
         self.calibration.cycles_since_mtc = 0;
+    }
+
+    /// SKL168: whether MTC or CYC packets seem to be missing in front of the PSB.
+    fn lost_before_psb(&self, ctc: u32, ticks: u64, cycles: u64) -> bool {
+        let period = 1u64.checked_shl(self.mtc_freq.into()).unwrap_or(u64::MAX);
+        if u64::from(ctc) > period {
+            return true;
+        }
+        let Some(ratio) = self.calibration.ratio.filter(|_| self.mtc_freq < 10) else { return false };
+        let most = (u128::from(ratio) * (u128::from(cycles) + u128::from(SKL168_CYCLES))) >> RATIO_SHIFT;
+        most < u128::from(ticks)
     }
 
     /// A CYC packet.
@@ -237,8 +274,7 @@ impl Time {
         let mut cycles = value;
         if self.fast == 0 && self.ctc != self.ctc_cyc {
             if let Some(ticks) = self.ticks(self.ctc_delta(self.ctc, self.ctc_cyc)) {
-                let old = (u128::from(ticks) << RATIO_SHIFT).checked_div(ratio.into()).unwrap_or(0);
-                cycles = cycles.saturating_sub(u64::try_from(old).unwrap_or(u64::MAX));
+                cycles = cycles.saturating_sub(shifted_quotient(ticks, ratio).unwrap_or(0));
             }
         }
         let fast = (u128::from(cycles) * u128::from(ratio)) >> RATIO_SHIFT;
@@ -256,6 +292,8 @@ impl Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CpuChoice;
+    use crate::cpu::Cpu;
 
     fn config(mtc_freq: u8, ebx: u32, eax: u32, nom_freq: u8) -> TraceConfig {
         TraceConfig { mtc_freq, nom_freq, cpuid_0x15_eax: eax, cpuid_0x15_ebx: ebx, ..TraceConfig::default() }
@@ -337,5 +375,127 @@ mod tests {
         time.on_tsc(0xa0300, true);
         time.on_cyc(0x100);
         assert_eq!(time.tsc(), 0xa0400);
+    }
+
+    /// The estimates after each MTC of a trace that begins with this TSC and TMA.
+    fn after_mtcs(mut time: Time, tsc: u64, tma: (u16, u16), mtcs: &[u8]) -> Vec<u64> {
+        time.on_tsc(tsc, false);
+        time.on_tma(tma.0, tma.1).unwrap();
+        let mut times = vec![time.tsc()];
+        for &mtc in mtcs {
+            time.on_mtc(mtc);
+            times.push(time.tsc());
+        }
+        times
+    }
+
+    #[test]
+    fn mtc_of_many_frequencies() {
+        let half = |freq| Time::new(&config(freq, 1, 2, 0));
+        let wrapped = after_mtcs(half(12), 0xa0018, (0xf020, 8), &[0xa0, 0xa1]);
+        assert_eq!(wrapped, [0xa0018, 0xa0800, 0xa1000]);
+        assert_eq!(after_mtcs(half(4), 0xa0000, (0xf012, 6), &[2, 3]), [0xa0000, 0xa0001, 0xa0009]);
+        let whole = Time::new(&config(0, 1, 1, 0));
+        assert_eq!(after_mtcs(whole, 0xa0000, (0xff08, 1), &[9, 0xa]), [0xa0000, 0xa0000, 0xa0001]);
+        // The counter wraps between two MTCs.
+        let whole = Time::new(&config(0, 1, 1, 0));
+        assert_eq!(after_mtcs(whole, 0x100, (0xfe, 0), &[0xff, 2]), [0x100, 0x101, 0x104]);
+    }
+
+    #[test]
+    fn a_tsc_without_tma_switches_mtc_off() {
+        let mut time = Time::new(&config(0, 1, 1, 0));
+        time.on_mtc(1);
+        time.on_mtc(5);
+        assert_eq!((time.tsc(), time.has_tsc()), (4, false));
+        time.on_tsc(0x100, false);
+        time.on_mtc(9);
+        assert_eq!((time.tsc(), time.has_tsc()), (0x100, true));
+    }
+
+    #[test]
+    fn an_unknown_crystal_ratio_leaves_the_time_alone() {
+        let mut time = Time::new(&config(0, 0, 0, 0));
+        time.on_tsc(0x100, false);
+        time.on_tma(1, 0).unwrap();
+        time.on_mtc(9);
+        assert_eq!((time.tsc(), time.lost()), (0x100, (0, 0)));
+    }
+
+    #[test]
+    fn cycles_of_earlier_mtc_periods_count_once() {
+        // One TSC tick per cycle. The CYC covers the period before the second MTC and 8 cycles after it.
+        let mut time = Time::new(&config(4, 1, 1, 4));
+        time.on_cbr(4, false).unwrap();
+        time.on_mtc(1);
+        time.on_mtc(2);
+        assert_eq!(time.tsc(), 0x10);
+        time.on_cyc(0x18);
+        assert_eq!(time.tsc(), 0x18);
+        time.on_cyc(1);
+        assert_eq!(time.tsc(), 0x19);
+    }
+
+    #[test]
+    fn without_cycles_a_period_is_calibrated_with_the_next() {
+        let mut time = Time::new(&config(4, 4, 1, 0));
+        time.on_mtc(1);
+        time.on_mtc(2);
+        assert_eq!(time.cycle_ratio(), None);
+        time.on_cyc(0x100);
+        time.on_mtc(3);
+        assert_eq!(time.cycle_ratio(), Some(0x80));
+    }
+
+    #[test]
+    fn cbr_starts_calibration_anew_outside_psb_only() {
+        let mut time = Time::new(&config(4, 4, 1, 0));
+        time.on_mtc(1);
+        time.on_cyc(0x100);
+        time.on_mtc(2);
+        assert_eq!(time.cycle_ratio(), Some(0x40));
+        time.on_cbr(9, true).unwrap();
+        assert_eq!((time.cycle_ratio(), time.core_bus_ratio()), (Some(0x40), Some(9)));
+        time.on_cbr(8, false).unwrap();
+        assert_eq!((time.cycle_ratio(), time.core_bus_ratio()), (None, Some(8)));
+        assert_eq!(time.on_cbr(0, false), Err(PtError::BadPacket));
+    }
+
+    #[test]
+    fn skl168_an_mtc_lost_before_a_psb_does_not_calibrate() {
+        let cpu = CpuChoice::Exactly(Cpu { family: 6, model: 0x4e, stepping: 3 });
+        for (cpu, expected) in [(cpu, 0x40), (CpuChoice::NoErrata, 0x55)] {
+            let mut time = Time::new(&TraceConfig { cpu, ..config(4, 4, 1, 0) });
+            time.on_mtc(1);
+            time.on_cyc(0x100);
+            time.on_mtc(2);
+            time.on_cyc(0x80);
+            time.on_psb();
+            time.on_cyc(0x100);
+            time.on_mtc(4);
+            assert_eq!(time.cycle_ratio(), Some(expected));
+            time.on_cyc(0x100);
+            time.on_mtc(5);
+            assert_eq!(time.cycle_ratio(), Some(0x40));
+        }
+    }
+
+    #[test]
+    fn any_values_are_survived() {
+        for freq in [0, 8, 15, 24, 40, 255] {
+            let mut time = Time::new(&config(freq, u32::MAX, 1, 255));
+            for _ in 0..3 {
+                time.on_mtc(0xff);
+                time.on_cyc(u64::MAX >> 3);
+                time.on_tsc(u64::MAX >> 8, true);
+                time.on_tma(u16::MAX, 0x1ff).unwrap();
+                time.on_mtc(0);
+                time.on_cyc(u64::MAX >> 3);
+                time.on_cbr(1, true).unwrap();
+                time.on_cyc(u64::MAX >> 3);
+                time.on_overflow(true);
+            }
+            assert!(time.has_tsc());
+        }
     }
 }
