@@ -16,6 +16,10 @@ __all__ = [
     "__version__",
     "count_packets",
     "cpu_is_known",
+    "demangle",
+    "disassemble",
+    "disassemble_many",
+    "elf_symbols",
     "encode_packet",
 ]
 
@@ -138,6 +142,11 @@ class RawPacketDecoder:
 
 def encode_packet(kind: str, fields: dict[str, Any]) -> bytes: ...
 def count_packets(trace: ReadableBuffer) -> tuple[list[tuple[str, int]], int]: ...
+
+def elf_symbols(data: ReadableBuffer) -> RawTable: ...
+def demangle(name: str) -> str: ...
+def disassemble(data: bytes, ip: int, mode: int = 3) -> str: ...
+def disassemble_many(ips: bytes, modes: bytes, rows: list[bytes]) -> tuple[list[str], bytes]: ...
 
 _RawEventFields = tuple[
     str, int | None, int | None, int | None, str | None, bool, bool, bool, int | None, int

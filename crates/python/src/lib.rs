@@ -3,11 +3,13 @@
 mod argument;
 mod asid;
 mod config;
+mod disassemble;
 mod error;
 mod flow;
 mod history;
 mod image;
 mod packet;
+mod symbols;
 mod table;
 
 use pyo3::pymodule;
@@ -25,6 +27,8 @@ mod _native {
         crate::packet::register(module)?;
         crate::flow::register(module)?;
         crate::history::register(module)?;
+        crate::symbols::register(module)?;
+        crate::disassemble::register(module)?;
         crate::table::register(module)
     }
 }

@@ -1,0 +1,269 @@
+"""The modules of a process and the names in them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from odograph.recording import elf
+from odograph.recording.binaries import CodeSource
+from odograph.symbols.intervals import Layers
+from odograph.symbols.perfmap import PerfMap, read_perf_map
+from odograph.symbols.place import Function, Place, UnknownSymbol
+from odograph.symbols.table import SymbolTable, table_of_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from odograph.image import Image
+    from odograph.recording.recording import Recording
+
+__all__ = ["Module", "Symbols"]
+
+_TOP = 1 << 64
+_NAMELESS = _TOP - 1
+_PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Module:
+    """A mapped part of a file.
+
+    ``path`` is where the file is found on this machine, None if it is not; ``address`` to ``end`` (not
+    included) where it lies in memory; ``offset`` where the part begins in the file.
+    """
+
+    name: str
+    address: int
+    end: int
+    offset: int = 0
+    path: str | None = None
+
+    @cached_property
+    def bias(self) -> int:
+        """What loading added to the addresses of the file. Of files that are not ELF: to file offsets."""
+        for segment in (elf.segments(self.path) if self.path is not None else None) or ():
+            first = segment.offset - segment.offset % _PAGE
+            if first <= self.offset < segment.offset + segment.file_size:
+                return self.address - (segment.address + self.offset - segment.offset)
+        return self.address - self.offset
+
+    @cached_property
+    def table(self) -> SymbolTable:
+        """The symbols of the file; read when first asked for."""
+        return SymbolTable(()) if self.path is None else table_of_file(self.path)
+
+
+class Symbols:
+    """Names for the addresses of one process.
+
+    ``modules`` may lie over each other; the later one counts. ``perf_map`` names what lies in no file.
+    """
+
+    def __init__(self, modules: Iterable[Module] = (), perf_map: PerfMap | None = None) -> None:
+        self.modules = list(modules)
+        self._perf_map = perf_map or []
+
+    @classmethod
+    def of_recording(cls, recording: Recording, pid: int) -> Symbols:
+        """The modules that a process of a recording had mapped at any time."""
+        modules: dict[Module, None] = {}
+        for _, changes in recording.image_timeline(pid):
+            for change in changes:
+                mapping = change.mapping
+                if change.kind != "add" or mapping is None or mapping.code is not None:
+                    continue
+                source = recording.resolve(mapping)
+                module = Module(
+                    name=os.path.basename(mapping.filename) or "[anonymous]",
+                    address=mapping.address,
+                    end=min(mapping.end, _TOP),
+                    offset=mapping.pgoff,
+                    path=source.path if isinstance(source, CodeSource) else None,
+                )
+                modules.pop(module, None)
+                modules[module] = None
+        if recording.user_image is not None:
+            modules.update(dict.fromkeys(cls.of_image(recording.user_image).modules))
+        directories = (os.path.dirname(os.path.abspath(recording.path)), "/tmp")
+        return cls(modules, read_perf_map(pid, directories))
+
+    @classmethod
+    def of_image(cls, image: Image) -> Symbols:
+        """The sections of an image."""
+        modules = []
+        for section in image.sections:
+            name = section.filename or ""
+            modules.append(
+                Module(
+                    name=os.path.basename(name) or "[anonymous]",
+                    address=section.vaddr,
+                    end=section.vaddr + section.size,
+                    offset=section.offset,
+                    path=name if os.path.isfile(name) else None,
+                )
+            )
+        return cls(modules)
+
+    @cached_property
+    def _layers(self) -> Layers:
+        return Layers([(module.address, module.end) for module in self.modules])
+
+    @cached_property
+    def _jit(self) -> Layers:
+        return Layers([(start, end) for start, end, _ in self._perf_map])
+
+    def name_of(self, address: int) -> Place | None:
+        """What an address is called; None if it lies in no module and no perf map."""
+        import numpy as np
+
+        if not 0 <= address < _TOP:
+            return None
+        one = np.array([address], dtype=np.uint64)
+        where = int(self._layers.find(one)[0])
+        module = self.modules[where] if where >= 0 else None
+        if module is None or module.path is None:
+            entry = int(self._jit.find(one)[0])
+            if entry >= 0:
+                start, _, name = self._perf_map[entry]
+                return Place(module.name if module is not None else "[jit]", name, address - start)
+        if module is None:
+            return None
+        inside = (address - module.bias) % _TOP
+        symbol = int(module.table.find(np.array([inside], dtype=np.uint64))[0])
+        if symbol < 0:
+            return Place(module.name, None, inside)
+        return Place(module.name, module.table.names[symbol], inside - int(module.table.starts[symbol]))
+
+    def functions_of(
+        self, addresses: np.ndarray[Any, Any], entries: np.ndarray[Any, Any] | None = None
+    ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[Function]]:
+        """For each address an index into the list of functions, which has each function once.
+
+        ``entries`` are addresses that were called: they divide code that no symbol names.
+        """
+        import numpy as np
+
+        addresses = np.ascontiguousarray(addresses, dtype=np.uint64)
+        known = np.unique(np.ascontiguousarray(() if entries is None else entries, dtype=np.uint64))
+        owner, start = self._starts(addresses)
+        entry_owner, entry_start = self._starts(known)
+        # Entries without a name of their own, by the mapping they lie in.
+        nameless = start == _NAMELESS
+        for index in np.unique(owner[nameless]).tolist():
+            chosen = nameless & (owner == index)
+            inside = known[(entry_owner == index) & (entry_start == _NAMELESS)]
+            first = self.modules[index].address if index >= 0 else 0
+            steps = np.concatenate([np.array([first], dtype=np.uint64), inside])
+            start[chosen] = steps[np.searchsorted(inside, addresses[chosen], side="right")]
+        pairs = np.stack([owner.astype(np.uint64), start, nameless.astype(np.uint64)], axis=1)
+        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        functions: list[Function] = []
+        numbers: dict[Function, int] = {}
+        order = []
+        for index, address, without_name in unique.tolist():
+            function = self._function(index, address, bool(without_name))
+            order.append(numbers.setdefault(function, len(functions)))
+            if len(numbers) > len(functions):
+                functions.append(function)
+        return np.array(order, dtype=np.int64)[inverse.reshape(-1)], functions
+
+    def _starts(self, addresses: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The module of each address (-1 = none) and where its symbol starts in memory."""
+        import numpy as np
+
+        owner = self._layers.find(addresses)
+        start = np.full(len(addresses), _NAMELESS, dtype=np.uint64)
+        for index in np.unique(owner).tolist():
+            chosen = np.flatnonzero(owner == index)
+            module = self.modules[index] if index >= 0 else None
+            if module is None or module.path is None:
+                entries = self._jit.find(addresses[chosen])
+                starts = np.array([entry[0] for entry in self._perf_map], dtype=np.uint64)
+            else:
+                bias = np.uint64(module.bias % _TOP)
+                entries = module.table.find(addresses[chosen] - bias)
+                starts = module.table.starts + bias
+            named = entries >= 0
+            start[chosen[named]] = starts[entries[named]]
+        return owner, start
+
+    def _function(self, owner: int, address: int, without_name: bool) -> Function:
+        module = self.modules[owner] if owner < len(self.modules) else None
+        place = self.name_of(address)
+        name = None if without_name or place is None else place.name
+        if module is None:
+            return Function("" if name is None else "[jit]", name, address, address)
+        return Function(module.name, name, address, (address - module.bias) % _TOP)
+
+    def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:
+        """``module!name+0x4`` for each address; an empty text where nothing is known."""
+        import numpy as np
+
+        unique, inverse = np.unique(np.ascontiguousarray(addresses, dtype=np.uint64), return_inverse=True)
+        texts = [str(self.name_of(address) or "") for address in unique.tolist()]
+        return [texts[index] for index in inverse.tolist()]
+
+    def resolve(self, text: str) -> int:
+        """The address that a name means.
+
+        ``main``, ``libc.so.6!malloc``, ``main+4``, ``libc.so.6+0x1234`` (an address of the file) and
+        ``0x401000`` are understood. A name in several modules means the first in the order they were
+        mapped. Raises :class:`UnknownSymbol`, a KeyError, that names similar symbols.
+        """
+        address = self._resolve(text.strip())
+        if address is None:
+            raise UnknownSymbol(self._unknown(text))
+        return address
+
+    def _resolve(self, text: str) -> int | None:
+        number = _number(text)
+        if number is not None:
+            return number if 0 <= number < _TOP else None
+        found = self._find(text)
+        if found is None and "+" in text:
+            name, _, offset_text = text.rpartition("+")
+            offset = _number(offset_text)
+            if offset is not None:
+                start = self._find(name.strip())
+                if start is None:
+                    start = next((m.bias for m in self.modules if m.name == name.strip()), None)
+                found = None if start is None else (start + offset) % _TOP
+        return found
+
+    def _find(self, text: str) -> int | None:
+        module_name, bang, name = text.partition("!")
+        chosen = [module for module in self.modules if bang and module.name == module_name]
+        if not chosen:
+            chosen, name, module_name = self.modules, text, ""
+        for module in chosen:
+            start = module.table.address(name)
+            if start is not None:
+                return (start + module.bias) % _TOP
+        if module_name in ("", "[jit]"):
+            return next((start for start, _, known in reversed(self._perf_map) if known == name), None)
+        return None
+
+    def _unknown(self, text: str) -> str:
+        name = text.rpartition("!")[2].rpartition("+")[0] or text.rpartition("!")[2]
+        names = {known for module in self.modules for known in module.table.known_names()}
+        if not names:
+            return f"no symbol {text!r}: no module here has symbols; give an address such as 0x401000"
+        lower = name.lower()
+        similar = difflib.get_close_matches(name, names, n=3, cutoff=0.7) or sorted(
+            (known for known in names if len(lower) > 2 and lower in known.lower()), key=len
+        )
+        hint = f"; similar: {', '.join(similar[:3])}" if similar else ""
+        modules = list(dict.fromkeys(module.name for module in self.modules if len(module.table)))
+        return f"no symbol {text!r} in {', '.join(modules[:8])}{hint}"
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None

@@ -1,0 +1,88 @@
+"""Gaps in groups, each with a reason and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from odograph.history import Gap
+from odograph.views.numbers import counted, size
+
+__all__ = ["GapGroup", "gap_groups", "gap_lines"]
+
+Explain = Callable[[Gap], tuple[str, str] | None]
+"""Gives the reason and the help for a gap, where more is known than the gap itself says."""
+
+_REASONS = {
+    "overflow": (
+        "the processor lost trace data because its buffer was full",
+        "record less at a time, without the kernel or with a filter, or drop --cyc-thresh",
+    ),
+    "lost": (
+        "trace data is missing: the recorder could not write it in time",
+        "record again with bigger buffers (perf record -m ,64M) or a shorter run",
+    ),
+    "memory": (
+        "the code that ran here is not known",
+        "give it with --map FILE:ADDRESS or --elf FILE:BASE, or name a --sysroot that has the binaries",
+    ),
+    "undecodable": (
+        "these bytes are no Intel PT packet, or no instruction",
+        "the trace is damaged here, or the code is not the one that ran; check --cpu and the binaries",
+    ),
+    "contradiction": (
+        "the trace does not fit the code",
+        "the binaries are not those that ran, or the processor has an erratum: check them and --cpu",
+    ),
+    "endless": (
+        "the code runs in a loop that needs no trace",
+        "the binaries are probably not those that ran",
+    ),
+}
+
+
+@dataclass(slots=True)
+class GapGroup:
+    """Gaps with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first."""
+
+    cause: str
+    code: str | None
+    reason: str
+    help: str
+    count: int
+    bytes_lost: int
+    step: int
+    offset: int
+    ip: int | None
+
+
+def gap_groups(gaps: Iterable[Gap], explain: Explain | None = None) -> list[GapGroup]:
+    """Gaps in groups, in the order of their first ones."""
+    groups: dict[tuple[str, str], GapGroup] = {}
+    for gap in gaps:
+        known = explain(gap) if explain is not None else None
+        reason, remedy = known or _REASONS.get(gap.cause, (gap.cause, "record again"))
+        group = groups.get((gap.cause, reason))
+        if group is None:
+            code = gap.code.name if gap.code is not None else None
+            groups[gap.cause, reason] = GapGroup(
+                gap.cause, code, reason, remedy, 1, gap.bytes_lost, gap.step, gap.offset, gap.ip
+            )
+        else:
+            group.count += 1
+            group.bytes_lost += gap.bytes_lost
+    return list(groups.values())
+
+
+def gap_lines(groups: list[GapGroup]) -> list[str]:
+    """Two lines a group: what and where, then what to do."""
+    lines = []
+    for group in groups:
+        where = f"step {group.step:,}, trace offset {group.offset:#x}"
+        if group.ip is not None:
+            where += f", ip {group.ip:#x}"
+        lost = f"{size(group.bytes_lost)} of trace unused"
+        first = "" if group.count == 1 else "first at "
+        lines.append(f"{counted(group.count, 'gap')} ({group.cause}, {lost}; {first}{where}): {group.reason}")
+        lines.append(f"    try: {group.help}")
+    return lines

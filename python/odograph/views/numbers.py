@@ -1,0 +1,27 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+__all__ = ["count", "counted", "share", "size"]
+
+
+def count(number: int) -> str:
+    """With a comma between thousands."""
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 gap``, ``2 gaps``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def share(part: int, whole: int) -> str:
+    """A part in percent of a whole, in seven columns."""
+    return f"{100 * part / whole if whole else 0:5.1f} %"
+
+
+def size(number: int) -> str:
+    """A number of bytes."""
+    if number < 10_000:
+        return counted(number, "byte")
+    return f"{number / 1024:,.0f} KiB" if number < 10 << 20 else f"{number / (1 << 20):,.0f} MiB"
