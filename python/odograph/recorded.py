@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from odograph._native import RawHistory
 from odograph.config import TraceConfig
@@ -49,8 +49,11 @@ class Verdict:
 class Recording:
     """An opened recording: threads, memory, and a history for each thread, decoded when first asked for."""
 
-    def __init__(self, source: RecordingFile, config: TraceConfig | None) -> None:
+    def __init__(
+        self, source: RecordingFile, config: TraceConfig | None, resync: Literal["ip", "psb"] = "ip"
+    ) -> None:
         self.source = source
+        self.resync = resync
         self.config: TraceConfig = config if config is not None else _config_of(source)
         self._decoded: dict[tuple[int, int], RawHistory] = {}
         self._moment_regions: dict[int, list[tuple[int, int]]] = {}
@@ -183,7 +186,7 @@ class Recording:
                     moments,
                     self.config.for_native(recorded),
                     raise_on_gap=False,
-                    to_psb=False,
+                    to_psb=self.resync == "psb",
                     clock=self._clock(),
                     progress=report,
                     base=begin,
@@ -244,12 +247,14 @@ def open(
     sysroot: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = (),
     buildid_dirs: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = (),
     config: TraceConfig | None = None,
+    resync: Literal["ip", "psb"] = "ip",
 ) -> Recording:
     """Opens a perf.data recording or a raw Intel PT file; ``"-"`` is standard input.
 
     ``image`` is memory of the traced program that the caller knows (for raw files, all of it).
     ``sysroot`` and ``buildid_dirs`` are searched for binaries before the paths that the recording
     names; build ids are checked. ``config`` replaces what the recording says of the processor.
+    ``resync`` says where decoding goes on after damage: at the next packet that gives an IP, or PSB.
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """
@@ -258,4 +263,4 @@ def open(
     from odograph.recording import open_recording
 
     source = open_recording(path, image=image, sysroot=sysroot, buildid_dirs=buildid_dirs, config=config)
-    return Recording(source, config)
+    return Recording(source, config, resync)

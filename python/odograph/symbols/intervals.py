@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _flatten(intervals: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]
     pieces: list[tuple[int, int, int]] = []
     active: list[tuple[int, int]] = []
     upcoming = 0
-    for edge, after in zip(edges, edges[1:], strict=False):
+    for edge, after in pairwise(edges):
         while upcoming < len(order) and order[upcoming][0] <= edge:
             _, owner, end = order[upcoming]
             heapq.heappush(active, (owner, end))

@@ -17,7 +17,7 @@ PerfMap = list[tuple[int, int, str]]
 
 
 def read_perf_map(pid: int, directories: tuple[str, ...] = ("/tmp",)) -> PerfMap:
-    """The entries of the first ``perf-PID.map`` found in these directories; lines that are none are skipped."""
+    """The entries of the first ``perf-PID.map`` found here; lines that are none are skipped."""
     for directory in directories:
         path = os.path.join(directory, f"perf-{pid}.map")
         try:
@@ -39,6 +39,6 @@ def parse_perf_map(text: str) -> PerfMap:
             start, size = int(parts[0], 16), int(parts[1], 16)
         except ValueError:
             continue
-        if size > 0 and 0 <= start and start + size <= 1 << 64:
+        if size > 0 and start >= 0 and start + size <= 1 << 64:
             entries.append((start, start + size, parts[2].strip()))
     return entries

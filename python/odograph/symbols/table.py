@@ -6,14 +6,12 @@ import functools
 import mmap
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odograph import _native
 from odograph.recording import elf
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from odograph.symbols.intervals import Addresses, Numbers
 
 __all__ = ["SymbolTable", "table_of_file"]
@@ -87,7 +85,8 @@ class SymbolTable:
         the parameters of a C++ function; of several with one name the one with the lowest address.
         """
         if self._by_name is None:
-            self._by_name = by_name = {}
+            by_name: dict[str, int] = {}
+            self._by_name = by_name
             for start, shown, raw in self._all:
                 by_name.setdefault(shown, start)
                 by_name.setdefault(raw, start)
@@ -140,7 +139,9 @@ def _rows(path: str) -> list[tuple[int, int, str, str]]:
             table = _native.elf_symbols(data)
     except (OSError, ValueError):
         return []
-    return list(zip(_u64(table, "start"), _u64(table, "size"), _text(table, "name"), _text(table, "raw"), strict=True))
+    return list(
+        zip(_u64(table, "start"), _u64(table, "size"), _text(table, "name"), _text(table, "raw"), strict=True)
+    )
 
 
 def _u64(table: _native.RawTable, name: str) -> list[int]:

@@ -110,12 +110,17 @@ def call_tree_lines(root: CallTreeNode, title: str = "(outside any call)") -> li
 
     def add(node: CallTreeNode, label: str, depth: int) -> None:
         calls = count(node.calls) if node.calls else ""
-        lines.append(f"{share(node.instructions, total)} {count(node.instructions):>15} {calls:>11}  {'  ' * depth}{label}")
+        lines.append(
+            f"{share(node.instructions, total)} {count(node.instructions):>15} {calls:>11}  "
+            f"{'  ' * depth}{label}"
+        )
         for child in node.children:
             add(child, _label(child), depth + 1)
         if node.cut and node.cut_instructions * 50 > total:
             text = f"{'  ' * (depth + 1)}({count(node.cut)} more)"
-            lines.append(f"{share(node.cut_instructions, total)} {count(node.cut_instructions):>15} {'':>11}  {text}")
+            lines.append(
+                f"{share(node.cut_instructions, total)} {count(node.cut_instructions):>15} {'':>11}  {text}"
+            )
 
     add(root, title, 0)
     return lines

@@ -90,7 +90,10 @@ def function_lines(rows: list[FunctionCount], limit: int = 12) -> list[str]:
     for row in shown:
         where = f"  {row.module}" if row.module else ""
         calls = count(row.calls) if row.calls else "-"
-        lines.append(f"{share(row.instructions, total)} {count(row.instructions):>15} {calls:>11}  {_cut(row.label)}{where}")
+        lines.append(
+            f"{share(row.instructions, total)} {count(row.instructions):>15} {calls:>11}  "
+            f"{_cut(row.label)}{where}"
+        )
     rest = rows[limit:]
     if rest:
         left = sum(row.instructions for row in rest)

@@ -1,0 +1,50 @@
+"""Why code is missing: from a gap to the file that would fill it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from odograph.views.gaps import Explain
+
+if TYPE_CHECKING:
+    from odograph.history import Gap
+    from odograph.recorded import Recording
+
+__all__ = ["explainer"]
+
+
+def explainer(recording: Recording, tid: int) -> Explain:
+    """Explains gaps of a thread by what its process had mapped."""
+    from odograph.recording.binaries import Missing
+
+    source = recording.source
+    mappings = [
+        change.mapping
+        for _, changes in (source.image_timeline(source.thread(tid).pid) if source.kind != "raw" else ())
+        for change in changes
+        if change.kind == "add" and change.mapping is not None and change.mapping.code is None
+    ]
+
+    def explain(gap: Gap) -> tuple[str, str] | None:
+        if gap.cause != "memory" or gap.ip is None:
+            return None
+        for mapping in reversed(mappings):
+            if mapping.address <= gap.ip < mapping.end:
+                found = source.resolve(mapping)
+                if isinstance(found, Missing):
+                    return found.reason, found.hint
+                name = mapping.filename or "this mapping"
+                return f"{name} is shorter than what was mapped", "name the recorded file with --sysroot"
+        page = gap.ip & ~0xFFF
+        if source.kind == "raw":
+            reason = (
+                f"no memory was given for {page:#x}"
+                if not source.user_image
+                else f"nothing is given at {page:#x}"
+            )
+            return reason, "name the code with --map FILE:ADDRESS or --elf FILE:BASE"
+        return f"no file was mapped at {page:#x}", (
+            "the program made this code while it ran; record with odograph record --with qemu, which keeps it"
+        )
+
+    return explain

@@ -1,0 +1,236 @@
+"""The file to look at, and options that say what its trace does not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import click
+
+from odograph.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from odograph.config import Cpu
+    from odograph.image import Image
+    from odograph.recorded import Recording
+
+__all__ = ["Input", "input_options", "pick_thread", "tid_option"]
+
+
+def _number(text: str) -> int:
+    """A number in Python's notation, or hexadecimal without 0x where it cannot be decimal."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        return int(text, 16)
+
+
+class _Map(click.ParamType[Any]):
+    name = "map"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        rest, colon, vaddr_text = str(value).rpartition(":")
+        try:
+            if not colon or not rest:
+                raise ValueError
+            vaddr = _number(vaddr_text)
+            filename, first, last = rest, 0, None
+            before, colon, part = rest.rpartition(":")
+            if colon and before:
+                try:
+                    low, dash, high = part.partition("-")
+                    first, last = _number(low), _number(high) if dash else None
+                    filename = before
+                except ValueError:
+                    first, last = 0, None
+        except ValueError:
+            self.fail(f"{value!r} is not FILE:ADDRESS, FILE:FROM:ADDRESS or FILE:FROM-TO:ADDRESS", param, ctx)
+        if not 0 <= vaddr < 1 << 64 or first < 0 or (last is not None and last <= first):
+            self.fail(f"{value!r} does not describe a part of a file at an address", param, ctx)
+        return filename, first, last, vaddr
+
+
+class _Elf(click.ParamType[Any]):
+    name = "elf"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        filename, colon, base = str(value).rpartition(":")
+        if colon and filename:
+            try:
+                return filename, _number(base)
+            except ValueError:
+                pass
+        return str(value), None
+
+
+class _Processor(click.ParamType[Any]):
+    name = "cpu"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in ("auto", "none"):
+            return value
+        try:
+            parts = tuple(_number(part) for part in str(value).split("/"))
+        except ValueError:
+            parts = ()
+        if len(parts) not in (2, 3):
+            self.fail(f"{value!r} is not FAMILY/MODEL or FAMILY/MODEL/STEPPING, such as 6/158/9", param, ctx)
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A trace file and what the options said about it."""
+
+    path: str
+    maps: tuple[tuple[str, int, int | None, int], ...]
+    elves: tuple[tuple[str, int | None], ...]
+    sysroot: tuple[str, ...]
+    buildid_dirs: tuple[str, ...]
+    cpu: str | tuple[int, ...]
+    resync: Literal["ip", "psb"]
+
+    def open(self) -> Recording:
+        """Open it. Raises RecordingError if it is no recording, Failure if an option cannot be followed."""
+        import odograph
+
+        image = self._image()
+        config = None
+        if self.cpu != "auto":
+            from dataclasses import replace
+
+            # Everything but the processor stays as the recording says.
+            said = odograph.open(self.path).config if self.path != "-" else odograph.TraceConfig()
+            config = replace(said, cpu=None if self.cpu == "none" else cast("Cpu", self.cpu))
+        return odograph.open(
+            self.path,
+            image=image,
+            sysroot=self.sysroot,
+            buildid_dirs=self.buildid_dirs,
+            config=config,
+            resync=self.resync,
+        )
+
+    def _image(self) -> Image | None:
+        if not self.maps and not self.elves:
+            return None
+        from odograph.image import Image
+
+        image = Image()
+        for filename, base in self.elves:
+            _add_elf(image, filename, base)
+        for filename, first, last, vaddr in self.maps:
+            _must_exist(filename, "--map")
+            size = (1 << 64) - 1 if last is None else last - first
+            image.add_file(filename, first, min(size, (1 << 64) - vaddr), vaddr)
+        return image
+
+
+def _must_exist(filename: str, option: str) -> None:
+    if not os.path.exists(filename):
+        raise Failure(f"no such file: {filename} (given with {option})")
+
+
+def _add_elf(image: Image, filename: str, base: int | None) -> None:
+    from odograph.recording import elf
+
+    _must_exist(filename, "--elf")
+    loads = [segment for segment in elf.segments(filename) or () if segment.file_size]
+    if not loads:
+        raise Failure(f"{filename} is not an ELF file with code; for raw code use --map {filename}:ADDRESS")
+    lowest = min(segment.address for segment in loads)
+    shift = 0 if base is None else base - lowest
+    for segment in loads:
+        image.add_file(filename, segment.offset, segment.file_size, (segment.address + shift) % (1 << 64))
+
+
+def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds FILE and its options; the function gets them as ``source: Input``."""
+
+    def with_input(
+        file: str,
+        maps: tuple[Any, ...],
+        elves: tuple[Any, ...],
+        sysroot: tuple[str, ...],
+        buildid_dirs: tuple[str, ...],
+        cpu: Any,
+        resync: Any,
+        **rest: Any,
+    ) -> Any:
+        return command(source=Input(file, maps, elves, sysroot, buildid_dirs, cpu, resync), **rest)
+
+    with_input.__name__ = command.__name__
+    with_input.__doc__ = command.__doc__
+    with_input.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    decorators = [
+        click.argument("file", metavar="FILE"),
+        click.option(
+            "--map",
+            "maps",
+            type=_Map(),
+            multiple=True,
+            metavar="FILE[:FROM[-TO]]:ADDRESS",
+            help="A file, or bytes FROM to TO of it, lies at this address of the traced program.",
+        ),
+        click.option(
+            "--elf",
+            "elves",
+            type=_Elf(),
+            multiple=True,
+            metavar="FILE[:BASE]",
+            help="The segments of an ELF file lie in the traced program, at their own address or at BASE.",
+        ),
+        click.option(
+            "--sysroot",
+            multiple=True,
+            metavar="DIR",
+            help="Look here first for the binaries that were mapped.",
+        ),
+        click.option(
+            "--buildid-dir",
+            "buildid_dirs",
+            multiple=True,
+            metavar="DIR",
+            help="A directory of binaries by build id, besides ~/.debug.",
+        ),
+        click.option(
+            "--cpu",
+            type=_Processor(),
+            default="auto",
+            metavar="F/M[/S]",
+            help="Apply the errata of this processor instead of the recorded one; none: of no processor.",
+        ),
+        click.option(
+            "--resync",
+            type=click.Choice(["ip", "psb"]),
+            default="ip",
+            help="Where to go on after damage: at the next packet with an IP (default) or the next PSB.",
+        ),
+    ]
+    wrapped: Callable[..., Any] = with_input
+    for decorate in reversed(decorators):
+        wrapped = decorate(wrapped)
+    return wrapped
+
+
+def tid_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--tid``: one thread instead of the first one or all."""
+    return click.option("--tid", type=int, metavar="TID", help="The thread to look at.")(command)
+
+
+def pick_thread(recording: Recording, tid: int | None) -> int:
+    """The thread that was asked for, or the only one; of several the first, and that is said."""
+    import sys
+
+    threads = recording.threads
+    if not threads:
+        raise Failure(
+            f"{recording.path} holds no trace of any thread; odograph info {recording.path} says more"
+        )
+    if tid is None and len(threads) > 1:
+        others = ", ".join(str(thread.tid) for thread in threads[1:6])
+        more = ", …" if len(threads) > 6 else ""
+        print(f"odograph: thread {threads[0].tid}; --tid chooses another: {others}{more}", file=sys.stderr)
+    return recording.source.thread(tid).tid

@@ -1,0 +1,73 @@
+"""``odograph record``: run a program and keep everything it executes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from odograph.cli.failure import RecorderCommand
+
+__all__ = ["command", "recorder_options"]
+
+
+def recorder_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--with`` and the command to record."""
+    function = click.argument("argv", metavar="-- COMMAND...", nargs=-1, type=click.UNPROCESSED)(function)
+    return click.option(
+        "--with",
+        "backend",
+        type=click.Choice(["perf", "qemu", "ptrace"]),
+        help="The recorder; by default the best one that works here (see odograph doctor).",
+    )(function)
+
+
+def needs_command(argv: tuple[str, ...], verb: str) -> list[str]:
+    """The command to record; a usage error if there is none."""
+    if not argv:
+        raise click.UsageError(f"say what to {verb}, for example: odograph {verb} -- ls -l")
+    return list(argv)
+
+
+@click.command(
+    cls=RecorderCommand, context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False}
+)
+@click.option(
+    "-o", "--output", default="perf.data", show_default=True, metavar="FILE", help="Where to write."
+)
+@recorder_options
+@click.option(
+    "--json", "as_json", is_flag=True, help="Say how it was recorded as one JSON object on standard error."
+)
+def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bool) -> int:
+    """Record everything a program and its children execute into a perf.data file.
+
+    \b
+    Exits with the status of the program (128 + the signal if one killed it),
+    127 if there is no such command, 126 if it cannot be executed, and 125 if
+    Odograph itself failed. Its standard streams are the program's own.
+    """
+    import json
+
+    from odograph.recording.record import choose, record
+
+    words = needs_command(argv, "record")
+    chosen, why = choose(backend)
+    if not as_json:
+        print(f"odograph: recording with {chosen}: {why}", file=sys.stderr)
+    result = record(words, output, backend=backend)
+    if as_json:
+        document = {
+            "path": str(result.path),
+            "backend": result.backend,
+            "why": result.why,
+            "status": result.status,
+        }
+        print(json.dumps(document), file=sys.stderr)
+    else:
+        print(
+            f"odograph: wrote {result.path}; odograph info {result.path} says what is in it", file=sys.stderr
+        )
+    return result.status

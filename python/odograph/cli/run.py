@@ -1,0 +1,131 @@
+"""``odograph run``: record a program, decode it, show what it did."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odograph.cli.failure import RecorderCommand
+from odograph.cli.output import styled, write_json, write_lines
+from odograph.cli.progress import progress
+from odograph.cli.record import needs_command, recorder_options
+
+if TYPE_CHECKING:
+    from odograph.recorded import Recording
+    from odograph.recording.record import RecordResult
+    from odograph.views.summary import Summary
+
+__all__ = ["command"]
+
+
+@click.command(cls=RecorderCommand, context_settings={"allow_interspersed_args": False})
+@click.option("-o", "--output", metavar="FILE", help="Keep the recording in this file.")
+@click.option(
+    "--functions",
+    "limit",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="How many functions to show.",
+)
+@click.option(
+    "--depth", type=click.IntRange(min=1), default=12, show_default=True, help="How deep the call tree goes."
+)
+@click.option(
+    "--min-share",
+    type=click.FloatRange(0, 100),
+    default=2.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Least share of instructions for a place in the call tree.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of text.")
+@recorder_options
+def command(
+    output: str | None,
+    limit: int,
+    depth: int,
+    min_share: float,
+    as_json: bool,
+    backend: str | None,
+    argv: tuple[str, ...],
+) -> int:
+    """Record a program, decode every instruction it executed, and show what it did.
+
+    \b
+    Exits with the status of the program (128 + the signal if one killed it),
+    127 if there is no such command, 126 if it cannot be executed, and 125 if
+    Odograph itself failed.
+    """
+    import odograph
+    from odograph.recording.record import record
+
+    words = needs_command(argv, "run")
+    with tempfile.TemporaryDirectory(prefix="odograph-") as directory:
+        path = output if output is not None else os.path.join(directory, "perf.data")
+        result = record(words, path, backend=backend)
+        # What the program wrote comes before what we say about it.
+        sys.stdout.flush()
+        recording = odograph.open(path)
+        summary = summary_of(recording, min_share=min_share / 100, max_depth=depth)
+        if as_json:
+            write_json(_document(words, result, output, recording, summary))
+        else:
+            write_lines(_lines(words, result, output, summary, limit))
+    return result.status
+
+
+def summary_of(recording: Recording, *, min_share: float = 0.02, max_depth: int = 12) -> Summary:
+    """What the threads of a recording did."""
+    from odograph.cli.explain import explainer
+    from odograph.views.summary import summarise
+
+    histories = []
+    explain = None
+    for thread in recording.threads:
+        with progress(f"decoding thread {thread.tid}") as report:
+            history = recording.history(thread.tid, progress=report)
+        histories.append((thread.tid, thread.pid, thread.comm, history))
+        if explain is None and history.gaps():
+            explain = explainer(recording, thread.tid)
+    return summarise(histories, explain=explain, min_share=min_share, max_depth=max_depth)
+
+
+def _lines(
+    words: list[str], result: RecordResult, output: str | None, summary: Summary, limit: int
+) -> list[str]:
+    import shlex
+    import signal
+    from contextlib import suppress
+
+    from odograph.views.summary import summary_lines
+
+    ended = f"status {result.status}"
+    if result.status > 128:
+        with suppress(ValueError):
+            ended = signal.Signals(result.status - 128).name
+    how = f"{shlex.join(words)} ended with {ended}, recorded with {result.backend} ({result.why})"
+    lines = summary_lines(summary, limit=limit)
+    kept = f"the recording is {output}; try odograph steps --tail 20 --symbols {output}" if output else ""
+    return ["", styled(how, bold=True), *lines, *(["", kept] if kept else [])]
+
+
+def _document(
+    words: list[str], result: RecordResult, output: str | None, recording: Recording, summary: Summary
+) -> dict[str, Any]:
+    return {
+        "command": words,
+        "status": result.status,
+        "backend": result.backend,
+        "why": result.why,
+        "path": output,
+        **asdict(summary),
+        "problems": [
+            {"offset": problem.offset, "message": problem.message} for problem in recording.source.problems
+        ],
+    }

@@ -1,0 +1,194 @@
+"""``odograph steps``: the executed instructions themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odograph.cli.failure import damage_option, fail_on_damage
+from odograph.cli.inputs import Input, input_options, pick_thread, tid_option
+from odograph.cli.output import json_option, write_json_rows, write_lines
+from odograph.cli.progress import progress
+
+if TYPE_CHECKING:
+    from odograph.history import Gap, History
+
+__all__ = ["command"]
+
+_CHUNK = 4096
+
+
+@click.command()
+@input_options
+@tid_option
+@click.option(
+    "--from", "first", type=int, metavar="STEP", help="The first step; negative counts from the end."
+)
+@click.option(
+    "--to", "last", type=int, metavar="STEP", help="The step to stop before; negative counts from the end."
+)
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N steps.")
+@click.option("--symbols", is_flag=True, help="Name functions, and where branches go.")
+@damage_option
+@json_option
+def command(
+    source: Input,
+    tid: int | None,
+    first: int | None,
+    last: int | None,
+    tail: int | None,
+    symbols: bool,
+    max_gaps: int | None,
+    as_json: bool,
+) -> int:
+    """List executed instructions: step, address, instruction.
+
+    Gaps, and where a program was interrupted or crashed, appear between the steps.
+    """
+    if tail is not None and (first is not None or last is not None):
+        raise click.UsageError("--tail already says which steps; leave out --from and --to")
+    recording = source.open()
+    thread = pick_thread(recording, tid)
+    with progress("decoding") as report:
+        history = recording.history(thread, progress=report)
+    start, stop, _ = slice(first if tail is None else max(0, len(history) - tail), last).indices(len(history))
+    stop = max(start, stop)
+    gaps = history.gaps()
+    if as_json:
+        head = {
+            "path": recording.path,
+            "tid": thread,
+            "instructions": len(history),
+            "from": start,
+            "to": stop,
+            "gaps": [_gap_row(gap) for gap in gaps if start <= gap.step <= stop],
+        }
+        write_json_rows(head, "steps", _json_rows(history, start, stop, symbols))
+    else:
+        write_lines(_lines(history, start, stop, symbols, gaps))
+    return fail_on_damage(len(gaps), max_gaps)
+
+
+def _rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[dict[str, Any]]:
+    """Columns of the steps, in pieces: lists by name."""
+    from array import array
+
+    from odograph import _native
+
+    known: dict[int, str] = {}
+    names = history.symbols if symbols else None
+
+    def name(address: int) -> str:
+        if names is None:
+            return ""
+        if address not in known:
+            known[address] = str(names.name_of(address) or "")
+        return known[address]
+
+    for begin in range(start, stop, _CHUNK):
+        table = history._raw.instructions(begin, min(begin + _CHUNK, stop))
+        ips, modes, raw = (table.column(column)[1] for column in ("ip", "mode", "raw"))
+        texts, targets = _native.disassemble_many(ips, modes, raw)
+        _, times, valid = table.column("time")
+        ip_list = array("Q", ips).tolist()
+        yield {
+            "ip": ip_list,
+            "raw": raw,
+            "text": texts,
+            "target": [name(target) if target else "" for target in array("Q", targets)],
+            "symbol": [name(ip) for ip in ip_list],
+            "time": [
+                time if valid is None or valid[row] else None for row, time in enumerate(array("q", times))
+            ],
+            "speculative": list(table.column("speculative")[1]),
+        }
+
+
+def _json_rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[dict[str, Any]]:
+    step = start
+    for columns in _rows(history, start, stop, symbols):
+        for row, ip in enumerate(columns["ip"]):
+            entry: dict[str, Any] = {
+                "step": step,
+                "ip": ip,
+                "raw": columns["raw"][row],
+                "text": columns["text"][row],
+            }
+            if columns["time"][row] is not None:
+                entry["time"] = columns["time"][row]
+            if columns["speculative"][row]:
+                entry["speculative"] = True
+            if columns["symbol"][row]:
+                entry["symbol"] = columns["symbol"][row]
+            if columns["target"][row]:
+                entry["target"] = columns["target"][row]
+            yield entry
+            step += 1
+
+
+def _lines(history: History, start: int, stop: int, symbols: bool, gaps: list[Gap]) -> Iterator[str]:
+    notes = _notes(history, start, stop, gaps)
+    note = next(notes, None)
+    width = max(4, len(str(max(stop - 1, 0))))
+    function = None
+    step = start
+    for columns in _rows(history, start, stop, symbols):
+        for row, ip in enumerate(columns["ip"]):
+            while note is not None and note[0] <= step:
+                yield f"{'':{width}}  {note[1]}"
+                note = next(notes, None)
+            if symbols:
+                place = columns["symbol"][row]
+                here = place.rpartition("+0x")[0] or place
+                if here != function:
+                    function = here
+                    yield f"{'':{width}}  {place or '?'}:"
+            mark = "*" if columns["speculative"][row] else " "
+            target = f" <{columns['target'][row]}>" if columns["target"][row] else ""
+            yield f"{step:{width}d} {mark}{ip:016x}  {columns['text'][row]}{target}"
+            step += 1
+    while note is not None:
+        yield f"{'':{width}}  {note[1]}"
+        note = next(notes, None)
+
+
+_SHOWN = {
+    "async_branch",
+    "async_disabled",
+    "paging",
+    "exec_mode",
+    "tsx",
+    "stop",
+    "interrupt",
+    "enabled",
+    "disabled",
+    "overflow",
+}
+
+
+def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator[tuple[int, str]]:
+    """(step, text) of what happened between the steps, in order."""
+    notes = [(gap.step, 1, f"[gap: {gap}]") for gap in gaps if start <= gap.step <= stop]
+    for event in history.events():
+        step = event["step"]
+        shown = start <= step <= stop and event["kind"] in _SHOWN and not event["status_update"]
+        if shown:
+            ip = f" at {event['ip']:#x}" if event["ip"] is not None else ""
+            to = f" to {event['to']:#x}" if event["to"] is not None else ""
+            detail = f" ({event['detail']})" if event["detail"] else ""
+            notes.append((step, 0, f"[{event['kind'].replace('_', ' ')}{ip}{to}{detail}]"))
+    notes.sort(key=lambda note: note[:2])
+    return iter([(step, text) for step, _, text in notes])
+
+
+def _gap_row(gap: Gap) -> dict[str, Any]:
+    return {
+        "step": gap.step,
+        "cause": gap.cause,
+        "code": gap.code.name if gap.code is not None else None,
+        "offset": gap.offset,
+        "bytes_lost": gap.bytes_lost,
+        "ip": gap.ip,
+    }

@@ -1,0 +1,84 @@
+"""``odograph verify``: is what we decode what ran?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from odograph.cli.failure import Failure
+from odograph.cli.inputs import Input, input_options, tid_option
+from odograph.cli.output import json_option, styled, write_json, write_lines
+from odograph.cli.progress import progress
+
+__all__ = ["command"]
+
+
+@click.command()
+@input_options
+@tid_option
+@json_option
+def command(source: Input, tid: int | None, as_json: bool) -> int:
+    """Compare what decoding gives with what the recorder counted itself.
+
+    Odograph's recorders count the instructions of each thread, and hash their addresses, while the
+    program runs. Exits with 1 if the history of a thread is another one.
+    """
+    from odograph.views.numbers import count
+
+    recording = source.open()
+    if tid is not None:
+        recording.source.thread(tid)
+    threads = [thread for thread in recording.threads if tid is None or thread.tid == tid]
+    if not any(thread.truth is not None for thread in threads):
+        raise Failure(
+            f"{recording.path} holds nothing to compare with: only recordings made by "
+            "'odograph record --with qemu' or '--with ptrace' do",
+            2,
+        )
+    rows: list[dict[str, Any]] = []
+    for thread in threads:
+        if thread.truth is None:
+            continue
+        with progress(f"decoding thread {thread.tid}") as report:
+            history = recording.history(thread.tid, progress=report)
+        rows.append(
+            {
+                "tid": thread.tid,
+                "comm": thread.comm,
+                "recorded_instructions": thread.truth.instructions,
+                "decoded_instructions": len(history),
+                "recorded_hash": f"{thread.truth.hash:016x}",
+                "decoded_hash": f"{history.hash():016x}",
+                "gaps": len(history.gaps()),
+            }
+        )
+    for row in rows:
+        row["ok"] = (row["recorded_instructions"], row["recorded_hash"]) == (
+            row["decoded_instructions"],
+            row["decoded_hash"],
+        )
+    good = all(row["ok"] for row in rows)
+    if as_json:
+        write_json({"path": recording.path, "ok": good, "threads": rows})
+    else:
+        lines = []
+        for row in rows:
+            name = f"thread {row['tid']} {row['comm']}".rstrip()
+            if row["ok"]:
+                verdict = styled("equal", fg="green")
+                lines.append(
+                    f"{name}: {verdict}: {count(row['decoded_instructions'])} instructions, "
+                    f"hash {row['decoded_hash']}"
+                )
+            else:
+                verdict = styled("DIFFERENT", fg="red")
+                lines.append(
+                    f"{name}: {verdict}: recorded {count(row['recorded_instructions'])} instructions, hash "
+                    f"{row['recorded_hash']}; decoded {count(row['decoded_instructions'])}, hash "
+                    f"{row['decoded_hash']}, {count(row['gaps'])} gaps"
+                )
+        if not good:
+            lines.append(f"odograph info {recording.path} shows the gaps and what is missing")
+        write_lines(lines)
+    return 0 if good else 1
