@@ -38,9 +38,7 @@ def explainer(recording: Recording, tid: int) -> Explain:
         page = gap.ip & ~0xFFF
         if source.kind == "raw":
             reason = (
-                f"no memory was given for {page:#x}"
-                if not source.user_image
-                else f"nothing is given at {page:#x}"
+                f"nothing is given for {page:#x}" if source.user_image else "no code was given for this trace"
             )
             return reason, "name the code with --map FILE:ADDRESS or --elf FILE:BASE"
         return f"no file was mapped at {page:#x}", (

@@ -176,7 +176,7 @@ def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator
         shown = start <= step <= stop and event["kind"] in _SHOWN and not event["status_update"]
         if shown:
             ip = f" at {event['ip']:#x}" if event["ip"] is not None else ""
-            to = f" to {event['to']:#x}" if event["to"] is not None else ""
+            to = f" to {event['to']:#x}" if event["to"] not in (None, event["ip"]) else ""
             detail = f" ({event['detail']})" if event["detail"] else ""
             notes.append((step, 0, f"[{event['kind'].replace('_', ' ')}{ip}{to}{detail}]"))
     notes.sort(key=lambda note: note[:2])

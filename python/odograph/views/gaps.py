@@ -74,10 +74,10 @@ def gap_groups(gaps: Iterable[Gap], explain: Explain | None = None) -> list[GapG
     return list(groups.values())
 
 
-def gap_lines(groups: list[GapGroup]) -> list[str]:
-    """Two lines a group: what and where, then what to do."""
+def gap_lines(groups: list[GapGroup], most: int = 8) -> list[str]:
+    """Two lines a group: what and where, then what to do; of the first ``most`` groups."""
     lines = []
-    for group in groups:
+    for group in groups[:most]:
         where = f"step {group.step:,}, trace offset {group.offset:#x}"
         if group.ip is not None:
             where += f", ip {group.ip:#x}"
@@ -85,4 +85,9 @@ def gap_lines(groups: list[GapGroup]) -> list[str]:
         first = "" if group.count == 1 else "first at "
         lines.append(f"{counted(group.count, 'gap')} ({group.cause}, {lost}; {first}{where}): {group.reason}")
         lines.append(f"    try: {group.help}")
+    if len(groups) > most:
+        rest = groups[most:]
+        lines.append(
+            f"and {counted(sum(group.count for group in rest), 'gap')} for {len(rest)} other reasons"
+        )
     return lines
