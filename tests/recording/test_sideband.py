@@ -103,6 +103,17 @@ def test_without_times_every_map_counts_from_the_beginning(tmp_path: Path) -> No
     assert timeline(recording, 10) == [(None, ["+/bin/a", "+/bin/b"]), (7, ["*90"])]
 
 
+def test_a_cpu_whose_threads_nobody_told(tmp_path: Path) -> None:
+    path = tmp_path / "untold"
+    with PerfDataWriter(path, per_cpu=True) as writer:
+        writer.add_comm(10, 10, "a")
+        writer.add_comm(10, 11, "b")
+        writer.add_trace(-1, -1, TRACE, cpu=0)
+    recording = open_recording(path)
+    assert [(t.tid, t.pid) for t in recording.threads] == [(-1, 10)]
+    assert recording.streams[0].regions == [Region(0, -1, 10)]
+
+
 def test_data_maps_are_not_code(tmp_path: Path) -> None:
     path = tmp_path / "data"
     with PerfDataWriter(path) as writer:

@@ -282,7 +282,10 @@ def _attribute(streams: list[TraceStream], sideband: Sideband, parameters: PtPar
             tids = {region.tid for region in regions or () if region.tid > 0}
             tids = tids or {thread.tid for thread in sideband.threads.values() if thread.tid > 0}
             tid = tids.pop() if len(tids) == 1 else -1
-            stream.regions = [Region(0, tid, _pid_of(tid, sideband) if tid > 0 else -1)]
+            # Several threads of one process: nobody says who ran when, but memory is the same for all.
+            pids = {thread.pid for thread in sideband.threads.values() if thread.tid > 0}
+            only = pids.pop() if len(pids) == 1 else -1
+            stream.regions = [Region(0, tid, _pid_of(tid, sideband) if tid > 0 else only)]
         if stream.tid is None and len(stream.regions) == 1 and stream.regions[0].tid > 0:
             stream.tid, stream.pid = stream.regions[0].tid, stream.regions[0].pid
 
@@ -316,7 +319,8 @@ def _threads(streams: list[TraceStream], sideband: Sideband, executed: ExecutedF
             if region.tid > 0 and (traced is None or region.tid in traced):
                 first[region.tid] = min((region.tsc_start, order), first.get(region.tid, (1 << 64, order)))
     if not first:
-        first[-1] = (0, 0)
+        unknown = next((stream.regions[0].pid for stream in streams if stream.regions), -1)
+        return [Thread(-1, unknown)]
     result = []
     for tid in sorted(first, key=lambda number: first[number]):
         known = sideband.threads.get(tid) or ThreadInfo(tid, tid, "")

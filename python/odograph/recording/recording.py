@@ -91,7 +91,7 @@ class Recording:
         """
         merged = [
             (tsc, changes)
-            for number in (KERNEL_PID, pid)
+            for number in dict.fromkeys((KERNEL_PID, pid))
             if number in self.memories
             for tsc, changes in self.memories[number].timeline()
         ]
@@ -112,7 +112,7 @@ class Recording:
         """What lies where in the end, executed bytes included, sorted by address and without overlap."""
         return [
             mapping
-            for number in (pid, KERNEL_PID)
+            for number in dict.fromkeys((pid, KERNEL_PID))
             if number in self.memories
             for mapping in self.memories[number].state()
         ]
