@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,7 +43,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         sideband.add_code(executed.code)
     sideband.finish(reader.time_conversion if parameters.timed else None)
     streams, positions = _streams(reader, parameters)
-    streams += samples.streams(len(streams))
+    streams += samples.streams(max((stream.idx for stream in streams), default=-1) + 1)
     if not any(stream.size for stream in streams):
         reader.problems.add(None, "the recording has no trace data; was the traced program very short?")
     _apply_losses(reader, streams, positions, sideband.losses)
@@ -160,18 +161,28 @@ def _apply_losses(
     losses: list[AuxLoss],
 ) -> None:
     """Turn AUX records that say "truncated" into breaks at the place in the stream where data is missing."""
+    by_cpu: dict[int | None, TraceStream] = {
+        stream.cpu: stream for stream in streams if stream.cpu is not None
+    }
+    by_tid: dict[int | None, TraceStream] = {
+        stream.tid: stream for stream in streams if stream.cpu is None and stream.tid is not None
+    }
+    sizes = {stream.idx: stream.size for stream in streams}
+    for places in positions.values():
+        places.sort()
     for loss in losses:
-        stream = next((s for s in streams if _belongs(s, loss)), None)
+        stream = by_cpu.get(loss.cpu) or by_tid.get(loss.tid)
         if stream is None and len(streams) == 1:
             stream = streams[0]
         if stream is None:
             reader.problems.add(loss.file_offset, "trace data was lost, but it is not known in which stream")
             continue
-        offset = stream.size
-        for ring, start, size in positions.get(stream.idx, ()):
-            if ring <= loss.position <= ring + size:
-                offset = start + loss.position - ring
-                break
+        offset = sizes[stream.idx]
+        places = positions.get(stream.idx, [])
+        index = bisect_left(places, (loss.position,)) - 1
+        if index >= 0:
+            ring, start, size = places[index]
+            offset = min(start + loss.position - ring, start + size)
         stream.breaks.append(Break(offset, "truncated"))
         where = f"CPU {stream.cpu}" if stream.cpu is not None else f"thread {stream.tid}"
         reader.problems.add(
@@ -181,12 +192,6 @@ def _apply_losses(
         )
     for stream in streams:
         stream.breaks = sorted(set(stream.breaks))
-
-
-def _belongs(stream: TraceStream, loss: AuxLoss) -> bool:
-    if stream.cpu is not None:
-        return stream.cpu == loss.cpu
-    return stream.tid is not None and stream.tid == loss.tid
 
 
 # Samples -----------------------------------------------------------------------------------------------

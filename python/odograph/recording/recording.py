@@ -172,9 +172,12 @@ class Recording:
         return [] if self.executed is None else self.executed.code
 
     def modules(self, pid: int) -> list[dict[str, Any]]:
-        """The files mapped into a process, one entry each, with where their bytes were found."""
+        """The files mapped into a process, one entry each, with where their bytes were found.
+
+        The kernel's are listed under the pid -1, not with each process.
+        """
         result: dict[tuple[str, bytes | None], dict[str, Any]] = {}
-        for _, changes in self.image_timeline(pid):
+        for _, changes in self.memories[pid].timeline() if pid in self.memories else ():
             for change in changes:
                 mapping = change.mapping
                 if change.kind != "add" or mapping is None or mapping.code is not None:
@@ -227,7 +230,11 @@ class Recording:
                 }
                 for thread in self.threads
             ],
-            "modules": {pid: self.modules(pid) for pid in dict.fromkeys(t.pid for t in self.threads)},
+            "modules": {
+                pid: self.modules(pid)
+                for pid in dict.fromkeys([*(thread.pid for thread in self.threads), KERNEL_PID])
+                if pid in self.memories
+            },
             "streams": [
                 {
                     "idx": stream.idx,
