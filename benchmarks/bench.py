@@ -96,7 +96,7 @@ def odograph_run(code: str, arguments: list[str | Path]) -> tuple[float, int]:
 def perf_run(recording: Path) -> tuple[float, None]:
     """CPU seconds of ``perf script`` decoding everything and printing next to nothing."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = ["perf", "script", "-i", recording, "--itrace=i100000000i", "-F", "ip"]
+    command: list[str | Path] = ["perf", "script", "-i", recording, "--itrace=i100000000i", "-F", "ip"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise BenchError(f"perf: {done.stderr.strip()}")
@@ -172,7 +172,10 @@ def bench_recording(recording: Path, rounds: int) -> Result:
 
 def table(results: list[Result]) -> Iterator[str]:
     """The results as lines of text; the ratio is CPU time over that of Odograph."""
-    yield f"{'trace':12} {'decoder':14} {'min s':>8} {'median s':>8} {'MB/s':>8} {'M insn/s':>9} {'ns/TNT bit':>10} {'ratio':>7}"
+    yield (
+        f"{'trace':12} {'decoder':14} {'min s':>8} {'median s':>8} "
+        f"{'MB/s':>8} {'M insn/s':>9} {'ns/TNT bit':>10} {'ratio':>7}"
+    )
     for result in results:
         own = result.measures[0].best
         for one in result.measures:

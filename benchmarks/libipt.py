@@ -46,7 +46,7 @@ def read_map(path: Path, img: Path | None = None) -> list[Region]:
 def build(directory: Path, compiler: str = "cc") -> Path:
     """Compiles the harness into ``directory``; raises HarnessError without compiler or headers."""
     harness = directory / "libipt_harness"
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", harness, SOURCE, "-lipt"]
+    command: list[str | Path] = [compiler, "-O2", "-Wall", "-Wextra", "-o", harness, SOURCE, "-lipt"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except FileNotFoundError:

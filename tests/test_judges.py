@@ -6,11 +6,10 @@ import lzma
 import os
 from pathlib import Path
 
-import libipt
 import pytest
-from judges import libipt_decode, libipt_harness
 
 import odograph
+from judges import libipt, libipt_decode, libipt_harness
 
 SHARED = Path(os.environ.get("ODOGRAPH_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
