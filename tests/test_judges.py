@@ -42,7 +42,8 @@ def test_libipt_and_odograph_see_the_same_loop() -> None:
 
 
 def test_libipt_goes_on_behind_a_hole_in_memory() -> None:
-    hole = PSB + PSBEND + MODE_64 + tip_pge(0x9000) + TIP_PGD
+    # libipt reads a few packets ahead, so the next PSB must not follow at once.
+    hole = PSB + PSBEND + MODE_64 + (tip_pge(0x9000) + TIP_PGD) * 4
     assert libipt_decode(hole + TRACE, [(0x1000, CODE)]).ips == STEPS
 
 
