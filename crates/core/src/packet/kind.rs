@@ -2,6 +2,9 @@
 
 use super::{decode, sync, BlockContext, Packet};
 
+const PAD: usize = 0;
+const TNT8: usize = 9;
+
 impl Packet {
     /// Names of all kinds; the index is [`Packet::kind`].
     pub const KINDS: [&'static str; 31] = [
@@ -13,7 +16,7 @@ impl Packet {
     /// Index of the packet's kind in [`Packet::KINDS`]; both MODE leaves are `mode`.
     pub fn kind(&self) -> usize {
         match self {
-            Packet::Pad => 0,
+            Packet::Pad => PAD,
             Packet::Psb => 1,
             Packet::Psbend => 2,
             Packet::Ovf => 3,
@@ -22,7 +25,7 @@ impl Packet {
             Packet::Tip(_) => 6,
             Packet::TipPge(_) => 7,
             Packet::TipPgd(_) => 8,
-            Packet::Tnt8(_) => 9,
+            Packet::Tnt8(_) => TNT8,
             Packet::Tnt64(_) => 10,
             Packet::ModeExec { .. } | Packet::ModeTsx { .. } => 11,
             Packet::Pip { .. } => 12,
@@ -55,7 +58,14 @@ pub fn count_kinds(trace: &[u8]) -> ([u64; 31], u64) {
     let mut errors = 0;
     let mut context = BlockContext::default();
     let mut at = sync::forward(trace, 0);
-    while let Some(offset) = at {
+    while let Some(mut offset) = at {
+        // Most bytes of most traces are short TNTs and PADs.
+        if context.short_items.is_none() {
+            while let Some(&byte) = trace.get(offset).filter(|&&byte| byte & 1 == 0 && byte != 2) {
+                counts[if byte == 0 { PAD } else { TNT8 }] += 1;
+                offset += 1;
+            }
+        }
         match decode(trace.get(offset..).unwrap_or(&[]), &mut context) {
             Ok((packet, size)) => {
                 if let Some(count) = counts.get_mut(packet.kind()) {
