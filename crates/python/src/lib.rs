@@ -9,6 +9,7 @@ mod flow;
 mod history;
 mod image;
 mod packet;
+mod recorder;
 mod symbols;
 mod table;
 
@@ -29,6 +30,7 @@ mod _native {
         crate::history::register(module)?;
         crate::symbols::register(module)?;
         crate::disassemble::register(module)?;
-        crate::table::register(module)
+        crate::table::register(module)?;
+        crate::recorder::register(module)
     }
 }

@@ -1,1 +1,32 @@
 //! Recorders: programs run under them leave real Intel PT packets behind.
+//!
+//! The caller brings a spool directory. A program that runs under QEMU with this library as a plugin
+//! ([`plugin`]), or under [`step`], fills it: for each thread a stream of packets with its own count
+//! and hash of the executed instructions, for each process the bytes it executed and what happened
+//! to it (mappings, threads, signals, exec). Making one recording of these files is not done here.
+//!
+//! ```text
+//!     QEMU: block of code ──┐
+//!                           ├──> Stream (packets, truth) ──> PID.N.TID.stream
+//!     ptrace: instruction ──┘    Process (code, events) ───> PID.N.code, PID.N.events
+//! ```
+//!
+//! All of these files are mapped shared, so that whatever ends a program loses nothing of them.
+
+pub mod abi;
+pub mod arguments;
+pub mod block;
+pub mod code;
+pub mod exec;
+pub mod finish;
+pub mod hook;
+pub mod lock;
+pub mod mapped;
+pub mod maps;
+pub mod plugin;
+pub mod process;
+pub mod registers;
+pub mod signal;
+pub mod step;
+pub mod stream;
+pub mod system;

@@ -1,0 +1,57 @@
+//! What Python needs of the recorders.
+
+use std::path::PathBuf;
+
+use odograph_recorder::arguments::Arguments;
+use odograph_recorder::exec::{self, Program};
+use odograph_recorder::finish;
+use odograph_recorder::process::Origin;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// tid, offset, size, instructions, hash, dropped, last_ip.
+type StreamSummary = (i32, u64, u64, u64, u64, u64, u64);
+
+/// Completes a stream file whose process has gone. Raises OSError.
+#[pyfunction]
+fn finish_stream(py: Python<'_>, path: PathBuf) -> PyResult<StreamSummary> {
+    let summary = py.detach(|| finish::finish(&path))?;
+    Ok((
+        summary.tid,
+        summary.offset,
+        summary.size,
+        summary.count,
+        summary.hash,
+        summary.dropped,
+        summary.last_ip,
+    ))
+}
+
+/// The ELF file and arguments that run when `path` is executed; ValueError says why not.
+#[pyfunction]
+fn resolve_program(path: PathBuf, arguments: Vec<Vec<u8>>) -> PyResult<(PathBuf, Vec<Vec<u8>>)> {
+    let program = exec::resolve(&path, &arguments).map_err(PyValueError::new_err)?;
+    Ok((program.path, program.arguments))
+}
+
+/// Command line and environment that run a resolved program under QEMU with the recorder.
+#[pyfunction]
+fn qemu_command(
+    qemu: PathBuf,
+    plugin: PathBuf,
+    spool: PathBuf,
+    program: PathBuf,
+    arguments: Vec<Vec<u8>>,
+    environment: Vec<Vec<u8>>,
+) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let options =
+        Arguments { spool, qemu, plugin, program: program.clone(), origin: Origin::First, truth: (0, 0) };
+    exec::command(&options, &Program { path: program, arguments }, environment)
+}
+
+/// Adds the functions of this file.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(finish_stream, module)?)?;
+    module.add_function(wrap_pyfunction!(resolve_program, module)?)?;
+    module.add_function(wrap_pyfunction!(qemu_command, module)?)
+}

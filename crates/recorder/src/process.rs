@@ -1,0 +1,207 @@
+//! One process image: what is told about it as a whole.
+//!
+//! `PID.N.events` has lines of fields separated by tabs: kind, time in ns, then
+//!
+//! | kind | fields |
+//! |---|---|
+//! | `start` | pid, parent pid, `first`, `fork` or `exec`, name, and for `fork` the parent's image and its length of code |
+//! | `map` | address, length, file offset, device, inode, path |
+//! | `thread` | tid, parent tid, stream file |
+//! | `comm` | tid, name |
+//! | `exit` | tid |
+//! | `killed` | tid, signal, ip or 0 |
+//! | `gap` | tid, reason, text |
+//!
+//! Bytes other than printable ASCII, and `%`, are written as `%XX`.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::code::{Code, Learned};
+use crate::mapped::AppendFile;
+use crate::maps;
+use crate::system::now;
+
+/// How an image came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The recorded command.
+    First,
+    /// The child of a fork.
+    Fork,
+    /// By exec, in place of another.
+    Exec,
+}
+
+impl Origin {
+    /// The word for it in files and options.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::First => "first",
+            Origin::Fork => "fork",
+            Origin::Exec => "exec",
+        }
+    }
+}
+
+/// Everything a process image writes that is not a stream.
+#[derive(Debug)]
+pub struct Process {
+    spool: PathBuf,
+    pid: i32,
+    image: u64,
+    events: AppendFile,
+    code: Code,
+    ranges: Vec<maps::Mapping>,
+    stale: bool,
+    streams: u32,
+    guest_base: u64,
+}
+
+impl Process {
+    /// Starts the files of a new image of process `pid` in the directory `spool`.
+    pub fn start(spool: &Path, pid: i32, parent: i32, origin: Origin, name: &[u8]) -> io::Result<Process> {
+        let image = now();
+        let mut process = Process {
+            spool: spool.to_owned(),
+            pid,
+            image,
+            events: AppendFile::create(&spool.join(format!("{pid}.{image}.events")))?,
+            code: Code::create(&spool.join(format!("{pid}.{image}.code")))?,
+            ranges: Vec::new(),
+            stale: false,
+            streams: 0,
+            guest_base: 0,
+        };
+        let name = quoted(name);
+        process.event("start", &format!("{pid}\t{parent}\t{}\t{name}", origin.word()))?;
+        Ok(process)
+    }
+
+    /// Makes of this value, copied by fork into `pid`, the child's own.
+    pub fn fork(&mut self, pid: i32, name: &[u8]) -> io::Result<()> {
+        let (parent, parent_image, length) = (self.pid, self.image, self.code.length());
+        self.pid = pid;
+        self.image = now();
+        let image = self.image;
+        self.events = AppendFile::create(&self.spool.join(format!("{pid}.{image}.events")))?;
+        self.code.fork(&self.spool.join(format!("{pid}.{image}.code")))?;
+        self.streams = 0;
+        let name = quoted(name);
+        self.event("start", &format!("{pid}\t{parent}\tfork\t{name}\t{parent}.{parent_image}\t{length}"))
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The directory all files are in.
+    pub fn spool(&self) -> &Path {
+        &self.spool
+    }
+
+    /// What is to be added to an address of the program to get one of this process.
+    pub fn set_guest_base(&mut self, base: u64) {
+        self.guest_base = base;
+    }
+
+    /// Writes one line.
+    pub fn event(&mut self, kind: &str, fields: &str) -> io::Result<()> {
+        let time = now();
+        self.events.append(format!("{kind}\t{time}\t{fields}\n").as_bytes())
+    }
+
+    /// A new thread; returns the path for its stream.
+    pub fn thread(&mut self, tid: i32, parent: i32) -> io::Result<PathBuf> {
+        let name = format!("{}.{}.{tid}.{}.stream", self.pid, self.image, self.streams);
+        self.streams = self.streams.wrapping_add(1);
+        self.event("thread", &format!("{tid}\t{parent}\t{name}"))?;
+        Ok(self.spool.join(name))
+    }
+
+    /// Execution that could not be recorded, and why.
+    pub fn gap(&mut self, tid: i32, reason: &str, text: &str) -> io::Result<()> {
+        let text = quoted(text.as_bytes());
+        self.event("gap", &format!("{tid}\t{reason}\t{text}"))
+    }
+
+    /// Mappings may have changed.
+    pub fn mappings_changed(&mut self) {
+        self.stale = true;
+    }
+
+    /// `bytes` are going to be executed at `address`; `read_maps` gives the content of the proc file.
+    pub fn learn(
+        &mut self,
+        address: u64,
+        bytes: &[u8],
+        read_maps: impl FnOnce() -> Vec<u8>,
+    ) -> io::Result<Learned> {
+        let learned = self.code.learn(address, bytes)?;
+        if learned != Learned::Known {
+            self.learn_mapping(address, read_maps)?;
+        }
+        Ok(learned)
+    }
+
+    fn learn_mapping(&mut self, address: u64, read_maps: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
+        let known = self.ranges.iter().rposition(|map| map.start <= address && address < map.end);
+        if known.is_some() && !self.stale {
+            return Ok(());
+        }
+        self.stale = false;
+        let Some(mut map) = maps::find(&read_maps(), address.wrapping_add(self.guest_base)) else {
+            return Ok(());
+        };
+        map.start = map.start.wrapping_sub(self.guest_base);
+        map.end = map.end.wrapping_sub(self.guest_base);
+        let same = |old: &maps::Mapping| {
+            old.path == map.path
+                && old.inode == map.inode
+                && old.start.wrapping_sub(old.offset) == map.start.wrapping_sub(map.offset)
+        };
+        if known.and_then(|at| self.ranges.get(at)).is_some_and(same) {
+            return Ok(());
+        }
+        let path = quoted(&map.path);
+        self.event(
+            "map",
+            &format!(
+                "{}\t{}\t{}\t{}\t{}\t{path}",
+                map.start,
+                map.end.wrapping_sub(map.start),
+                map.offset,
+                map.device,
+                map.inode
+            ),
+        )?;
+        self.ranges.retain(|old| old.end <= map.start || map.end <= old.start);
+        self.ranges.push(map);
+        Ok(())
+    }
+}
+
+/// `bytes` as printable text without tabs, line ends and percent signs.
+pub fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        match byte {
+            b' '..=b'$' | b'&'..=b'~' => text.push(char::from(*byte)),
+            // Writing to a String does not fail.
+            _ => drop(write!(text, "%{byte:02x}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_leaves_nothing_that_could_split_a_line() {
+        assert_eq!(quoted(b"a b\t%\n\xff"), "a b%09%25%0a%ff");
+    }
+}
