@@ -54,11 +54,10 @@ pub fn delivery(entry: &Entry, peek: impl Fn(u64, usize) -> Vec<u8>) -> Option<D
     let word = |at: usize| Some(u64::from_le_bytes(saved.get(at * 8..at * 8 + 8)?.try_into().ok()?));
     let information = peek(entry.rsi, 16);
     let number = |at: usize| Some(i32::from_le_bytes(information.get(at..at + 4)?.try_into().ok()?));
-    if number(0)? as u64 != entry.rdi {
-        return None;
-    }
     let before = Entry { ip: word(16)?, rsp: word(15)?, rdi: word(8)?, rsi: word(9)?, rdx: word(12)? };
-    let fault = is_fault(entry.rdi) && number(8)? > 0;
+    // QEMU fills the siginfo only for handlers that ask for it.
+    let filled = number(0)? as u64 == entry.rdi;
+    let fault = is_fault(entry.rdi) && (!filled || number(8)? > 0);
     Some(Delivery { handler: entry.ip, interrupted: before.ip, fault, before })
 }
 
@@ -108,7 +107,7 @@ mod tests {
         let one = delivery(&entry, &memory).unwrap();
         assert_eq!((one.interrupted, one.fault, one.before.rsp), (0x401000, true, 0x8000));
         assert_eq!(delivery(&Entry { rdx: 0x7010, ..entry }, &memory), None);
-        assert_eq!(delivery(&Entry { rdi: 12, ..entry }, &memory), None);
+        assert_eq!(delivery(&Entry { rdi: 0, ..entry }, &memory), None);
         assert_eq!(deliveries(&entry, &memory, |_| false).len(), 1);
     }
 }
