@@ -6,6 +6,7 @@ use odograph_recorder::arguments::Arguments;
 use odograph_recorder::exec::{self, Program};
 use odograph_recorder::finish;
 use odograph_recorder::process::Origin;
+use odograph_recorder::step;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -49,9 +50,23 @@ fn qemu_command(
     exec::command(&options, &Program { path: program, arguments }, environment)
 }
 
+/// Runs a program by single steps and records it; its status as a shell gives it. Raises OSError. The
+/// calling process must have no other children.
+#[pyfunction]
+fn step_program(
+    py: Python<'_>,
+    spool: PathBuf,
+    program: PathBuf,
+    arguments: Vec<Vec<u8>>,
+    environment: Vec<Vec<u8>>,
+) -> PyResult<i32> {
+    Ok(py.detach(|| step::run(&spool, &program, &arguments, &environment))?)
+}
+
 /// Adds the functions of this file.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(finish_stream, module)?)?;
+    module.add_function(wrap_pyfunction!(step_program, module)?)?;
     module.add_function(wrap_pyfunction!(resolve_program, module)?)?;
     module.add_function(wrap_pyfunction!(qemu_command, module)?)
 }

@@ -20,7 +20,7 @@ pub enum Learned {
     Changed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Page {
     bytes: [u8; PAGE],
     known: [bool; PAGE],
@@ -44,6 +44,11 @@ impl Code {
     pub fn fork(&mut self, path: &Path) -> io::Result<()> {
         self.file = AppendFile::create(path)?;
         Ok(())
+    }
+
+    /// A copy of the knowledge, for the child of a fork that another process records.
+    pub fn child(&self, path: &Path) -> io::Result<Code> {
+        Ok(Code { pages: self.pages.clone(), file: AppendFile::create(path)? })
     }
 
     /// Length of the file so far.

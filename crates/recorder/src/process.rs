@@ -92,6 +92,25 @@ impl Process {
         self.event("start", &format!("{pid}\t{parent}\tfork\t{name}\t{parent}.{parent_image}\t{length}"))
     }
 
+    /// The child `pid` of a fork, with a copy of what is known.
+    pub fn child(&self, pid: i32, name: &[u8]) -> io::Result<Process> {
+        let image = now();
+        let mut child = Process {
+            spool: self.spool.clone(),
+            pid,
+            image,
+            events: AppendFile::create(&self.spool.join(format!("{pid}.{image}.events")))?,
+            code: self.code.child(&self.spool.join(format!("{pid}.{image}.code")))?,
+            ranges: self.ranges.clone(),
+            stale: self.stale,
+            streams: 0,
+            guest_base: self.guest_base,
+        };
+        let (name, parent, length) = (quoted(name), self.pid, self.code.length());
+        child.event("start", &format!("{pid}\t{parent}\tfork\t{name}\t{parent}.{}\t{length}", self.image))?;
+        Ok(child)
+    }
+
     /// Process id.
     pub fn pid(&self) -> i32 {
         self.pid

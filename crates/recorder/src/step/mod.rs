@@ -1,1 +1,30 @@
 //! Recording by single steps: nothing has to be installed, and everything is slow.
+//!
+//! Each instruction is a block of its own. A stop of a thread says that the block that was running
+//! has led to the address where it stopped, exactly as the start of the next block does under QEMU.
+
+mod memory;
+mod thread;
+mod trace;
+mod tracer;
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tracer::Tracer;
+
+/// Runs an ELF file with these arguments (the zeroth included) and environment, records it and its
+/// children into the directory `spool`, and returns its exit status, or 128 + the signal that killed it.
+///
+/// The calling process must have no other children: this function waits for all of them.
+pub fn run(spool: &Path, program: &Path, arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> io::Result<i32> {
+    let invalid = |_| io::Error::from_raw_os_error(libc::EINVAL);
+    let path = CString::new(program.as_os_str().as_bytes()).map_err(invalid)?;
+    let strings = |words: &[Vec<u8>]| {
+        words.iter().map(|word| CString::new(word.as_slice())).collect::<Result<Vec<_>, _>>().map_err(invalid)
+    };
+    let first = trace::start(&path, &strings(arguments)?, &strings(environment)?)?;
+    Tracer::new(spool, first).run()
+}

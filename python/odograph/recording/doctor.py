@@ -1,0 +1,66 @@
+"""What this machine can record with, and what to install or set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from odograph.recording import hardware, ptrace, qemu
+
+__all__ = ["Finding", "Report", "doctor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One recorder: ``advice`` is empty if it works, else why not and what to do."""
+
+    backend: str
+    what: str
+    available: bool
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All recorders, best first."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def best(self) -> str | None:
+        """The recorder that is used unless another is asked for."""
+        return next((one.backend for one in self.findings if one.available), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {
+            "best": self.best,
+            "recorders": [
+                {"name": one.backend, "what": one.what, "available": one.available, "advice": one.advice}
+                for one in self.findings
+            ],
+        }
+
+    def __str__(self) -> str:
+        lines = []
+        for one in self.findings:
+            lines.append(f"{'yes' if one.available else 'no':4} {one.backend:7} {one.what}")
+            if one.advice:
+                lines.append(f"{'':12} {one.advice}")
+        best = self.best
+        lines.append(f"record uses {best}" if best else "nothing can record here")
+        return "\n".join(lines)
+
+
+def doctor() -> Report:
+    """Ask every recorder whether it can work here."""
+    recorders = (
+        ("perf", "Intel PT of this processor, at nearly full speed", hardware.unavailable),
+        ("qemu", "QEMU user mode, some ten times slower than the program alone", qemu.unavailable),
+        ("ptrace", "single steps, ten thousand times slower; nothing to install", ptrace.unavailable),
+    )
+    findings = []
+    for backend, what, unavailable in recorders:
+        reason = unavailable()
+        findings.append(Finding(backend, what, reason is None, reason or ""))
+    return Report(tuple(findings))

@@ -1,0 +1,66 @@
+"""Recording by single steps: needs nothing but the permission to trace one's own programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from odograph import _native
+
+__all__ = ["command_line", "exit_status", "unavailable"]
+
+#: Yama's setting: who may be traced; 3 is nobody.
+PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
+_COMMAND = "command.json"
+_STATUS = "status"
+
+
+def unavailable(scope: Path = PTRACE_SCOPE) -> str | None:
+    """Why single steps cannot record here and what to do about it, None if they can."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return "single steps record only x86-64 programs on x86-64 Linux"
+    try:
+        if scope.read_text().strip() == "3":
+            return "yama forbids tracing; boot with sysctl kernel.yama.ptrace_scope=0, 1 or 2"
+    except OSError:
+        pass
+    return None
+
+
+def command_line(
+    program: Path, arguments: Sequence[bytes], environment: Mapping[bytes, bytes], spool: Path
+) -> tuple[list[bytes], dict[bytes, bytes]]:
+    """Command line and environment of the process that steps an ELF file."""
+    document = {
+        "program": os.fsdecode(program),
+        "arguments": [os.fsdecode(one) for one in arguments],
+        "environment": [os.fsdecode(name + b"=" + value) for name, value in environment.items()],
+    }
+    (spool / _COMMAND).write_text(json.dumps(document))
+    # A process of its own, because it waits for all of its children.
+    line = [sys.executable, "-m", "odograph.recording.ptrace", os.fspath(spool)]
+    return [os.fsencode(word) for word in line], dict(os.environb)
+
+
+def exit_status(spool: Path, status: int) -> int:
+    """The program's status, which the stepping process leaves in the spool; its own if it could not."""
+    try:
+        return int((spool / _STATUS).read_text())
+    except (OSError, ValueError):
+        return status
+
+
+def _step(spool: Path) -> None:
+    document = json.loads((spool / _COMMAND).read_text())
+    arguments = [os.fsencode(word) for word in document["arguments"]]
+    environment = [os.fsencode(word) for word in document["environment"]]
+    status = _native.step_program(spool, Path(document["program"]), arguments, environment)
+    (spool / _STATUS).write_text(str(status))
+
+
+if __name__ == "__main__":
+    _step(Path(sys.argv[1]))

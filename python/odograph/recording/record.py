@@ -1,0 +1,215 @@
+"""Record a program: choose a recorder, run the program under it, make one perf.data file of what it left."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from odograph import _native
+from odograph.errors import InvalidArgument, RecordingError
+from odograph.recording import hardware, ptrace, qemu
+from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.recording.spool import Spool
+
+__all__ = ["BACKENDS", "Backend", "CommandError", "RecordResult", "choose", "record"]
+
+Backend = Literal["perf", "qemu", "ptrace"]
+#: The recorders, best first.
+BACKENDS: tuple[Backend, ...] = ("perf", "qemu", "ptrace")
+_UNAVAILABLE = {"perf": hardware.unavailable, "qemu": qemu.unavailable, "ptrace": ptrace.unavailable}
+_WHY = {
+    "perf": "this processor has Intel PT",
+    "qemu": "QEMU user mode is installed, and there is no Intel PT",
+    "ptrace": "single steps need nothing installed; this is slow",
+}
+#: How long processes that the program left behind may take to end, in seconds.
+_GRACE = 0.5
+
+
+class CommandError(RecordingError):
+    """The command could not be run. ``status`` is what a shell would exit with: 127 not found, 126 not executable."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResult:
+    """How a recorded program ended: ``status`` is its exit status, or 128 + the signal that killed it."""
+
+    status: int
+    backend: Backend
+    why: str
+    path: Path
+
+
+def choose(backend: str | None = None) -> tuple[Backend, str]:
+    """The recorder to use, and why: the one asked for, else the best one that works here.
+
+    Raises InvalidArgument for an unknown name, RecordingError if the one asked for, or every one, cannot be used.
+    """
+    if backend is not None:
+        known = next((one for one in BACKENDS if one == backend), None)
+        if known is None:
+            raise InvalidArgument(f"there is no recorder {backend!r}; there are {', '.join(BACKENDS)}")
+        reason = _UNAVAILABLE[known]()
+        if reason is not None:
+            raise RecordingError(f"cannot record with {known}: {reason}")
+        return known, "it was asked for"
+    reasons = []
+    for one in BACKENDS:
+        reason = _UNAVAILABLE[one]()
+        if reason is None:
+            return one, _WHY[one]
+        reasons.append(f"{one}: {reason}")
+    raise RecordingError("nothing can record here; " + "; ".join(reasons))
+
+
+def record(
+    argv: Sequence[str],
+    output: str | os.PathLike[str],
+    *,
+    backend: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> RecordResult:
+    """Run ``argv`` and write everything it and its children execute to the perf.data file ``output``.
+
+    The program has our standard streams, and signals for us are passed on to it. Returns when it has
+    ended. Raises CommandError if there is no such command, RecordingError if it cannot be recorded.
+    """
+    if not argv:
+        raise InvalidArgument("there is no command to record")
+    chosen, why = choose(backend)
+    environment = dict(os.environ if env is None else env)
+    path = Path(output)
+    program = _find(argv[0], environment)
+    words = [os.fsencode(word) for word in argv]
+    if chosen == "perf":
+        with _friendly(path):
+            status = _run(hardware.command_line([str(program), *argv[1:]], path), environment)
+        return RecordResult(status, chosen, why, path)
+    try:
+        elf, arguments = _native.resolve_program(program, words)
+    except ValueError as error:
+        raise CommandError(f"cannot record {argv[0]}: {error}", 126) from error
+    with _friendly(path), _spool(path) as directory:
+        bytes_environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+        make = qemu.command_line if chosen == "qemu" else ptrace.command_line
+        line, variables = make(elf, [bytes(word) for word in arguments], bytes_environment, directory)
+        status = _run(line, variables)
+        if chosen == "ptrace":
+            status = ptrace.exit_status(directory, status)
+        _assemble(directory, path, argv, chosen, status)
+    return RecordResult(status, chosen, why, path)
+
+
+def _find(command: str, environment: Mapping[str, str]) -> Path:
+    """The file a shell would run."""
+    if "/" in command:
+        path = Path(command)
+        if not path.exists():
+            raise CommandError(f"{command}: no such file", 127)
+    else:
+        found = shutil.which(command, path=environment.get("PATH", os.defpath))
+        if found is None:
+            raise CommandError(f"{command}: command not found", 127)
+        path = Path(found)
+    if path.is_dir():
+        raise CommandError(f"{command} is a directory", 126)
+    if not os.access(path, os.X_OK):
+        raise CommandError(f"{command} may not be executed; chmod +x makes it executable", 126)
+    return path
+
+
+@contextlib.contextmanager
+def _spool(output: Path) -> Iterator[Path]:
+    """A directory beside the output, where a recording of any size has as much room as its result."""
+    directory = Path(tempfile.mkdtemp(prefix=".odograph-", dir=output.absolute().parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _friendly(output: Path) -> Iterator[None]:
+    """Turns what the system says about files into a sentence that helps."""
+    try:
+        yield
+    except OSError as error:
+        parent = output.absolute().parent
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                text = f"no room left in {parent} for the recording; give another place with -o"
+            case errno.EACCES | errno.EPERM | errno.EROFS:
+                text = f"cannot write to {parent}: {error.strerror}; give another place with -o"
+            case errno.ENOENT:
+                text = f"there is no directory {parent}" if not parent.exists() else str(error)
+            case _:
+                text = str(error)
+        raise RecordingError(text) from error
+
+
+def _run(
+    line: Sequence[str] | Sequence[bytes], environment: Mapping[str, str] | Mapping[bytes, bytes]
+) -> int:
+    """Run a command with our streams; its status as a shell gives it. Signals for us are for it."""
+    child: subprocess.Popen[bytes] | None = None
+    pending: list[int] = []
+
+    def forward(number: int, _: object) -> None:
+        if child is None:
+            pending.append(number)
+        else:
+            child.send_signal(number)
+
+    def leave_to_child(number: int, _: object) -> None:
+        """The terminal has sent it to the whole group already."""
+
+    handlers = {
+        signal.SIGINT: leave_to_child,
+        signal.SIGQUIT: leave_to_child,
+        signal.SIGTERM: forward,
+        signal.SIGHUP: forward,
+    }
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, handler)
+    try:
+        child = subprocess.Popen(line, env=environment, close_fds=False)  # type: ignore[arg-type]
+        for number in pending:
+            child.send_signal(number)
+        status = child.wait()
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+    return 128 - status if status < 0 else status
+
+
+def _assemble(directory: Path, output: Path, argv: Sequence[str], backend: Backend, status: int) -> None:
+    spool = Spool(directory)
+    until = time.monotonic() + _GRACE
+    while spool.running() and time.monotonic() < until:
+        time.sleep(0.02)
+        spool = Spool(directory)
+    if not spool.images:
+        raise RecordingError(f"{backend} recorded nothing of {argv[0]}; its exit status was {status}")
+    partial = directory / "perf.data"
+    with PerfDataWriter(partial, timed=True, command_line=argv, recorder=backend) as writer:
+        spool.write(writer)
+        writer.set_exit_status(status)
+    partial.replace(output)

@@ -1,0 +1,192 @@
+"""From the files a recorder leaves behind to one recording.
+
+A spool directory holds, for each program image a process ran (``PID.N`` names it): ``PID.N.events``, lines
+about the process; ``PID.N.code``, the bytes it executed; and one ``PID.N.TID.K.stream`` of packets for
+each thread. The recorder's sources (``crates/recorder``) describe the formats.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from odograph import _native
+from odograph.recording.perfdata.writer import PerfDataWriter
+
+__all__ = ["Spool"]
+
+_CODE_ENTRY = struct.Struct("<QQQ")
+_CHUNK = 4 << 20
+
+
+class Event(NamedTuple):
+    """One line: what happened, when (ns), and its fields."""
+
+    kind: str
+    time: int
+    fields: list[str]
+
+    def number(self, index: int) -> int:
+        """Field ``index`` as a number."""
+        return int(self.fields[index])
+
+    def text(self, index: int) -> str:
+        """Field ``index`` as text; bytes that are not UTF-8 come as surrogates."""
+        return os.fsdecode(unquote_to_bytes(self.fields[index]))
+
+
+@dataclass(slots=True)
+class ProcessImage:
+    """One program that one process ran."""
+
+    name: str
+    pid: int
+    parent: int
+    origin: str
+    started: int
+    alive: bool
+    events: list[Event] = field(default_factory=list)
+
+
+class Spool:
+    """A spool directory after the program has ended."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        images = [image for path in directory.glob("*.events") if (image := _read_image(path)) is not None]
+        self.images = sorted(images, key=lambda image: image.started)
+
+    def running(self) -> list[int]:
+        """Processes that still write into the directory."""
+        return sorted({image.pid for image in self.images if image.alive})
+
+    def write(self, writer: PerfDataWriter) -> None:
+        """Put everything into ``writer``, each thread's streams in the order they were made."""
+        for image in self.images:
+            for number, event in enumerate(image.events):
+                self._write_event(writer, image, event, image.events[number + 1 :])
+            for tsc, address, data in self._code(image):
+                writer.add_code(image.pid, tsc or _first_time(image), address, data)
+        for image in self.images:
+            if image.alive:
+                message = f"process {image.pid} was still running when the recording ended"
+                writer.add_gap("running", message, tid=image.pid)
+        streams = [
+            (event.time, image, event) for image in self.images for event in image.events if event.kind == "thread"
+        ]
+        for _, image, event in sorted(streams, key=lambda one: one[0]):
+            self._write_stream(writer, image, self.directory / event.fields[2])
+
+    def _write_event(
+        self, writer: PerfDataWriter, image: ProcessImage, event: Event, later: list[Event]
+    ) -> None:
+        pid, tsc = image.pid, event.time
+        match event.kind:
+            case "start" if image.origin == "fork":
+                writer.add_fork(pid, image.parent, pid, image.parent, tsc=tsc)
+            case "start":
+                writer.add_comm(pid, pid, event.text(3), exec=True, tsc=tsc)
+            case "map":
+                address, length, offset = (event.number(index) for index in range(3))
+                major, _, minor = event.fields[3].partition(":")
+                writer.add_mmap2(
+                    pid,
+                    pid,
+                    address,
+                    length,
+                    offset,
+                    event.text(5) or "//anon",
+                    device=(int(major, 16), int(minor, 16)),
+                    inode=event.number(4),
+                    tsc=tsc,
+                )
+            case "thread" if event.number(0) != pid:
+                writer.add_fork(pid, pid, event.number(0), event.number(1), tsc=tsc)
+            case "comm":
+                writer.add_comm(pid, event.number(0), event.text(1), tsc=tsc)
+            case "exit":
+                writer.add_exit(pid, pid, event.number(0), pid, tsc=tsc)
+            case "gap":
+                writer.add_gap(event.fields[1], event.text(2), tid=event.number(0), tsc=tsc)
+            case "native":
+                failed = any(
+                    other.kind == "execfailed" and other.fields[0] == event.fields[0] for other in later
+                )
+                if not failed:
+                    message = f"ran without being recorded: {event.text(1)}"
+                    writer.add_gap("native", message, tid=event.number(0), tsc=tsc)
+
+    def _write_stream(self, writer: PerfDataWriter, image: ProcessImage, path: Path) -> None:
+        if not path.exists():
+            return
+        if image.alive:
+            # Its writer still maps the file and must not find it shorter.
+            copy = path.with_suffix(".copy")
+            shutil.copyfile(path, copy)
+            path = copy
+        end = time.monotonic_ns()
+        tid, offset, size, count, hash_, dropped, last_ip = _native.finish_stream(path)
+        if dropped:
+            message = f"thread {tid} was killed while its trace was written; {dropped} bytes are lost"
+            writer.add_gap("killed", message, tid=tid, tsc=end)
+        elif last_ip:
+            message = f"thread {tid} was stopped in the code at {last_ip:#x}"
+            writer.add_gap("stopped", message, tid=tid, tsc=end)
+        with open(path, "rb") as file:
+            file.seek(offset)
+            left = size
+            while left and (chunk := file.read(min(left, _CHUNK))):
+                writer.add_trace(tid, image.pid, chunk, tsc=end)
+                left -= len(chunk)
+        writer.set_truth(tid, count, hash_)
+        path.unlink()
+
+    def _code(self, image: ProcessImage) -> Iterator[tuple[int, int, bytes]]:
+        data = _appended(self.directory / f"{image.name}.code")
+        at = 0
+        while at + _CODE_ENTRY.size <= len(data):
+            tsc, address, size = _CODE_ENTRY.unpack_from(data, at)
+            at += _CODE_ENTRY.size
+            yield tsc, address, data[at : at + size]
+            at += size
+
+
+def _first_time(image: ProcessImage) -> int:
+    """From when on code counts that was there from the beginning of an image."""
+    return image.started if image.origin == "exec" else 0
+
+
+def _appended(path: Path) -> bytes:
+    """The bytes of a file that begins with their number."""
+    with open(path, "rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+        return file.read(size)
+
+
+def _read_image(path: Path) -> ProcessImage | None:
+    lines = _appended(path).decode("ascii", "replace").splitlines()
+    events = []
+    for line in lines:
+        kind, when, *fields = line.split("\t")
+        events.append(Event(kind, int(when), fields))
+    if not events or events[0].kind != "start":
+        return None
+    start = events[0]
+    pid = start.number(0)
+    name = path.name.removesuffix(".events")
+    return ProcessImage(name, pid, start.number(1), start.fields[2], start.time, _is_alive(pid, name), events)
+
+
+def _is_alive(pid: int, name: str) -> bool:
+    """True if process ``pid`` exists, is no zombie and has files of this image mapped."""
+    try:
+        return f"/{name}." in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+    except OSError:
+        return False
