@@ -1,4 +1,6 @@
 from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Self, final
 
 from _typeshed import ReadableBuffer
@@ -21,6 +23,10 @@ __all__ = [
     "disassemble_many",
     "elf_symbols",
     "encode_packet",
+    "finish_stream",
+    "qemu_command",
+    "resolve_program",
+    "step_program",
 ]
 
 __version__: str
@@ -186,3 +192,22 @@ class RawFlowDecoder:
     def sync_set(self, offset: int) -> None: ...
     def resync(self) -> None: ...
     def next(self) -> tuple[_RawBlockFields | None, _RawEventFields | None] | None: ...
+
+def finish_stream(path: str | PathLike[str]) -> tuple[int, int, int, int, int, int, int]: ...
+def resolve_program(
+    path: str | PathLike[str], arguments: Sequence[bytes]
+) -> tuple[Path, list[bytes]]: ...
+def qemu_command(
+    qemu: str | PathLike[str],
+    plugin: str | PathLike[str],
+    spool: str | PathLike[str],
+    program: str | PathLike[str],
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes],
+) -> tuple[list[bytes], list[bytes]]: ...
+def step_program(
+    spool: str | PathLike[str],
+    program: str | PathLike[str],
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes],
+) -> int: ...

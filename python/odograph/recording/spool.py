@@ -159,8 +159,8 @@ class Spool:
 
 
 def _first_time(image: ProcessImage) -> int:
-    """From when on code counts that was there from the beginning of an image."""
-    return image.started if image.origin == "exec" else 0
+    """From when on code counts that was there from the beginning of an image: just after its exec."""
+    return 0 if image.origin == "fork" else image.started + 1
 
 
 def _appended(path: Path) -> bytes:
