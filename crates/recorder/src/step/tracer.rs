@@ -17,6 +17,8 @@ use crate::system::last_error;
 const GRACE: Duration = Duration::from_millis(500);
 /// `si_code` of a completed single step.
 const TRAP_TRACE: i32 = 2;
+/// `si_code` where stepping comes out of a system call.
+const TRAP_BRKPT: i32 = 1;
 
 struct Stepped {
     process: Process,
@@ -165,7 +167,11 @@ impl Tracer {
         if unsure {
             let (number, code) = trace::signal(tid)?;
             let interrupted = thread.signal.take();
-            if code != TRAP_TRACE {
+            if code == TRAP_BRKPT && ip == before.start && before.leave != Leave::Syscall {
+                // A new thread or program comes out of the call that made it; nothing has run yet.
+                return trace::step(tid, 0);
+            }
+            if code != TRAP_TRACE && code != TRAP_BRKPT {
                 // The kernel reports the start of a handler with the signal's number as code.
                 if let (Some(interrupted), true) = (interrupted, code == libc::SIGTRAP) {
                     return self.handle(tid, interrupted, ip);
