@@ -94,13 +94,13 @@ pub fn version() -> c_int {
 }
 
 macro_rules! function {
-    ($name:literal) => {{
+    ($name:literal as $type:ty) => {{
         let address = symbol($name);
         if address.is_null() {
             return Err($name);
         }
         // SAFETY: QEMU documents the function of this name with the type it is given here.
-        unsafe { std::mem::transmute(address) }
+        unsafe { std::mem::transmute::<*mut c_void, $type>(address) }
     }};
 }
 
@@ -112,15 +112,29 @@ impl Functions {
             return Err(c"qemu_plugin_insn_data");
         }
         Ok(Functions {
-            on_translation: function!(c"qemu_plugin_register_vcpu_tb_trans_cb"),
-            on_execution: function!(c"qemu_plugin_register_vcpu_tb_exec_cb"),
-            on_syscall: function!(c"qemu_plugin_register_vcpu_syscall_cb"),
-            on_syscall_return: function!(c"qemu_plugin_register_vcpu_syscall_ret_cb"),
-            tb_size: function!(c"qemu_plugin_tb_n_insns"),
-            tb_insn: function!(c"qemu_plugin_tb_get_insn"),
-            tb_address: function!(c"qemu_plugin_tb_vaddr"),
-            insn_size: function!(c"qemu_plugin_insn_size"),
-            insn_host_address: function!(c"qemu_plugin_insn_haddr"),
+            on_translation: function!(
+                c"qemu_plugin_register_vcpu_tb_trans_cb" as unsafe extern "C" fn(Id, TranslationCallback)
+            ),
+            on_execution: function!(
+                c"qemu_plugin_register_vcpu_tb_exec_cb"
+                    as unsafe extern "C" fn(*mut Tb, ExecutionCallback, c_int, *mut c_void)
+            ),
+            on_syscall: function!(
+                c"qemu_plugin_register_vcpu_syscall_cb" as unsafe extern "C" fn(Id, SyscallCallback)
+            ),
+            on_syscall_return: function!(
+                c"qemu_plugin_register_vcpu_syscall_ret_cb"
+                    as unsafe extern "C" fn(Id, SyscallReturnCallback)
+            ),
+            tb_size: function!(c"qemu_plugin_tb_n_insns" as unsafe extern "C" fn(*const Tb) -> usize),
+            tb_insn: function!(
+                c"qemu_plugin_tb_get_insn" as unsafe extern "C" fn(*const Tb, usize) -> *mut Insn
+            ),
+            tb_address: function!(c"qemu_plugin_tb_vaddr" as unsafe extern "C" fn(*const Tb) -> u64),
+            insn_size: function!(c"qemu_plugin_insn_size" as unsafe extern "C" fn(*const Insn) -> usize),
+            insn_host_address: function!(
+                c"qemu_plugin_insn_haddr" as unsafe extern "C" fn(*const Insn) -> *const u8
+            ),
             insn_data,
             copies_data: version() >= 3,
         })

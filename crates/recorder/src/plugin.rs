@@ -154,7 +154,8 @@ fn with_state<T>(work: impl FnOnce(&mut State) -> std::io::Result<T>) -> Option<
     match work(state) {
         Ok(value) => Some(value),
         Err(error) => {
-            if !state.complained {
+            // Nobody waits for the rest of a recording whose directory is gone.
+            if !state.complained && state.process.spool().exists() {
                 state.complained = true;
                 eprintln!("odograph: part of the recording is lost: {error}");
             }
@@ -579,7 +580,7 @@ fn strings(vector: u64) -> Option<Vec<Vec<u8>>> {
     let base = GUEST_BASE.load(Ordering::Relaxed);
     let mut all = Vec::new();
     let mut at = vector;
-    while vector != 0 {
+    while at != 0 {
         let string = peek_word(at.wrapping_add(base))?;
         if string == 0 {
             break;

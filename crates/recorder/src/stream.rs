@@ -78,6 +78,7 @@ const _: () = assert!(std::mem::size_of::<Stream>() <= PAGE as usize);
 impl Stream {
     /// Makes a stream file and maps it. It begins with a PSB while tracing is off, as a user-only
     /// trace does. `count` and `hash` go on from an earlier stream of the same thread.
+    #[allow(clippy::mut_from_ref)] // The mapping is new; `off` is only kept.
     pub fn create(
         path: &Path,
         tid: i32,
@@ -104,6 +105,7 @@ impl Stream {
     }
 
     /// A stream whose packets are thrown away.
+    #[allow(clippy::mut_from_ref)] // The memory is new; `off` is only kept.
     pub fn discard(tid: i32, off: &'static Block) -> &'static mut Stream {
         // SAFETY: all fields are numbers, raw pointers and a bool, for which zero bytes are valid.
         let stream: &'static mut Stream = Box::leak(Box::new(unsafe { std::mem::zeroed() }));

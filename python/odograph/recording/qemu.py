@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from odograph import _native
+from odograph.errors import RecordingError
 
 __all__ = ["command_line", "plugin_path", "qemu_path", "unavailable"]
 
@@ -57,7 +58,8 @@ def command_line(
 ) -> tuple[list[bytes], dict[bytes, bytes]]:
     """Command line and environment that run an ELF file with ``arguments`` (the zeroth included)."""
     qemu, plugin = qemu_path(), plugin_path()
-    assert qemu is not None and plugin is not None
+    if qemu is None or plugin is None:
+        raise RecordingError(f"cannot record with qemu: {unavailable()}")
     variables = [name + b"=" + value for name, value in environment.items()]
     line, kept = _native.qemu_command(
         Path(qemu), plugin, spool, program, list(arguments), [os.fsencode(one) for one in variables]

@@ -38,7 +38,7 @@ _GRACE = 0.5
 
 
 class CommandError(RecordingError):
-    """The command could not be run. ``status`` is what a shell would exit with: 127 not found, 126 not executable."""
+    """The command could not be run. ``status`` is a shell's: 127 not found, 126 not executable."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -58,7 +58,8 @@ class RecordResult:
 def choose(backend: str | None = None) -> tuple[Backend, str]:
     """The recorder to use, and why: the one asked for, else the best one that works here.
 
-    Raises InvalidArgument for an unknown name, RecordingError if the one asked for, or every one, cannot be used.
+    Raises InvalidArgument for an unknown name, RecordingError if the one asked for, or
+    every one, cannot be used.
     """
     if backend is not None:
         known = next((one for one in BACKENDS if one == backend), None)
@@ -190,9 +191,9 @@ def _run(
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, handler)
     try:
-        child = subprocess.Popen(line, env=environment, close_fds=False)  # type: ignore[arg-type]
-        for number in pending:
-            child.send_signal(number)
+        child = subprocess.Popen(line, env=environment, close_fds=False)
+        for early in pending:
+            child.send_signal(early)
         status = child.wait()
     finally:
         for number, old in previous.items():

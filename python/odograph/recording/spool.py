@@ -79,7 +79,10 @@ class Spool:
                 message = f"process {image.pid} was still running when the recording ended"
                 writer.add_gap("running", message, tid=image.pid)
         streams = [
-            (event.time, image, event) for image in self.images for event in image.events if event.kind == "thread"
+            (event.time, image, event)
+            for image in self.images
+            for event in image.events
+            if event.kind == "thread"
         ]
         for _, image, event in sorted(streams, key=lambda one: one[0]):
             self._write_stream(writer, image, self.directory / event.fields[2])

@@ -1,6 +1,7 @@
 //! The code of a stepped process.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use crate::block::Block;
@@ -16,12 +17,15 @@ pub struct Memory {
     blocks: HashMap<u64, (Vec<u8>, &'static Block)>,
     /// Pages that nobody can write to; code of others is read at every step.
     fixed: HashMap<u64, bool>,
+    /// Instructions compared with memory since mappings last changed.
+    checked: HashSet<u64>,
 }
 
 impl Memory {
     /// Mappings may have changed.
     pub fn forget_mappings(&mut self) {
         self.fixed.clear();
+        self.checked.clear();
     }
 
     /// The instruction at `ip`, and whether other code was executed there before. `None` if there is none.
@@ -31,15 +35,21 @@ impl Memory {
         ip: u64,
     ) -> io::Result<Option<(&'static Block, bool)>> {
         let pid = process.pid();
-        if !self.fixed.contains_key(&(ip / PAGE)) {
-            let maps = maps(pid);
-            let fixed = is_fixed(&maps, ip) && is_fixed(&maps, ip.wrapping_add(LONGEST as u64));
-            self.fixed.insert(ip / PAGE, fixed);
-            // The bytes are compared once more even if they were known.
-        } else if let (Some(true), Some((_, block))) = (self.fixed.get(&(ip / PAGE)), self.blocks.get(&ip)) {
-            return Ok(Some((block, false)));
+        match self.fixed.entry(ip / PAGE) {
+            Entry::Occupied(fixed) => {
+                if let (true, true, Some((_, block))) =
+                    (*fixed.get(), self.checked.contains(&ip), self.blocks.get(&ip))
+                {
+                    return Ok(Some((block, false)));
+                }
+            }
+            Entry::Vacant(unknown) => {
+                let maps = maps(pid);
+                unknown.insert(is_fixed(&maps, ip) && is_fixed(&maps, ip.wrapping_add(LONGEST as u64)));
+            }
         }
         let bytes = read(pid, ip, LONGEST);
+        self.checked.insert(ip);
         if let Some((known, block)) = self.blocks.get(&ip) {
             if bytes.starts_with(known) {
                 return Ok(Some((block, false)));
