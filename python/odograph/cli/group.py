@@ -88,9 +88,10 @@ def odograph() -> None:
 def call(arguments: Sequence[str] | None) -> int:
     """Run a command and return the exit code; errors become one sentence on standard error."""
     try:
-        code = odograph.main(
-            None if arguments is None else list(arguments), prog_name="odograph", standalone_mode=False
-        )
+        # Not odograph.main(): that ends the process with 1 if nobody reads its output any more.
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        with odograph.make_context("odograph", words) as context:
+            code = odograph.invoke(context)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from odograph.image import Image
     from odograph.recording.recording import Recording
+    from odograph.symbols.intervals import Addresses, Numbers
 
 __all__ = ["Module", "Symbols"]
 
 _TOP = 1 << 64
-_NAMELESS = _TOP - 1
 _PAGE = 4096
 
 
@@ -141,7 +141,7 @@ class Symbols:
 
     def functions_of(
         self, addresses: np.ndarray[Any, Any], entries: np.ndarray[Any, Any] | None = None
-    ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[Function]]:
+    ) -> tuple[Numbers, list[Function]]:
         """For each address an index into the list of functions, which has each function once.
 
         ``entries`` are addresses that were called: they divide code that no symbol names.
@@ -150,54 +150,59 @@ class Symbols:
 
         addresses = np.ascontiguousarray(addresses, dtype=np.uint64)
         known = np.unique(np.ascontiguousarray(() if entries is None else entries, dtype=np.uint64))
-        owner, start = self._starts(addresses)
-        entry_owner, entry_start = self._starts(known)
-        # Entries without a name of their own, by the mapping they lie in.
-        nameless = start == _NAMELESS
+        owner, symbol, start = self._locate(addresses)
+        entry_owner, entry_symbol, _ = self._locate(known)
+        # Entries without a name of their own divide what has no name, each in its own mapping.
+        nameless = symbol < 0
         for index in np.unique(owner[nameless]).tolist():
             chosen = nameless & (owner == index)
-            inside = known[(entry_owner == index) & (entry_start == _NAMELESS)]
+            inside = known[(entry_owner == index) & (entry_symbol < 0)]
             first = self.modules[index].address if index >= 0 else 0
-            steps = np.concatenate([np.array([first], dtype=np.uint64), inside])
-            start[chosen] = steps[np.searchsorted(inside, addresses[chosen], side="right")]
-        pairs = np.stack([owner.astype(np.uint64), start, nameless.astype(np.uint64)], axis=1)
-        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+            starts = np.concatenate([np.array([first], dtype=np.uint64), inside])
+            start[chosen] = starts[np.searchsorted(inside, addresses[chosen], side="right")]
+        keys = np.stack([owner, symbol, start.view(np.int64)], axis=1)
+        unique, inverse = np.unique(keys, axis=0, return_inverse=True)
         functions: list[Function] = []
         numbers: dict[Function, int] = {}
         order = []
-        for index, address, without_name in unique.tolist():
-            function = self._function(index, address, bool(without_name))
-            order.append(numbers.setdefault(function, len(functions)))
-            if len(numbers) > len(functions):
+        for index, name, address in unique.tolist():
+            function = self._function(index, name, address % _TOP)
+            if function not in numbers:
+                numbers[function] = len(functions)
                 functions.append(function)
+            order.append(numbers[function])
         return np.array(order, dtype=np.int64)[inverse.reshape(-1)], functions
 
-    def _starts(self, addresses: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The module of each address (-1 = none) and where its symbol starts in memory."""
+    def _locate(self, addresses: Addresses) -> tuple[Numbers, Numbers, Addresses]:
+        """For each address the module, its symbol there (-1 = none of both), and where that starts."""
         import numpy as np
 
         owner = self._layers.find(addresses)
-        start = np.full(len(addresses), _NAMELESS, dtype=np.uint64)
+        symbol = np.full(len(addresses), -1, dtype=np.int64)
+        start = np.zeros(len(addresses), dtype=np.uint64)
         for index in np.unique(owner).tolist():
             chosen = np.flatnonzero(owner == index)
             module = self.modules[index] if index >= 0 else None
             if module is None or module.path is None:
-                entries = self._jit.find(addresses[chosen])
+                found = self._jit.find(addresses[chosen])
                 starts = np.array([entry[0] for entry in self._perf_map], dtype=np.uint64)
             else:
                 bias = np.uint64(module.bias % _TOP)
-                entries = module.table.find(addresses[chosen] - bias)
+                found = module.table.find(addresses[chosen] - bias)
                 starts = module.table.starts + bias
-            named = entries >= 0
-            start[chosen[named]] = starts[entries[named]]
-        return owner, start
+            named = found >= 0
+            symbol[chosen] = found
+            start[chosen[named]] = starts[found[named]]
+        return owner, symbol, start
 
-    def _function(self, owner: int, address: int, without_name: bool) -> Function:
-        module = self.modules[owner] if owner < len(self.modules) else None
-        place = self.name_of(address)
-        name = None if without_name or place is None else place.name
+    def _function(self, owner: int, symbol: int, address: int) -> Function:
+        module = self.modules[owner] if owner >= 0 else None
+        name = None
+        if symbol >= 0:
+            in_file = module is not None and module.path is not None
+            name = module.table.names[symbol] if module and in_file else self._perf_map[symbol][2]
         if module is None:
-            return Function("" if name is None else "[jit]", name, address, address)
+            return Function("[jit]" if symbol >= 0 else "", name, address, address)
         return Function(module.name, name, address, (address - module.bias) % _TOP)
 
     def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:

@@ -1,0 +1,99 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from odograph import Packet, PacketEncoder
+
+SHARED = Path(os.environ.get("ODOGRAPH_SHARED", Path(__file__).parents[3] / "shared"))
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Runs ``odograph`` as a user does."""
+
+    def call(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "odograph", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
+        )
+
+    return call
+
+
+@pytest.fixture
+def run_json(run: Run) -> Callable[..., Any]:
+    """The same with ``--json``: the parsed object, which must be the only output."""
+
+    def call(*arguments: Any) -> Any:
+        result = run(*arguments, "--json")
+        assert result.stderr == ""
+        return json.loads(result.stdout)
+
+    return call
+
+
+CODE = 0x401000
+#: loop: dec eax; jne loop; ret
+CODE_BYTES = bytes.fromhex("ff c8 75 fc c3")
+
+
+def loop_trace(turns: int = 3) -> bytes:
+    """A trace of the code above: the loop taken some times, then a return to nowhere."""
+    encoder = PacketEncoder()
+    encoder.add(Packet("psb")).add(Packet("psbend"))
+    encoder.add(Packet("mode.exec", csl=True, csd=False, iflag=False))
+    encoder.add(Packet("tip.pge", compression=3, ip=CODE))
+    for _ in range(turns - 1):
+        encoder.add(Packet("tnt8", size=1, bits=1))
+    encoder.add(Packet("tnt8", size=1, bits=0))
+    encoder.add(Packet("tip.pgd", compression=0, ip=0))
+    return bytes(encoder)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A raw trace of seven instructions."""
+    path = tmp_path / "loop.pt"
+    path.write_bytes(loop_trace())
+    return path
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """The code it ran."""
+    path = tmp_path / "loop.bin"
+    path.write_bytes(CODE_BYTES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Unpacks a file of the bench traces; skips if there are none."""
+    directory = tmp_path_factory.mktemp("bench")
+
+    def unpack(name: str) -> Path:
+        packed = SHARED / "bench" / f"{name}.xz"
+        if not packed.exists():
+            pytest.skip("needs the bench traces (ODOGRAPH_SHARED)")
+        path = directory / name
+        if not path.exists():
+            path.write_bytes(lzma.decompress(packed.read_bytes()))
+        return path
+
+    return unpack

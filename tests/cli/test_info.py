@@ -1,0 +1,78 @@
+"""``odograph info``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conftest import Run
+
+
+def test_a_raw_trace_with_its_code(run: Run, trace: Path, code: Path) -> None:
+    result = run("info", trace, "--map", f"{code}:0x401000")
+    assert result.returncode == 0
+    assert "raw Intel PT" in result.stdout
+    assert "7 instructions, no gaps" in result.stdout
+    assert "tnt8 3" in result.stdout
+
+
+def test_missing_code_is_a_gap_that_says_what_to_give(run: Run, trace: Path) -> None:
+    result = run("info", trace)
+    assert result.returncode == 0
+    assert "no code was given for this trace" in result.stdout
+    assert "--map FILE:ADDRESS or --elf FILE:BASE" in result.stdout
+
+
+def test_damage_above_what_was_asked_for_exits_with_1(run: Run, trace: Path, code: Path) -> None:
+    assert run("info", trace, "--max-gaps", 0).returncode == 1
+    assert run("info", trace, "--max-gaps", 1000).returncode == 0
+    assert run("info", trace, "--max-gaps", 0, "--map", f"{code}:0x401000").returncode == 0
+
+
+def test_json(run_json: Callable[..., Any], trace: Path, code: Path) -> None:
+    document = run_json("info", trace, "--map", f"{code}:0x401000")
+    assert document["kind"] == "raw"
+    assert document["instructions"] == 7
+    assert document["packets"]["tnt8"] == 3
+    assert document["threads"][0]["gaps"] == []
+
+
+def test_without_decoding(run_json: Callable[..., Any], trace: Path) -> None:
+    document = run_json("info", trace, "--no-decode")
+    assert document["instructions"] is None
+    assert "gaps" not in document["threads"][0]
+
+
+def test_a_recording_from_standard_input(run: Run, trace: Path) -> None:
+    with trace.open("rb") as stream:
+        result = run("info", "-", stdin=stream)
+    assert result.returncode == 0
+    assert "raw Intel PT" in result.stdout
+
+
+def test_a_whole_recording(run_json: Callable[..., Any], bench: Callable[[str], Path]) -> None:
+    document = run_json("info", bench("gzip-s-def.perf.data"), "--no-decode")
+    assert document["threads"][0]["comm"] == "bench"
+    assert {module["name"].rpartition("/")[2] for module in document["modules"]} == {
+        "gzip",
+        "ld-linux-x86-64.so.2",
+        "libc.so.6",
+    }
+    assert document["packets"]["psb"] == 243
+
+
+def test_it_is_quick_and_needs_no_numpy(run: Run, trace: Path, code: Path) -> None:
+    run("info", trace)
+    started = time.monotonic()
+    run("info", trace, "--map", f"{code}:0x401000")
+    # A third of a second by itself; tests may share the machine.
+    assert time.monotonic() - started < 3
+    program = (
+        "import sys; from odograph.cli import main; main(sys.argv[1:]); "
+        "assert 'numpy' not in sys.modules, 'info imports numpy'"
+    )
+    subprocess.run([sys.executable, "-c", program, "info", str(trace)], check=True, capture_output=True)

@@ -1,0 +1,106 @@
+"""``odograph run``, ``record``, ``verify`` and ``doctor`` on real programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+from odograph.recording import ptrace
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("gcc") is None or ptrace.unavailable() is not None, reason="needs gcc and ptrace"
+)
+
+PROGRAM = """
+#include <stdlib.h>
+#include <unistd.h>
+__attribute__((noinline)) int road(int turns) { int sum = 0; while (turns--) sum += turns; return sum; }
+int main(int argc, char **argv) {
+    volatile int sum = 0;
+    for (int at = 0; at < 5; at++) sum += road(20);
+    if (write(1, "here\\n", 5) != 5) return 9;
+    if (argc > 1) abort();
+    return 3;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("program")
+    source = directory / "road.c"
+    source.write_text(PROGRAM)
+    subprocess.run(["gcc", "-O1", "-static", "-o", directory / "road", source], check=True)
+    return directory / "road"
+
+
+def test_run_shows_what_the_program_did(run: Run, program: Path) -> None:
+    result = run("run", "--with", "ptrace", "--min-share", 0.1, "--", program)
+    assert result.returncode == 3
+    assert result.stdout.startswith("here\n")
+    assert "ended with status 3, recorded with ptrace" in result.stdout
+    assert "no gaps" in result.stdout
+    assert [line for line in result.stdout.splitlines() if line.endswith("  road  road")]
+    assert [line for line in result.stdout.splitlines() if line.split()[-1:] == ["main"]]
+
+
+def test_run_as_json(run: Run, program: Path) -> None:
+    result = run("run", "--with", "ptrace", "--json", "--", program)
+    document = json.loads(result.stdout.removeprefix("here\n"))
+    (road,) = [row for row in document["functions"] if row["name"] == "road"]
+    assert road["calls"] == 5
+    assert road["instructions"] == document_instructions_of(document, "road")
+    assert document["status"] == 3
+    assert document["threads"][0]["instructions"] == document["instructions"]
+    assert document["gaps"] == []
+
+
+def document_instructions_of(document: dict[str, object], name: str) -> int:
+    """The same number from the call tree."""
+    total = 0
+    nodes = [thread["tree"] for thread in document["threads"]]  # type: ignore[attr-defined,index]
+    while nodes:
+        node = nodes.pop()
+        nodes += node["children"]
+        total += node["own"] if node["name"] == name else 0
+    return total
+
+
+def test_a_program_that_dies_is_said_to(run: Run, program: Path) -> None:
+    result = run("run", "--with", "ptrace", "--", program, "die")
+    assert result.returncode == 128 + 6
+    assert "ended with SIGABRT" in result.stdout
+
+
+def test_record_info_steps_verify(run: Run, program: Path, tmp_path: Path) -> None:
+    output = tmp_path / "road.data"
+    recorded = run("record", "--with", "ptrace", "-o", output, "--", program)
+    assert (recorded.returncode, recorded.stdout) == (3, "here\n")
+    assert "recording with ptrace" in recorded.stderr
+    assert f"odograph info {output}" in recorded.stderr
+    assert "recorded by odograph with ptrace; the program ended with status 3" in run("info", output).stdout
+    assert "road!road" in run("steps", output, "--symbols").stdout
+    verified = run("verify", output, "--json")
+    assert verified.returncode == 0
+    document = json.loads(verified.stdout)
+    assert document["ok"]
+    assert document["threads"][0]["recorded_hash"] == document["threads"][0]["decoded_hash"]
+
+
+def test_options_behind_the_command_belong_to_it(run: Run, tmp_path: Path) -> None:
+    result = run("record", "--with", "ptrace", "-o", tmp_path / "out", "echo", "--json", "-o")
+    assert (result.returncode, result.stdout) == (0, "--json -o\n")
+
+
+def test_doctor(run: Run) -> None:
+    result = run("doctor", "--json")
+    document = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert {recorder["name"] for recorder in document["recorders"]} == {"perf", "qemu", "ptrace"}
+    assert document["best"] in {"perf", "qemu", "ptrace"}
+    assert f"record uses {document['best']}" in run("doctor").stdout
