@@ -14,6 +14,7 @@ from conftest import SHARED, Run
 
 LISTING = """\
       [enabled at 0x401000]
+      [exec mode at 0x401000: 64-bit]
    0  0000000000401000  dec eax
    1  0000000000401002  jne short 0x401000
    2  0000000000401000  dec eax
@@ -52,7 +53,7 @@ def test_which_steps(
 def test_code_may_be_a_part_of_a_file(run: Run, trace: Path, code: Path, tmp_path: Path) -> None:
     packed = tmp_path / "a:b.bin"
     packed.write_bytes(b"\xcc" * 16 + code.read_bytes() + b"\xcc")
-    for option in (f"{packed}:16:0x401000", f"{packed}:0x10-0x15:401000"):
+    for option in (f"{packed}:16:0x401000", f"{packed}:0x10-0x15:0x401000"):
         assert run("steps", trace, "--map", option).stdout == LISTING
 
 

@@ -20,11 +20,8 @@ __all__ = ["Input", "input_options", "pick_thread", "tid_option"]
 
 
 def _number(text: str) -> int:
-    """A number in Python's notation, or hexadecimal without 0x where it cannot be decimal."""
-    try:
-        return int(text, 0)
-    except ValueError:
-        return int(text, 16)
+    """A number, hexadecimal with 0x."""
+    return int(text, 0)
 
 
 class _Map(click.ParamType[Any]):
@@ -46,7 +43,11 @@ class _Map(click.ParamType[Any]):
                 except ValueError:
                     first, last = 0, None
         except ValueError:
-            self.fail(f"{value!r} is not FILE:ADDRESS, FILE:FROM:ADDRESS or FILE:FROM-TO:ADDRESS", param, ctx)
+            self.fail(
+                f"{value!r} is not FILE:ADDRESS, FILE:FROM:ADDRESS or FILE:FROM-TO:ADDRESS; hex needs 0x",
+                param,
+                ctx,
+            )
         if not 0 <= vaddr < 1 << 64 or first < 0 or (last is not None and last <= first):
             self.fail(f"{value!r} does not describe a part of a file at an address", param, ctx)
         return filename, first, last, vaddr

@@ -49,11 +49,12 @@ def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bo
     127 if there is no such command, 126 if it cannot be executed, and 125 if
     Odograph itself failed. Its standard streams are the program's own.
     """
+    words = needs_command(argv, "record")
+
     import json
 
     from odograph.recording.record import choose, record
 
-    words = needs_command(argv, "record")
     chosen, why = choose(backend)
     if not as_json:
         print(f"odograph: recording with {chosen}: {why}", file=sys.stderr)

@@ -62,10 +62,11 @@ def command(
     127 if there is no such command, 126 if it cannot be executed, and 125 if
     Odograph itself failed.
     """
+    words = needs_command(argv, "run")
+
     import odograph
     from odograph.recording.record import record
 
-    words = needs_command(argv, "run")
     with tempfile.TemporaryDirectory(prefix="odograph-") as directory:
         path = output if output is not None else os.path.join(directory, "perf.data")
         result = record(words, path, backend=backend)

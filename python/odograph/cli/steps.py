@@ -168,6 +168,9 @@ _SHOWN = {
 }
 
 
+_MODES = {1: "16-bit", 2: "32-bit", 3: "64-bit"}
+
+
 def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator[tuple[int, str]]:
     """(step, text) of what happened between the steps, in order."""
     notes = [(gap.step, 1, f"[gap: {gap}]") for gap in gaps if start <= gap.step <= stop]
@@ -178,6 +181,8 @@ def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator
             ip = f" at {event['ip']:#x}" if event["ip"] is not None else ""
             to = f" to {event['to']:#x}" if event["to"] not in (None, event["ip"]) else ""
             detail = f" ({event['detail']})" if event["detail"] else ""
+            if event["kind"] == "exec_mode":
+                detail = f": {_MODES.get(event['value'], 'unknown')}"
             notes.append((step, 0, f"[{event['kind'].replace('_', ' ')}{ip}{to}{detail}]"))
     notes.sort(key=lambda note: note[:2])
     return iter([(step, text) for step, _, text in notes])

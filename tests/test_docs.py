@@ -1,0 +1,64 @@
+"""The examples in README and docs run, and what they show of the command line is true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from odograph.cli.group import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+EXAMPLE = re.compile(r"(<!-- needs a recording -->\n)?```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run(page: Path) -> None:
+    names: dict[str, object] = {}
+    for needs_recording, example in EXAMPLE.findall(page.read_text()):
+        code = compile(example, f"{page.name}: {example.strip().splitlines()[0]}", "exec")
+        if not needs_recording:
+            exec(code, names)
+
+
+def test_the_guide_has_examples_that_run() -> None:
+    found = EXAMPLE.findall((ROOT / "docs" / "guide.md").read_text())
+    assert len([example for marker, example in found if not marker]) >= 4
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda script: script.name)
+def test_example_scripts_run(script: Path) -> None:
+    result = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
+    assert result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_command_is_described() -> None:
+    reference = (ROOT / "docs" / "cli.md").read_text()
+    for name in COMMANDS:
+        assert f"## odograph {name}" in reference
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_that_the_reference_names_exist(command: str) -> None:
+    reference = (ROOT / "docs" / "cli.md").read_text()
+    section = reference.split(f"## odograph {command}")[1].split("\n## ")[0]
+    shown = subprocess.run(
+        [sys.executable, "-m", "odograph", command, "--help"], check=True, capture_output=True, text=True
+    ).stdout
+    for option in set(re.findall(r"--[a-z][a-z-]+", section)):
+        assert option in shown
