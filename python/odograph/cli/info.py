@@ -80,12 +80,12 @@ def describe(recording: Recording, tid: int | None, *, decode: bool) -> dict[str
 
 
 def _packets(recording: Recording) -> tuple[dict[str, int], int]:
-    from odograph import _native
+    from odograph._native import count_packets
 
     counts: dict[str, int] = {}
     damaged = 0
     for stream in recording.source.streams:
-        kinds, errors = _native.count_packets(stream.read())
+        kinds, errors = count_packets(stream.read())
         damaged += errors
         for kind, number in kinds:
             counts[kind] = counts.get(kind, 0) + number

@@ -75,7 +75,7 @@ def _rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[di
     """Columns of the steps, in pieces: lists by name."""
     from array import array
 
-    from odograph import _native
+    from odograph._native import disassemble_many
 
     known: dict[int, str] = {}
     names = history.symbols if symbols else None
@@ -90,7 +90,7 @@ def _rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[di
     for begin in range(start, stop, _CHUNK):
         table = history._raw.instructions(begin, min(begin + _CHUNK, stop))
         ips, modes, raw = (table.column(column)[1] for column in ("ip", "mode", "raw"))
-        texts, targets = _native.disassemble_many(ips, modes, raw)
+        texts, targets = disassemble_many(ips, modes, raw)
         _, times, valid = table.column("time")
         ip_list = array("Q", ips).tolist()
         yield {

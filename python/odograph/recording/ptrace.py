@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from odograph import _native
+from odograph._native import step_program
 
 __all__ = ["command_line", "exit_status", "unavailable"]
 
@@ -58,7 +58,7 @@ def _step(spool: Path) -> None:
     document = json.loads((spool / _COMMAND).read_text())
     arguments = [os.fsencode(word) for word in document["arguments"]]
     environment = [os.fsencode(word) for word in document["environment"]]
-    status = _native.step_program(spool, Path(document["program"]), arguments, environment)
+    status = step_program(spool, Path(document["program"]), arguments, environment)
     (spool / _STATUS).write_text(str(status))
 
 

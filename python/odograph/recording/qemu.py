@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from odograph import _native
+from odograph._native import qemu_command
 from odograph.errors import RecordingError
 
 __all__ = ["command_line", "plugin_path", "qemu_path", "unavailable"]
@@ -61,7 +61,7 @@ def command_line(
     if qemu is None or plugin is None:
         raise RecordingError(f"cannot record with qemu: {unavailable()}")
     variables = [name + b"=" + value for name, value in environment.items()]
-    line, kept = _native.qemu_command(
+    line, kept = qemu_command(
         Path(qemu), plugin, spool, program, list(arguments), [os.fsencode(one) for one in variables]
     )
     pairs = (bytes(one).partition(b"=") for one in kept)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from odograph import _native
+from odograph._native import resolve_program
 from odograph.errors import InvalidArgument, RecordingError
 from odograph.recording import hardware, ptrace, qemu
 from odograph.recording.perfdata.writer import PerfDataWriter
@@ -102,7 +102,7 @@ def record(
             status = _run(hardware.command_line([str(program), *argv[1:]], path), environment)
         return RecordResult(status, chosen, why, path)
     try:
-        elf, arguments = _native.resolve_program(program, words)
+        elf, arguments = resolve_program(program, words)
     except ValueError as error:
         raise CommandError(f"cannot record {argv[0]}: {error}", 126) from error
     with _friendly(path), _spool(path) as directory:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from odograph import _native
+from odograph._native import finish_stream
 from odograph.recording.perfdata.writer import PerfDataWriter
 
 __all__ = ["Spool"]
@@ -135,7 +135,7 @@ class Spool:
             shutil.copyfile(path, copy)
             path = copy
         end = time.monotonic_ns()
-        tid, offset, size, count, hash_, dropped, last_ip = _native.finish_stream(path)
+        tid, offset, size, count, hash_, dropped, last_ip = finish_stream(path)
         if dropped:
             message = f"thread {tid} was killed while its trace was written; {dropped} bytes are lost"
             writer.add_gap("killed", message, tid=tid, tsc=end)

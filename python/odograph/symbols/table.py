@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from odograph import _native
+from odograph._native import RawTable, elf_symbols
 from odograph.recording import elf
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _table(path: str, _size: int, _mtime: int) -> SymbolTable:
 def _rows(path: str) -> list[tuple[int, int, str, str]]:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            table = _native.elf_symbols(data)
+            table = elf_symbols(data)
     except (OSError, ValueError):
         return []
     return list(
@@ -144,10 +144,10 @@ def _rows(path: str) -> list[tuple[int, int, str, str]]:
     )
 
 
-def _u64(table: _native.RawTable, name: str) -> list[int]:
+def _u64(table: RawTable, name: str) -> list[int]:
     return memoryview(table.column(name)[1]).cast("Q").tolist()
 
 
-def _text(table: _native.RawTable, name: str) -> list[str]:
+def _text(table: RawTable, name: str) -> list[str]:
     values: list[str] = table.column(name)[1]
     return values

@@ -101,7 +101,6 @@ fn only_what_the_processor_reports_needs_trace() {
     }
 }
 
-/// No judge knows APX; these are from the Intel APX specification and `as` of binutils 2.42.
 #[test]
 fn rex2_and_promoted_instructions() {
     let cases: &[(&[u8], Class, Detail)] = &[
