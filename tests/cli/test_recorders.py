@@ -22,7 +22,7 @@ PROGRAM = """
 __attribute__((noinline)) int road(int turns) { int sum = 0; while (turns--) sum += turns; return sum; }
 int main(int argc, char **argv) {
     volatile int sum = 0;
-    for (int at = 0; at < 5; at++) sum += road(20);
+    for (int at = 0; at < 5; at++) sum += road(20 + at);
     if (write(1, "here\\n", 5) != 5) return 9;
     if (argc > 1) abort();
     return 3;
@@ -40,7 +40,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_run_shows_what_the_program_did(run: Run, program: Path) -> None:
-    result = run("run", "--with", "ptrace", "--min-share", 0.1, "--", program)
+    result = run("run", "--with", "ptrace", "--min-share", 0.1, "--functions", 99, "--", program)
     assert result.returncode == 3
     assert result.stdout.startswith("here\n")
     assert "ended with status 3, recorded with ptrace" in result.stdout
@@ -50,7 +50,7 @@ def test_run_shows_what_the_program_did(run: Run, program: Path) -> None:
 
 
 def test_run_as_json(run: Run, program: Path) -> None:
-    result = run("run", "--with", "ptrace", "--json", "--", program)
+    result = run("run", "--with", "ptrace", "--min-share", 0, "--json", "--", program)
     document = json.loads(result.stdout.removeprefix("here\n"))
     (road,) = [row for row in document["functions"] if row["name"] == "road"]
     assert road["calls"] == 5
