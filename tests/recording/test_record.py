@@ -107,10 +107,14 @@ def test_a_program_that_cannot_be_followed_is_a_named_gap(build, tmp_path, capfd
 
 @needs_cc
 @recorders
-def test_a_crash_is_the_end_of_the_history(build, backend, tmp_path) -> None:
+def test_a_crash_is_the_end_of_the_history(build, backend, tmp_path, capfd) -> None:
     result = record([build("crash")], tmp_path / "x", backend=backend)
     assert result.status == 128 + signal.SIGSEGV
+    assert capfd.readouterr() == ("", "")
     assert_verified(result.path, 1)
+    (thread,) = odograph.open(result.path).threads
+    last = list(odograph.open(result.path).history(thread.tid).events())[-1]
+    assert last["ip"] is not None
 
 
 @needs_qemu

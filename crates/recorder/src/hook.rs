@@ -3,9 +3,11 @@
 //! When a signal kills its guest, QEMU restores the default action and calls `kill` on itself;
 //! plugins are not told. So the entry of `kill` in the main program's table of imported functions is
 //! replaced by one of ours, which completes the recording and goes on to the C library's.
+//!
+//! In the same way QEMU's own words about the death are kept from the program's standard error.
 
-use std::ffi::{c_int, c_void, CStr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ffi::{c_char, c_int, c_void, CStr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{dl_phdr_info, Elf64_Phdr, Elf64_Sym};
 
@@ -32,6 +34,72 @@ unsafe extern "C" fn our_kill(pid: libc::pid_t, signal: c_int) -> c_int {
     }
     // SAFETY: what the caller meant to do.
     unsafe { libc::kill(pid, signal) }
+}
+
+/// True if QEMU is about to print its notice of a guest that a signal kills.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn is_notice(format: *const c_char) -> bool {
+    // SAFETY: the format of a printf is a C string.
+    !format.is_null()
+        && unsafe { CStr::from_ptr(format) }.to_bytes().starts_with(b"qemu: uncaught target signal")
+}
+
+// `__fprintf_chk(stream, flag, format, ...)`: answers 0 for the notice and otherwise continues in the
+// C library's function with all registers and the stack as they came.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    ".globl odograph_fprintf_chk",
+    ".hidden odograph_fprintf_chk",
+    ".type odograph_fprintf_chk, @function",
+    "odograph_fprintf_chk:",
+    "push rdi",
+    "push rsi",
+    "push rdx",
+    "push rcx",
+    "push r8",
+    "push r9",
+    "push rax",
+    "mov rdi, rdx",
+    "call {is_notice}",
+    "movzx r11d, al",
+    "pop rax",
+    "pop r9",
+    "pop r8",
+    "pop rcx",
+    "pop rdx",
+    "pop rsi",
+    "pop rdi",
+    "test r11d, r11d",
+    "jnz 2f",
+    "jmp qword ptr [rip + {real}]",
+    "2:",
+    "xor eax, eax",
+    "ret",
+    is_notice = sym is_notice,
+    real = sym FPRINTF_CHK,
+);
+
+#[cfg(target_arch = "x86_64")]
+extern "C" {
+    fn odograph_fprintf_chk();
+}
+
+/// The C library's `__fprintf_chk`.
+static FPRINTF_CHK: AtomicUsize = AtomicUsize::new(0);
+
+/// Our function in the place of the imported function `name`.
+fn replacement(name: &CStr) -> Option<usize> {
+    if name == c"kill" {
+        return Some(our_kill as *const () as usize);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if name == c"__fprintf_chk" {
+        // SAFETY: looking up a name has no other effect.
+        let real = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as usize;
+        FPRINTF_CHK.store(real, Ordering::Relaxed);
+        return (real != 0).then_some(odograph_fprintf_chk as *const () as usize);
+    }
+    None
 }
 
 /// Puts the hook in place; false if the table has no such entry.
@@ -83,8 +151,8 @@ unsafe fn patch(info: &dl_phdr_info) -> Option<()> {
                 }
                 let symbol = *(symbols as *const Elf64_Sym).add((relocation.info >> 32) as usize);
                 let name = CStr::from_ptr((strings + u64::from(symbol.st_name)) as *const libc::c_char);
-                if name == c"kill" {
-                    replace((info.dlpi_addr + relocation.offset) as *mut usize);
+                if let Some(ours) = replacement(name) {
+                    replace((info.dlpi_addr + relocation.offset) as *mut usize, ours);
                 }
             }
         }
@@ -93,14 +161,14 @@ unsafe fn patch(info: &dl_phdr_info) -> Option<()> {
 }
 
 /// # Safety
-/// `slot` must be the entry of `kill` in a table of imported functions.
-unsafe fn replace(slot: *mut usize) {
+/// `slot` must be an entry in a table of imported functions, and `ours` a function of the same type.
+unsafe fn replace(slot: *mut usize, ours: usize) {
     let page = slot as usize & !0xfff;
     // SAFETY: the table is ordinary data of the program that the loader made read-only after filling
     // it; one aligned word of it is replaced by the address of a function of the same type.
     unsafe {
         if libc::mprotect(page as *mut c_void, 0x1000, libc::PROT_READ | libc::PROT_WRITE) == 0 {
-            slot.write_volatile(our_kill as *const () as usize);
+            slot.write_volatile(ours);
             libc::mprotect(page as *mut c_void, 0x1000, libc::PROT_READ);
             INSTALLED.store(true, Ordering::Relaxed);
         }
