@@ -176,3 +176,21 @@ def test_the_doctor_names_every_recorder() -> None:
 def test_nothing_is_left_behind(tmp_path) -> None:
     record(["true"], tmp_path / "x", backend="qemu")
     assert os.listdir(tmp_path) == ["x"]
+
+
+@needs_qemu
+def test_what_outlives_the_program_is_named(tmp_path, capfd) -> None:
+    result = record(["sh", "-c", "sleep 5 & echo started"], tmp_path / "x", backend="qemu")
+    assert result.status == 0
+    assert capfd.readouterr().out == "started\n"
+    (gap, *_) = odograph.open(result.path).source.executed.gaps
+    assert gap["cause"] == "running"
+    assert_verified(result.path, 2)
+
+
+@needs_qemu
+def test_a_killed_child_loses_no_more_than_its_last_packets(tmp_path, capfd) -> None:
+    script = "(while :; do :; done) & p=$!; sleep 0.2; kill -9 $p; wait $p; echo $?"
+    result = record(["sh", "-c", script], tmp_path / "x", backend="qemu")
+    assert capfd.readouterr().out == "137\n"
+    assert_verified(result.path, 3)

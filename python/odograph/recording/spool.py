@@ -74,10 +74,9 @@ class Spool:
                 self._write_event(writer, image, event, image.events[number + 1 :])
             for tsc, address, data in self._code(image):
                 writer.add_code(image.pid, tsc or _first_time(image), address, data)
-        for image in self.images:
-            if image.alive:
-                message = f"process {image.pid} was still running when the recording ended"
-                writer.add_gap("running", message, tid=image.pid)
+        for pid in self.running():
+            message = f"process {pid} was still running when the recording ended"
+            writer.add_gap("running", message, tid=pid)
         streams = [
             (event.time, image, event)
             for image in self.images
@@ -184,12 +183,14 @@ def _read_image(path: Path) -> ProcessImage | None:
     start = events[0]
     pid = start.number(0)
     name = path.name.removesuffix(".events")
-    return ProcessImage(name, pid, start.number(1), start.fields[2], start.time, _is_alive(pid, name), events)
+    return ProcessImage(
+        name, pid, start.number(1), start.fields[2], start.time, _is_alive(pid, path.parent), events
+    )
 
 
-def _is_alive(pid: int, name: str) -> bool:
-    """True if process ``pid`` exists, is no zombie and has files of this image mapped."""
+def _is_alive(pid: int, directory: Path) -> bool:
+    """True if process ``pid`` exists, is no zombie and runs under a recorder that writes to ``directory``."""
     try:
-        return f"/{name}." in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+        return os.fsencode(directory.name) in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
