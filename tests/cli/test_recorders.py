@@ -104,3 +104,18 @@ def test_doctor(run: Run) -> None:
     assert {recorder["name"] for recorder in document["recorders"]} == {"perf", "qemu", "ptrace"}
     assert document["best"] in {"perf", "qemu", "ptrace"}
     assert f"record uses {document['best']}" in run("doctor").stdout
+
+
+def test_programs_that_a_process_runs_one_after_the_other(run: Run, program: Path, tmp_path: Path) -> None:
+    from odograph.recording import qemu
+
+    if qemu.unavailable() is not None:
+        pytest.skip("needs QEMU user mode")
+    result = run("run", "--with", "qemu", "--json", "--", "sh", "-c", f"exec {program}")
+    document = json.loads(result.stdout.removeprefix("here\n"))
+    (thread,) = document["threads"]
+    first, second = thread["tree"]["children"]
+    assert second["name"] == "road"
+    assert first["instructions"] + second["instructions"] == document["instructions"]
+    (road,) = [row for row in document["functions"] if row["name"] == "road"]
+    assert road["calls"] == 5

@@ -18,6 +18,7 @@ from odograph.cli.record import needs_command, recorder_options
 if TYPE_CHECKING:
     from odograph.recorded import Recording
     from odograph.recording.record import RecordResult
+    from odograph.symbols import Symbols
     from odograph.views.summary import Summary
 
 __all__ = ["command"]
@@ -94,7 +95,32 @@ def summary_of(recording: Recording, *, min_share: float = 0.02, max_depth: int 
         histories.append((thread.tid, thread.pid, thread.comm, history))
         if explain is None and history.gaps():
             explain = explainer(recording, thread.tid)
-    return summarise(histories, explain=explain, min_share=min_share, max_depth=max_depth)
+    return summarise(
+        histories,
+        explain=explain,
+        programs=lambda tid: programs_of(recording, tid),
+        min_share=min_share,
+        max_depth=max_depth,
+    )
+
+
+def programs_of(recording: Recording, tid: int) -> list[tuple[str, int, int, Symbols | None]]:
+    """(name, first step, step after the last, symbols) of the programs that a thread ran; empty if one."""
+    from odograph.symbols import Symbols
+
+    source = recording.source
+    conversion = source.time_conversion
+    programs = Symbols.of_programs(source, source.thread(tid).pid)
+    if len(programs) < 2 or conversion is None:
+        return []
+    history = recording.history(tid)
+    starts = [0, *(history.at_time(conversion.to_ns(tsc)) for tsc, _ in programs[1:]), len(history)]
+    found: list[tuple[str, int, int, Symbols | None]] = []
+    for (_, symbols), start, stop in zip(programs, starts, starts[1:], strict=False):
+        names = [module.name for module in symbols.modules if ".so" not in module.name]
+        if start < stop:
+            found.append((names[0] if names else "program", start, stop, symbols))
+    return found
 
 
 def _lines(

@@ -71,10 +71,20 @@ class Symbols:
     @classmethod
     def of_recording(cls, recording: Recording, pid: int) -> Symbols:
         """The modules that a process of a recording had mapped at any time."""
-        modules: dict[Module, None] = {}
-        for _, changes in recording.image_timeline(pid):
+        modules = [module for _, program in cls.of_programs(recording, pid) for module in program.modules]
+        directories = (os.path.dirname(os.path.abspath(recording.path)), "/tmp")
+        return cls(dict.fromkeys(modules), read_perf_map(pid, directories))
+
+    @classmethod
+    def of_programs(cls, recording: Recording, pid: int) -> list[tuple[int, Symbols]]:
+        """(TSC from which it holds, symbols) of each program that a process ran, one after the other."""
+        programs: list[tuple[int, dict[Module, None]]] = [(0, {})]
+        for tsc, changes in recording.image_timeline(pid):
             for change in changes:
                 mapping = change.mapping
+                if change.kind == "clear" and programs[-1][1]:
+                    programs.append((tsc or 0, {}))
+                modules = programs[-1][1]
                 if change.kind != "add" or mapping is None or mapping.code is not None:
                     continue
                 source = recording.resolve(mapping)
@@ -87,10 +97,8 @@ class Symbols:
                 )
                 modules.pop(module, None)
                 modules[module] = None
-        if recording.user_image is not None:
-            modules.update(dict.fromkeys(cls.of_image(recording.user_image).modules))
-        directories = (os.path.dirname(os.path.abspath(recording.path)), "/tmp")
-        return cls(modules, read_perf_map(pid, directories))
+        given = [] if recording.user_image is None else cls.of_image(recording.user_image).modules
+        return [(tsc, cls([*modules, *given])) for tsc, modules in programs]
 
     @classmethod
     def of_image(cls, image: Image) -> Symbols:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,12 @@ from odograph.views.numbers import count, counted, share
 
 if TYPE_CHECKING:
     from odograph.history import Gap, History
+    from odograph.symbols import Symbols
 
-__all__ = ["Summary", "ThreadSummary", "summarise", "summary_lines"]
+Programs = Callable[[int], "list[tuple[str, int, int, Symbols | None]]"]
+"""Gives (name, first step, step after the last, symbols) of the programs of a thread."""
+
+__all__ = ["Programs", "Summary", "ThreadSummary", "summarise", "summary_lines"]
 
 
 @dataclass(slots=True)
@@ -45,21 +50,30 @@ def summarise(
     histories: list[tuple[int, int, str, History]],
     *,
     explain: Explain | None = None,
+    programs: Programs | None = None,
     min_share: float = 0.01,
     max_depth: int = 12,
 ) -> Summary:
-    """What threads did, given as (tid, pid, command name, history)."""
+    """What threads did, given as (tid, pid, command name, history).
+
+    ``programs`` tells which programs a thread ran one after the other, where one replaced itself.
+    """
     summary = Summary(0, 0)
     counted_functions = []
     gaps: list[Gap] = []
     for tid, pid, comm, history in histories:
-        calls = history.calls()
-        symbols = history.symbols
-        counted_functions.append(functions(history.counts(), calls, symbols))
         found = history.gaps()
         gaps += found
-        number = int(calls["calls"].sum())
-        tree = call_tree(calls, symbols, min_share=min_share, max_depth=max_depth)
+        number = 0
+        trees = []
+        ran = programs(tid) if programs is not None else []
+        for name, start, stop, symbols in ran or [("", 0, len(history), history.symbols)]:
+            calls = history.calls(start, stop)
+            counted_functions.append(functions(history.counts(start, stop), calls, symbols))
+            number += int(calls["calls"].sum())
+            trees.append(call_tree(calls, symbols, min_share=min_share, max_depth=max_depth))
+            trees[-1].name = name or None
+        tree = trees[0] if len(trees) == 1 else _joined(trees)
         summary.threads.append(ThreadSummary(tid, pid, comm, len(history), number, len(found), tree))
         summary.instructions += len(history)
         summary.calls += number
@@ -67,6 +81,12 @@ def summarise(
     summary.modules = modules(summary.functions)
     summary.gaps = gap_groups(gaps, explain)
     return summary
+
+
+def _joined(trees: list[CallTreeNode]) -> CallTreeNode:
+    """The trees of programs as the children of one."""
+    total = sum(tree.instructions for tree in trees)
+    return CallTreeNode("", None, 0, 0, 0, total, 0, trees)
 
 
 def summary_lines(summary: Summary, *, limit: int = 12, trees: int = 3) -> list[str]:
