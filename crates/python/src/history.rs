@@ -135,6 +135,7 @@ impl RawHistory {
         let options = DecodeOptions {
             on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },
             resync: if to_psb { Resync::Psb } else { Resync::Ip },
+            ..DecodeOptions::default()
         };
         let mut raised: Option<PyErr> = None;
         let decoded = py.detach(|| {

@@ -5,11 +5,11 @@
 //! end of the trace. An event that names an address cuts the node there.
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::code::CodeError;
 use super::graph::{Graph, InstructionMeta, NodeId, NodeKind};
+use super::passed::Passed;
 use super::return_stack::ReturnStack;
 use super::sink::{Gap, GapCause, RunState, Sink, Where};
 use crate::asid::Asid;
@@ -66,11 +66,17 @@ pub struct EngineOptions {
     pub initial_mode: ExecMode,
     /// Bytes of trace without a PSB after which a checkpoint is offered all the same.
     pub checkpoint_every: u64,
+    /// Most instructions without a packet before a walk counts as endless.
+    pub linear_limit: u64,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        EngineOptions { initial_mode: ExecMode::Bits64, checkpoint_every: 1 << 18 }
+        EngineOptions {
+            initial_mode: ExecMode::Bits64,
+            checkpoint_every: 1 << 18,
+            linear_limit: LINEAR_LIMIT,
+        }
     }
 }
 
@@ -152,8 +158,14 @@ pub enum Synchronisation {
 pub struct Checkpoint {
     pub(super) events: Box<EventDecoder>,
     pub(super) position: Position,
+    /// Address of the next instruction or, `at_decision`, of the branch that has been reported already.
     pub(super) ip: u64,
-    pub(super) emitted: Option<u64>,
+    pub(super) at_decision: bool,
+    pub(super) held: Option<Held>,
+    pub(super) bits: u64,
+    pub(super) bits_left: u8,
+    pub(super) state_known: bool,
+    pub(super) mode_known: bool,
     pub(super) asid: Asid,
     pub(super) mode: ExecMode,
     pub(super) speculative: bool,
@@ -183,8 +195,11 @@ pub struct Engine {
     node: NodeId,
     /// Instructions of that node already reported.
     emitted: u16,
-    /// The last reported instruction is held: more events may bind to it. A set of `Bind` bits.
-    held: u8,
+    /// The last reported instruction, if more events may bind to it.
+    held: Option<Held>,
+    /// The address space or mode changed after the last decision was reported and before it was taken:
+    /// where it leads is looked up anew.
+    crossed: bool,
     bits: u64,
     bits_left: u8,
     mode: ExecMode,
@@ -198,6 +213,21 @@ pub struct Engine {
     damage: Option<Gap>,
     step: u64,
     last_checkpoint: u64,
+    /// PSB+ must agree with whether tracing is on.
+    state_known: bool,
+    /// PSB+ must agree with the mode: the trace has named it and nothing was lost since.
+    mode_known: bool,
+}
+
+/// An executed instruction that events have bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Its address.
+    pub ip: u64,
+    /// What it is.
+    pub meta: InstructionMeta,
+    /// The kinds of events that have bound to it, a set of `bind` bits.
+    pub kinds: u8,
 }
 
 /// Most instructions without a packet before a walk counts as endless.
@@ -230,6 +260,12 @@ fn needs_trace(meta: InstructionMeta) -> bool {
     }
 }
 
+/// Where tracing is expected to go on after it stopped at a branch: behind a call that was not traced.
+fn resume_after(ip: u64, meta: InstructionMeta) -> Option<u64> {
+    matches!(meta.class(), InstructionClass::Call | InstructionClass::FarCall)
+        .then(|| ip.wrapping_add(u64::from(meta.size())))
+}
+
 impl Engine {
     /// An engine that is not synchronised yet.
     pub fn new(config: &TraceConfig, options: EngineOptions, timeline: Timeline, graph: Graph) -> Self {
@@ -244,7 +280,8 @@ impl Engine {
             position: Position::Disabled,
             node: 0,
             emitted: 0,
-            held: 0,
+            held: None,
+            crossed: false,
             bits: 0,
             bits_left: 0,
             asid: Asid::default(),
@@ -255,6 +292,8 @@ impl Engine {
             damage: None,
             step: 0,
             last_checkpoint: 0,
+            state_known: false,
+            mode_known: false,
         };
         engine.set_moment(0);
         engine
@@ -338,14 +377,26 @@ impl Engine {
         let image = self.image();
         self.graph.enter(&image, self.asid, self.mode);
         self.stack.forget_nodes();
-        if self.node != 0 {
-            let at_terminator = self.emitted > 0 && self.emitted == self.graph.count(self.node);
-            if !(at_terminator && self.graph.kind(self.node) != NodeKind::Split) {
-                if let Some(ip) = here {
-                    self.node = self.graph.node_at(ip);
-                    self.emitted = 0;
-                }
+        if self.node == 0 || self.position != Position::Enabled {
+            return;
+        }
+        match here {
+            Some(ip) => {
+                self.make_room();
+                self.node = self.graph.node_at(ip);
+                self.emitted = 0;
             }
+            // The branch has been reported but not taken: it stays, and leads into the new space.
+            None => self.crossed = true,
+        }
+    }
+
+    /// Evicts the graph if it is full. The caller sets the current node anew.
+    fn make_room(&mut self) {
+        if self.graph.is_full() {
+            self.graph.evict();
+            self.stack.forget_nodes();
+            self.node = 0;
         }
     }
 
@@ -361,15 +412,17 @@ impl Engine {
             return Some(ip);
         }
         match self.graph.kind(self.node) {
-            NodeKind::Split | NodeKind::Stuck => Some(self.graph.next_ip(self.node)),
+            NodeKind::Split | NodeKind::Stuck | NodeKind::Endless => Some(self.graph.next_ip(self.node)),
             _ => None,
         }
     }
 
     fn stand_at(&mut self, ip: u64) {
+        self.make_room();
         self.node = self.graph.node_at(ip);
         self.emitted = 0;
-        self.held = 0;
+        self.held = None;
+        self.crossed = false;
         self.bits_left = 0;
         self.position = Position::Enabled;
     }
@@ -377,7 +430,8 @@ impl Engine {
     fn stand_nowhere(&mut self) {
         self.node = 0;
         self.emitted = 0;
-        self.held = 0;
+        self.held = None;
+        self.crossed = false;
         self.bits_left = 0;
         self.position = Position::Disabled;
     }
@@ -401,7 +455,7 @@ impl Engine {
             self.graph.push_return_sites(self.node, from, to, &mut self.stack);
             self.step += u64::from(to - from);
             self.emitted = to;
-            self.held = 0;
+            self.held = None;
         }
     }
 
@@ -413,20 +467,20 @@ impl Engine {
 
     /// Makes sure the current node is learned.
     #[inline]
-    fn learned(&mut self) -> Result<NodeKind, FlowError> {
+    fn learned(&mut self, passed: &mut Passed) -> Result<NodeKind, FlowError> {
         let kind = self.graph.kind(self.node);
         if kind != NodeKind::Stub {
             return Ok(kind);
         }
-        self.learn()
+        self.learn(passed)
     }
 
     #[cold]
-    fn learn(&mut self) -> Result<NodeKind, FlowError> {
+    fn learn(&mut self, passed: &mut Passed) -> Result<NodeKind, FlowError> {
         if self.graph.is_full() {
+            passed.keep(&self.graph);
             let ip = self.graph.ip(self.node);
-            self.graph.evict();
-            self.stack.forget_nodes();
+            self.make_room();
             self.node = self.graph.node_at(ip);
             self.emitted = 0;
         }
@@ -452,14 +506,14 @@ impl Engine {
     fn split(&mut self) {
         self.node = self.graph.follow(self.node, false);
         self.emitted = 0;
-        self.held = 0;
+        self.held = None;
     }
 
     /// Consumes one decision from the bits at hand; the caller has made sure there is one.
     fn decide<S: Sink>(&mut self, trace: &[u8], sink: &mut S) -> Result<(), FlowError> {
-        let mut linear = Linear::default();
+        let mut passed = Passed::default();
         loop {
-            match self.learned()? {
+            match self.learned(&mut passed)? {
                 NodeKind::Conditional => {
                     self.emit_all(sink);
                     self.bits_left -= 1;
@@ -500,43 +554,52 @@ impl Engine {
                     self.arrive();
                     return Ok(());
                 }
-                kind => self.pass(sink, kind, &mut linear)?,
+                kind => self.pass(sink, kind, &mut passed)?,
             }
         }
     }
 
+    /// The engine has come to the start of a node.
     #[inline]
     fn arrive(&mut self) {
         self.emitted = 0;
-        self.held = 0;
+        self.held = None;
+        if self.crossed {
+            self.crossed = false;
+            let ip = self.graph.ip(self.node);
+            self.node = self.graph.node_at(ip);
+        }
     }
 
     /// Leaves a node that does not end in a decision.
-    fn pass<S: Sink>(&mut self, sink: &mut S, kind: NodeKind, linear: &mut Linear) -> Result<(), FlowError> {
-        let fresh = linear.enter(self.node, self.graph.count(self.node));
-        match kind {
-            NodeKind::Split if fresh => {
-                self.emit_all(sink);
-                self.split();
-                Ok(())
-            }
-            NodeKind::Stuck => {
-                self.emit_all(sink);
-                Err(self.stuck())
-            }
-            NodeKind::Endless => {
-                self.emit_all(sink);
-                Err(self.endless())
-            }
-            _ => Err(self.endless()),
+    fn pass<S: Sink>(&mut self, sink: &mut S, kind: NodeKind, passed: &mut Passed) -> Result<(), FlowError> {
+        let from = self.emitted;
+        if let Some(to) = passed.enter(&self.graph, self.node, from, self.options.linear_limit) {
+            self.emit(sink, to);
+            let ip = self.graph.ips(self.node).get(to as usize).copied();
+            return Err(FlowError::Flow { cause: GapCause::Endless, code: None, ip });
         }
+        self.emit_all(sink);
+        match kind {
+            NodeKind::Split => self.split(),
+            NodeKind::Stuck => return Err(self.stuck()),
+            // The part of the loop before the place the walk began at has not been passed yet.
+            NodeKind::Endless if from > 0 => {
+                passed.look_closely();
+                let head = self.graph.next_ip(self.node);
+                self.node = self.graph.node_at(head);
+                self.arrive();
+            }
+            _ => return Err(self.endless()),
+        }
+        Ok(())
     }
 
     /// A TIP that belongs to no event: the target of the next branch that needs one.
     fn take_tip<S: Sink>(&mut self, sink: &mut S, ip: u64) -> Result<(), FlowError> {
-        let mut linear = Linear::default();
+        let mut passed = Passed::default();
         loop {
-            match self.learned()? {
+            match self.learned(&mut passed)? {
                 NodeKind::Tip | NodeKind::Return => {
                     self.emit_all(sink);
                     self.node = self.graph.tip_target(self.node, ip);
@@ -547,7 +610,7 @@ impl Engine {
                     self.emit_all(sink);
                     return Err(self.contradiction(PtError::BadQuery));
                 }
-                kind => self.pass(sink, kind, &mut linear)?,
+                kind => self.pass(sink, kind, &mut passed)?,
             }
         }
     }
@@ -625,7 +688,7 @@ impl Engine {
 
     fn offer_checkpoint<S: Sink>(&mut self, sink: &mut S) {
         let offset = self.events.offset();
-        if offset.saturating_sub(self.last_checkpoint) >= self.options.checkpoint_every {
+        if offset.saturating_sub(self.last_checkpoint) >= self.options.checkpoint_every && !self.crossed {
             self.last_checkpoint = offset;
             sink.checkpoint(self);
         }
@@ -681,15 +744,15 @@ impl Engine {
             self.position = Position::Disabled;
             self.close_damage(trace.len() as u64, sink);
         }
-        let mut linear = Linear::default();
+        let mut passed = Passed::default();
         while self.position == Position::Enabled {
-            match self.learned()? {
+            match self.learned(&mut passed)? {
                 NodeKind::Conditional | NodeKind::Return | NodeKind::Tip => {
                     self.emit_all(sink);
                     self.stand_nowhere();
                 }
                 kind => {
-                    if let Err(error) = self.pass(sink, kind, &mut linear) {
+                    if let Err(error) = self.pass(sink, kind, &mut passed) {
                         self.stand_nowhere();
                         return Err(error);
                     }
@@ -727,6 +790,7 @@ impl Engine {
         if to_psb || matches!(error, FlowError::Events(_)) {
             self.pending = None;
             self.stack.clear();
+            self.mode_known = false;
             self.synchronise(trace, sink);
         }
     }
@@ -782,6 +846,8 @@ impl Engine {
         self.asid = Asid::default();
         self.mode = self.options.initial_mode;
         self.last_checkpoint = 0;
+        self.state_known = false;
+        self.mode_known = false;
         self.set_moment(0);
         synced
     }
@@ -798,8 +864,9 @@ impl Engine {
     /// Source: the rules of libipt's `pt_blk_resync`.
     fn find_position<S: Sink>(&mut self, event: &Event, sink: &mut S) -> bool {
         let found = match event.kind {
+            // PSB+ closes the gap itself, and says whether tracing is on.
+            EventKind::Enabled { .. } | EventKind::Disabled { .. } if event.status_update => return true,
             EventKind::Enabled { .. } | EventKind::Overflow { .. } => None,
-            EventKind::Disabled { .. } if event.status_update => None,
             EventKind::Disabled { .. } => {
                 // What ran up to here is not known; from here on nothing runs.
                 self.close_damage(event.offset, sink);
@@ -872,12 +939,8 @@ impl Engine {
     }
 
     fn report<S: Sink>(&mut self, event: &Event, sink: &mut S) {
-        let after = self.held != 0;
-        let ip = if after {
-            self.graph.ips(self.node).get(self.emitted.wrapping_sub(1) as usize).copied()
-        } else {
-            self.ip_here()
-        };
+        let after = self.held.is_some();
+        let ip = self.held.map_or_else(|| self.ip_here(), |held| Some(held.ip));
         let resumed = match event.kind {
             EventKind::Enabled { ip } => self.resume_ip == Some(ip) || event.status_update,
             _ => false,
@@ -925,6 +988,7 @@ impl Engine {
                     });
                 }
                 self.stand_at(ip);
+                self.state_known = true;
                 self.report(&event, sink);
                 self.resume_ip = None;
                 return Ok(());
@@ -979,6 +1043,8 @@ impl Engine {
                 });
                 self.speculative = false;
                 self.resume_ip = None;
+                self.mode_known = false;
+                self.state_known = ip.is_some();
                 match ip {
                     Some(ip) => self.stand_at(ip),
                     None => self.stand_nowhere(),
@@ -1002,15 +1068,11 @@ impl Engine {
                     self.walk_to(ip, sink)?;
                 }
                 if let EventKind::ExecMode { mode, .. } = event.kind {
-                    if event.status_update && enabled && self.mode != mode && self.known_mode(&event) {
-                        self.report(&event, sink);
-                        self.apply(&event);
-                        return Err(FlowError::Flow {
-                            cause: GapCause::Contradiction,
-                            code: Some(PtError::BadStatusUpdate),
-                            ip,
-                        });
+                    // PSB+ says how to go on, so nothing more is lost than what the wrong mode hid.
+                    if event.status_update && enabled && self.mode_known && self.mode != mode {
+                        self.note(PtError::BadStatusUpdate, ip, event.offset, sink);
                     }
+                    self.mode_known = true;
                 }
             }
             EventKind::Paging { .. } if enabled => self.walk_past(bind::PAGING, sink, |_, meta| {
@@ -1062,9 +1124,18 @@ impl Engine {
         Ok(())
     }
 
-    /// The mode is one the trace has named before, not the assumption of the start.
-    fn known_mode(&self, _event: &Event) -> bool {
-        self.step > 0
+    /// Reports a contradiction after which decoding can go on at once.
+    fn note<S: Sink>(&mut self, code: PtError, ip: Option<u64>, offset: u64, sink: &mut S) {
+        sink.gap(Gap {
+            step: self.step,
+            cause: GapCause::of(code),
+            code: Some(code),
+            offset,
+            bytes_lost: 0,
+            ip,
+            asid: self.asid,
+            tsc: self.tsc(),
+        });
     }
 
     /// The first event of a PSB+: tracing is on at `ip`, or off.
@@ -1072,7 +1143,7 @@ impl Engine {
         let ip = if event.ip_suppressed { None } else { ip };
         let contradiction = match (self.position, ip) {
             (Position::Enabled, Some(ip)) => self.walk_to(ip, sink).err(),
-            (Position::Enabled, None) | (Position::Disabled, Some(_)) if self.last_checkpoint != 0 => {
+            (Position::Enabled, None) | (Position::Disabled, Some(_)) if self.state_known => {
                 Some(FlowError::Flow {
                     cause: GapCause::Contradiction,
                     code: Some(PtError::BadStatusUpdate),
@@ -1082,11 +1153,8 @@ impl Engine {
             _ => None,
         };
         match contradiction {
-            Some(FlowError::Foreign(object)) => {
-                self.pending = Some(*event);
-                return Err(FlowError::Foreign(object));
-            }
-            Some(FlowError::Flow { cause, code, ip }) if self.position != Position::Lost => sink.gap(Gap {
+            Some(FlowError::Foreign(object)) => return Err(FlowError::Foreign(object)),
+            Some(FlowError::Flow { cause, code, ip }) => sink.gap(Gap {
                 step: self.step,
                 cause,
                 code,
@@ -1103,7 +1171,8 @@ impl Engine {
             Some(ip) => self.stand_at(ip),
             None => self.stand_nowhere(),
         }
-        self.last_checkpoint = self.events.offset().max(1);
+        self.state_known = true;
+        self.last_checkpoint = self.events.offset();
         self.pending = Some(*event);
         sink.checkpoint(self);
         self.pending = None;
@@ -1113,9 +1182,9 @@ impl Engine {
 
     /// Proceeds without trace until the next instruction is the one at `ip`.
     fn walk_to<S: Sink>(&mut self, ip: u64, sink: &mut S) -> Result<(), FlowError> {
-        let mut linear = Linear::default();
+        let mut passed = Passed::default();
         loop {
-            let kind = self.learned()?;
+            let kind = self.learned(&mut passed)?;
             let from = self.emitted as usize;
             let found = match self.graph.ips(self.node).get(from..) {
                 Some(rest) => rest.iter().position(|&at| at == ip),
@@ -1126,8 +1195,8 @@ impl Engine {
                     self.emit(sink, (from + nth) as u16);
                     self.node = self.graph.node_at(ip);
                     self.emitted = 0;
-                    self.held = 0;
                 }
+                self.held = None;
                 return Ok(());
             }
             match kind {
@@ -1141,7 +1210,7 @@ impl Engine {
                     self.arrive();
                     return Ok(());
                 }
-                kind => self.pass(sink, kind, &mut linear)?,
+                kind => self.pass(sink, kind, &mut passed)?,
             }
         }
     }
@@ -1153,20 +1222,15 @@ impl Engine {
         sink: &mut S,
         wanted: impl Fn(u64, InstructionMeta) -> bool,
     ) -> Result<(), FlowError> {
-        if self.held != 0 && self.held & kind_bit == 0 {
-            let nth = self.emitted.wrapping_sub(1) as usize;
-            let ip = self.graph.ips(self.node).get(nth);
-            let meta = self.graph.metas(self.node).get(nth);
-            if let (Some(&ip), Some(&meta)) = (ip, meta) {
-                if wanted(ip, meta) {
-                    self.held |= kind_bit;
-                    return Ok(());
-                }
+        if let Some(held) = &mut self.held {
+            if held.kinds & kind_bit == 0 && wanted(held.ip, held.meta) {
+                held.kinds |= kind_bit;
+                return Ok(());
             }
         }
-        let mut linear = Linear::default();
+        let mut passed = Passed::default();
         loop {
-            let kind = self.learned()?;
+            let kind = self.learned(&mut passed)?;
             let from = self.emitted as usize;
             let found = {
                 let ips = self.graph.ips(self.node).iter().skip(from);
@@ -1175,7 +1239,11 @@ impl Engine {
             };
             if let Some(nth) = found {
                 self.emit(sink, (from + nth + 1) as u16);
-                self.held = kind_bit;
+                let ip = self.graph.ips(self.node).get(from + nth);
+                let meta = self.graph.metas(self.node).get(from + nth);
+                if let (Some(&ip), Some(&meta)) = (ip, meta) {
+                    self.held = Some(Held { ip, meta, kinds: kind_bit });
+                }
                 return Ok(());
             }
             match kind {
@@ -1183,7 +1251,7 @@ impl Engine {
                     self.emit_all(sink);
                     return Err(self.contradiction(PtError::BadQuery));
                 }
-                kind => self.pass(sink, kind, &mut linear)?,
+                kind => self.pass(sink, kind, &mut passed)?,
             }
         }
     }
@@ -1193,16 +1261,17 @@ impl Engine {
     /// Without an IP that is behind the next MOV CR3 or the first instruction that needs trace; with
     /// one, where linear code reaches it, or the same.
     fn walk_to_disable<S: Sink>(&mut self, ip: Option<u64>, sink: &mut S) -> Result<Option<u64>, FlowError> {
-        if self.held != 0 {
-            let nth = self.emitted.wrapping_sub(1) as usize;
-            let held = self.graph.metas(self.node).get(nth).copied();
-            if held.is_some_and(|meta| needs_trace(meta) || meta.detail() == Detail::MovCr3) {
-                return Ok(self.resume_after(nth));
+        if let Some(held) = self.held {
+            if needs_trace(held.meta) {
+                return Ok(resume_after(held.ip, held.meta));
+            }
+            if held.meta.detail() == Detail::MovCr3 && ip.is_none() {
+                return Ok(Some(held.ip));
             }
         }
-        let mut linear = Linear::default();
+        let mut passed = Passed::default();
         loop {
-            let kind = self.learned()?;
+            let kind = self.learned(&mut passed)?;
             let from = self.emitted as usize;
             let found = match ip {
                 Some(ip) => self.graph.ips(self.node).iter().skip(from).position(|&at| at == ip),
@@ -1224,32 +1293,33 @@ impl Engine {
             match kind {
                 NodeKind::Conditional | NodeKind::Return | NodeKind::Tip => {
                     self.emit_all(sink);
-                    return Ok(self.resume_after(self.graph.count(self.node).wrapping_sub(1) as usize));
+                    let last = self.graph.count(self.node).wrapping_sub(1) as usize;
+                    let ip = self.graph.ips(self.node).get(last);
+                    let meta = self.graph.metas(self.node).get(last);
+                    return Ok(ip.zip(meta).and_then(|(&ip, &meta)| resume_after(ip, meta)));
                 }
                 NodeKind::Stuck if ip == Some(self.graph.next_ip(self.node)) => {
                     self.emit_all(sink);
                     return Ok(ip);
                 }
-                kind => self.pass(sink, kind, &mut linear)?,
+                kind => self.pass(sink, kind, &mut passed)?,
             }
         }
     }
 
-    /// Tracing goes on after a call that was not traced.
-    fn resume_after(&self, nth: usize) -> Option<u64> {
-        let meta = self.graph.metas(self.node).get(nth)?;
-        let ip = self.graph.ips(self.node).get(nth)?;
-        matches!(meta.class(), InstructionClass::Call | InstructionClass::FarCall)
-            .then(|| ip.wrapping_add(u64::from(meta.size())))
-    }
-
     /// Everything needed to go on from here with another engine over the same trace.
     pub fn checkpoint(&self) -> Checkpoint {
+        let here = self.ip_here();
         Checkpoint {
             events: Box::new(self.events.clone()),
             position: self.position,
-            ip: if self.node == 0 { 0 } else { self.graph.ip(self.node) },
-            emitted: (self.emitted > 0).then_some(u64::from(self.emitted)),
+            ip: here.or_else(|| self.graph.ips(self.node).last().copied()).unwrap_or(0),
+            at_decision: here.is_none() && self.position == Position::Enabled,
+            held: self.held,
+            bits: self.bits,
+            bits_left: self.bits_left,
+            state_known: self.state_known,
+            mode_known: self.mode_known,
             asid: self.asid,
             mode: self.mode,
             speculative: self.speculative,
@@ -1284,31 +1354,19 @@ impl Engine {
         self.pending = checkpoint.pending.as_deref().cloned();
         self.damage = checkpoint.damage;
         self.step = checkpoint.step;
-        self.last_checkpoint = checkpoint.offset.max(1);
-        if let Some(emitted) = checkpoint.emitted {
-            // The node is known to whoever made the checkpoint; learning it again asks nobody.
-            if self.learned().is_ok() {
-                self.emitted = (emitted as u16).min(self.graph.count(self.node));
-            }
+        self.last_checkpoint = checkpoint.offset;
+        self.state_known = checkpoint.state_known;
+        self.mode_known = checkpoint.mode_known;
+        self.bits = checkpoint.bits;
+        self.bits_left = checkpoint.bits_left;
+        // The code is known to whoever made the checkpoint; learning it again asks nobody.
+        if checkpoint.at_decision && self.learned(&mut Passed::default()).is_ok() {
+            self.emitted = self.graph.count(self.node);
         }
+        self.held = checkpoint.held;
     }
 }
 
 struct Ignore;
 
 impl Sink for Ignore {}
-
-/// Guards a walk without trace against going round in circles.
-#[derive(Default)]
-struct Linear {
-    instructions: u64,
-    seen: HashSet<NodeId>,
-}
-
-impl Linear {
-    /// False if the node was passed before or the walk has become too long.
-    fn enter(&mut self, node: NodeId, count: u16) -> bool {
-        self.instructions += u64::from(count);
-        self.instructions <= LINEAR_LIMIT && self.seen.insert(node)
-    }
-}

@@ -410,10 +410,19 @@ impl Graph {
         let start = self.ips.len();
         let push_start = self.pushes.len();
         let mut ip = node.ip;
+        let mut highest = None;
         node.first = start as u32;
         loop {
             let count = self.ips.len() - start;
             cold.next_ip = ip;
+            // Only code that went back somewhere can meet itself.
+            if highest.is_some_and(|highest| ip <= highest)
+                && self.ips.get(start..).is_some_and(|seen| seen.contains(&ip))
+            {
+                node.kind = NodeKind::Endless;
+                break;
+            }
+            highest = highest.max(Some(ip));
             if count >= NODE_LIMIT {
                 node.kind = NodeKind::Split;
                 break;
@@ -453,11 +462,6 @@ impl Graph {
                     if insn.meta.class() == InstructionClass::Call && insn.displacement != 0 {
                         let site = self.node_at(after);
                         self.pushes.push(Push { at, node: site });
-                    }
-                    if target <= ip && self.ips.get(start..).is_some_and(|seen| seen.contains(&target)) {
-                        cold.next_ip = target;
-                        node.kind = NodeKind::Endless;
-                        break;
                     }
                     ip = target;
                 }

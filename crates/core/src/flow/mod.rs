@@ -11,6 +11,7 @@
 mod code;
 mod engine;
 mod graph;
+mod passed;
 mod return_stack;
 mod sink;
 

@@ -35,12 +35,41 @@ pub enum Resync {
 }
 
 /// How to decode.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DecodeOptions {
     /// What to do about damage.
     pub on_error: OnError,
     /// Where to go on after it.
     pub resync: Resync,
+    /// Bytes of trace between two checkpoints, at least. Smaller is faster to look into and larger to keep.
+    pub checkpoint_distance: u64,
+    /// Most decision points and instructions that a walk keeps learned; None for the usual bounds.
+    pub graph_limits: Option<(usize, usize)>,
+    /// How the flow is decoded.
+    pub engine: EngineOptions,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        DecodeOptions {
+            on_error: OnError::default(),
+            resync: Resync::default(),
+            checkpoint_distance: CHECKPOINT_DISTANCE,
+            graph_limits: None,
+            engine: EngineOptions::default(),
+        }
+    }
+}
+
+impl DecodeOptions {
+    fn graph(&self, code: &Arc<Code>, timeline: &Timeline) -> Graph {
+        let mode = self.engine.initial_mode;
+        let mut graph = Graph::new(code.clone(), &timeline.first_image(), Asid::default(), mode);
+        if let Some((nodes, instructions)) = self.graph_limits {
+            graph.set_limits(nodes, instructions);
+        }
+        graph
+    }
 }
 
 /// Why there is no history.
@@ -58,6 +87,9 @@ const CHECKPOINT_DISTANCE: u64 = 32 << 10;
 
 /// Packets between two looks at whether to stop.
 const BUDGET: u32 = 1 << 14;
+
+/// Instructions without a look at whether to stop.
+const STEPS_UNASKED: u64 = 1 << 22;
 
 /// A decoded trace: steps 0 to [`Stream::steps`].
 pub struct Stream {
@@ -80,6 +112,7 @@ pub struct Stream {
 /// Collects what a stream keeps.
 #[derive(Default)]
 struct Builder {
+    distance: u64,
     checkpoints: Vec<Checkpoint>,
     gaps: Vec<Gap>,
     moments: Vec<(u64, usize)>,
@@ -102,7 +135,7 @@ impl Sink for Builder {
 
     fn checkpoint(&mut self, engine: &Engine) {
         let offset = engine.events().offset();
-        if self.checkpoints.is_empty() || offset.saturating_sub(self.last_offset) >= CHECKPOINT_DISTANCE {
+        if self.checkpoints.is_empty() || offset.saturating_sub(self.last_offset) >= self.distance {
             self.last_offset = offset;
             self.checkpoints.push(engine.checkpoint());
         }
@@ -121,11 +154,9 @@ pub fn decode(
     mut interrupted: impl FnMut(u64) -> bool,
 ) -> Result<Stream, DecodeError> {
     let code = Arc::new(Code::default());
-    let first_image = timeline.first_image();
-    let graph =
-        Graph::new(code.clone(), &first_image, Asid::default(), EngineOptions::default().initial_mode);
-    let mut engine = Engine::new(config, EngineOptions::default(), timeline.clone(), graph);
-    let mut builder = Builder::default();
+    let graph = options.graph(&code, &timeline);
+    let mut engine = Engine::new(config, options.engine.clone(), timeline.clone(), graph);
+    let mut builder = Builder { distance: options.checkpoint_distance, ..Builder::default() };
     let bytes = (*trace).as_ref();
     let mut first_tsc = None;
     let synced = engine.start(bytes);
@@ -146,6 +177,8 @@ pub fn decode(
         builder.gaps.extend(head);
     } else {
         first_tsc = engine.tsc();
+        // Before anything happens: not every first PSB+ tells whether tracing is on.
+        builder.checkpoint(&engine);
         drive(&mut engine, bytes, &mut builder, options.resync, BUDGET, |engine, builder| {
             if options.on_error == OnError::Raise && !builder.gaps.is_empty() {
                 return true;
@@ -194,6 +227,7 @@ fn drive<S: Sink>(
     mut stop: impl FnMut(&Engine, &S) -> bool,
 ) -> Result<(), DecodeError> {
     let mut rounds = 0u32;
+    let mut asked = engine.step();
     loop {
         match engine.advance(trace, sink, budget) {
             Ok(Progress::More) => {}
@@ -203,8 +237,11 @@ fn drive<S: Sink>(
         }
         rounds = rounds.wrapping_add(1);
         // Rare events advance by one packet only; asking after each would cost more than they do.
-        if (budget < BUDGET || rounds % 64 == 0) && stop(engine, sink) {
-            return Err(DecodeError::Interrupted);
+        if budget < BUDGET || rounds % 64 == 0 || engine.step() - asked >= STEPS_UNASKED {
+            asked = engine.step();
+            if stop(engine, sink) {
+                return Err(DecodeError::Interrupted);
+            }
         }
     }
 }
@@ -274,7 +311,8 @@ impl Stream {
     pub(super) fn walk_from<P: Pass>(&self, at: usize, pass: &mut P) {
         let Some(checkpoint) = self.checkpoints.get(at) else { return };
         let graph = self.borrow_graph();
-        let mut engine = Engine::new(&self.config, EngineOptions::default(), self.timeline.clone(), graph);
+        let options = self.options.engine.clone();
+        let mut engine = Engine::new(&self.config, options, self.timeline.clone(), graph);
         engine.restore(checkpoint);
         let trace = (*self.trace).as_ref();
         // Everything was seen when the stream was made, so no error can come that did not come then.
@@ -292,10 +330,7 @@ impl Stream {
 
     fn borrow_graph(&self) -> Graph {
         let kept = self.graphs.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| {
-            let image = self.timeline.first_image();
-            Graph::new(self.code.clone(), &image, Asid::default(), EngineOptions::default().initial_mode)
-        })
+        kept.unwrap_or_else(|| self.options.graph(&self.code, &self.timeline))
     }
 }
 
