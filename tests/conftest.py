@@ -1,17 +1,12 @@
-"""Helpers for tests over recordings, and where the shared recordings lie."""
+"""Fixtures for tests over the shared recordings."""
 
 from __future__ import annotations
 
-import lzma
-import os
 from pathlib import Path
 
 import pytest
 
-from odograph import Image
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("ODOGRAPH_SHARED", REPOSITORY.parent / "shared"))
+from sharedtraces import SHARED, Unpacker
 
 
 @pytest.fixture(scope="session")
@@ -22,48 +17,7 @@ def shared() -> Path:
     return SHARED
 
 
-def shared_paths(pattern: str) -> list[Path]:
-    """Paths below the shared folder, sorted; none where it is absent."""
-    return sorted(SHARED.glob(pattern)) if SHARED.is_dir() else []
-
-
-class Unpacker:
-    """Calling it with a path gives the path of the unpacked file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, path: Path) -> Path:
-        if path.suffix != ".xz":
-            return path
-        target = self.folder / path.parent.name / path.stem
-        if not target.exists():
-            target.parent.mkdir(exist_ok=True)
-            with lzma.open(path) as packed:
-                target.write_bytes(packed.read())
-        return target
-
-
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Unpacker:
     """Unpacks ``.xz`` files, each once in a session."""
     return Unpacker(tmp_path_factory.mktemp("unpacked"))
-
-
-def bench_image(folder: Path, workload: str, unpacked: Unpacker) -> Image:
-    """The code of a generated trace: lines ``vaddr size offset perm path path-offset``."""
-    code = unpacked(folder / f"{workload}.img.xz")
-    image = Image()
-    for line in (folder / f"{workload}.map").read_text().splitlines():
-        vaddr, size, offset = (int(word, 16) for word in line.split()[:3])
-        image.add_file(code, offset, size, vaddr)
-    return image
-
-
-def mapped_image(folder: Path) -> Image:
-    """The code of a hardware recording: lines ``file file-offset size vaddr``."""
-    image = Image()
-    for line in (folder / "image.map").read_text().splitlines():
-        name, offset, size, vaddr = line.split()
-        image.add_file(folder / name, int(offset, 16), int(size, 16), int(vaddr, 16))
-    return image

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from conftest import Unpacker, bench_image, shared_paths
 from odograph import History, decode
+from sharedtraces import Unpacker, bench_image, shared_paths
 
 NAMES = [path.name.removesuffix(".gt") for path in shared_paths("bench/*.gt")]
 INDEXED = [path.name.removesuffix(".idx.xz") for path in shared_paths("bench/*.idx.xz")]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import mapped_image, shared_paths
 from odograph import History, TraceConfig, _native, decode
+from sharedtraces import mapped_image, shared_paths
 
 RECORDINGS = ["/".join(path.parts[-3:-1]) for path in shared_paths("traces/set*/*/meta.json")]
 SAMPLE = (
