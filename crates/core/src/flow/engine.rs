@@ -66,7 +66,8 @@ pub struct EngineOptions {
     pub initial_mode: ExecMode,
     /// Bytes of trace without a PSB after which a checkpoint is offered all the same.
     pub checkpoint_every: u64,
-    /// Most instructions without a packet before a walk counts as endless.
+    /// Most instructions without a packet before a walk counts as endless; the last decision point is let
+    /// pass whole. At least 4096.
     pub linear_limit: u64,
 }
 
@@ -639,6 +640,8 @@ impl Engine {
                 FlowItem::Tnt { bits, size } => {
                     self.bits = bits;
                     self.bits_left = size;
+                    // Execution goes on: no later event binds to the last instruction.
+                    self.held = None;
                     if self.events.tsc() >= self.next_moment {
                         self.catch_up(sink);
                     }
@@ -963,6 +966,7 @@ impl Engine {
                 }
                 self.bits = bits;
                 self.bits_left = size;
+                self.held = None;
                 return Ok(());
             }
             EventKind::Tip { ip } => {

@@ -321,10 +321,11 @@ impl Stream {
         self.graphs.lock().unwrap_or_else(PoisonError::into_inner).push(graph);
     }
 
-    /// Checkpoint to begin at for a time: the last one at or before `tsc`.
+    /// Checkpoint to begin at for a time: the last one before `tsc`. (What ran up to a PSB has the time in its
+    /// PSB+, so the first step at that time may lie before the checkpoint.)
     pub(super) fn checkpoint_before(&self, tsc: u64) -> usize {
         self.checkpoints
-            .partition_point(|checkpoint| checkpoint.tsc.is_none_or(|at| at <= tsc))
+            .partition_point(|checkpoint| checkpoint.tsc.is_none_or(|at| at < tsc))
             .saturating_sub(1)
     }
 

@@ -1,0 +1,32 @@
+//! `stress [MINUTES [FIRST-SEED]]`: decodes hostile traces until the time is over; prints the slowest.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: u64| match arguments.next() {
+        Some(text) => text.parse().expect("a number"),
+        None => default,
+    };
+    let minutes = number(1);
+    let first = number(1_000_000);
+    let start = Instant::now();
+    let mut slowest = Duration::ZERO;
+    let mut seed = first;
+    while start.elapsed() < Duration::from_secs(60 * minutes) {
+        let before = Instant::now();
+        let attacked = std::panic::catch_unwind(|| support::attack::attack(seed));
+        if attacked.is_err() {
+            println!("seed {seed} FAILED");
+        }
+        if before.elapsed() > slowest {
+            slowest = before.elapsed();
+            println!("seed {seed} took {slowest:?}: {attacked:?}");
+        }
+        seed += 1;
+    }
+    println!("{} traces, the slowest {slowest:?}", seed - first);
+}

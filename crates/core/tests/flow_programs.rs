@@ -1,0 +1,309 @@
+//! Random programs, executed at random: the history must be what was executed, however it is asked.
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use odograph_core::asid::Asid;
+use odograph_core::config::TraceConfig;
+use odograph_core::flow::Timeline;
+use odograph_core::history::{
+    decode, BlockColumns, CallTree, Counts, DecodeOptions, EventColumns, Hashes, InstructionColumns, Stream,
+    Wanted,
+};
+use odograph_core::image::Image;
+use odograph_core::memory::{MemoryError, ReadMemory};
+use support::program::Program;
+use support::random::Random;
+use support::run::{run, Run};
+
+/// The program's code in sections of random sizes, as bytes.
+fn image_of(program: &Program, random: &mut Random) -> Image {
+    let mut image = Image::new(None);
+    let mut at = 0;
+    while at < program.bytes.len() {
+        let vaddr = program.base.wrapping_add(at as u64);
+        let to_top = if vaddr == 0 { usize::MAX } else { vaddr.wrapping_neg() as usize };
+        let size = (1 + random.below(program.bytes.len())).min(program.bytes.len() - at).min(to_top);
+        image.add_bytes(&program.bytes[at..at + size], vaddr, &Asid::default(), None).unwrap();
+        at += size;
+    }
+    image
+}
+
+/// Answers from the program's code, one to twenty bytes at a time, and counts the questions.
+struct Asked {
+    base: u64,
+    bytes: Vec<u8>,
+    most: usize,
+    questions: AtomicUsize,
+}
+
+impl ReadMemory for Asked {
+    fn read(&self, address: u64, size: usize, _: &Asid) -> Result<Vec<u8>, MemoryError> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        let at = address.wrapping_sub(self.base) as usize;
+        let rest = self.bytes.get(at..).unwrap_or(&[]);
+        Ok(rest[..rest.len().min(size).min(self.most)].to_vec())
+    }
+}
+
+fn decoded(run: &Run, image: Image, options: DecodeOptions) -> Stream {
+    let trace = Arc::new(run.trace.clone());
+    decode(trace, &TraceConfig::default(), Timeline::constant(image), options, |_| false)
+        .unwrap_or_else(|_| panic!("nothing stops this decode"))
+}
+
+fn ips(stream: &Stream, start: u64, stop: u64) -> Vec<u64> {
+    let mut ips = Vec::new();
+    stream.ips(start, stop, &mut ips);
+    ips
+}
+
+fn events(stream: &Stream) -> EventColumns {
+    let mut columns = EventColumns::default();
+    stream.events(0, stream.steps(), true, 0, &mut columns);
+    columns
+}
+
+fn named_events(columns: &EventColumns) -> Vec<(&'static str, u64)> {
+    (0..columns.step.len())
+        .filter(|&row| columns.status_update[row] == 0)
+        .map(|row| (EventColumns::KINDS[columns.kind[row] as usize], columns.step[row] as u64))
+        .collect()
+}
+
+fn check_is_the_run(stream: &Stream, run: &Run, what: &str) {
+    let decoded = ips(stream, 0, stream.steps());
+    let same = decoded.iter().zip(&run.ips).take_while(|(a, b)| a == b).count();
+    assert!(
+        decoded == run.ips,
+        "{what}: {} steps decoded, {} executed, {same} the same; gaps {:x?}",
+        decoded.len(),
+        run.ips.len(),
+        stream.gaps().first()
+    );
+    assert_eq!(named_events(&events(stream)), run.events, "{what}");
+    let gaps: Vec<u64> = stream.gaps().iter().map(|gap| gap.step).collect();
+    assert_eq!(gaps, run.overflows, "{what}: {:x?}", stream.gaps());
+}
+
+/// Programs and runs by seed; every third lies across the end of the address space.
+fn case(seed: u64, steps: usize, calm: bool) -> (Program, Run, Random) {
+    let mut random = Random::new(seed);
+    let count = random.pick(&[3, 20, 100, 400]);
+    let base = if seed % 3 == 0 { 0u64.wrapping_sub(count as u64) } else { 0x40_1000 };
+    let program = Program::random(&mut random, base, count);
+    let run = run(&program, &mut random, steps, calm);
+    (program, run, random)
+}
+
+#[test]
+fn the_history_of_a_random_program_is_what_it_executed() {
+    for seed in 0..400 {
+        let (program, run, mut random) = case(seed, 2000, seed % 4 == 1);
+        let stream = decoded(&run, image_of(&program, &mut random), DecodeOptions::default());
+        check_is_the_run(&stream, &run, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn eviction_and_the_distance_of_checkpoints_change_nothing() {
+    for seed in 1000..1100 {
+        let (program, run, mut random) = case(seed, 1500, false);
+        let image = image_of(&program, &mut random);
+        let options = DecodeOptions {
+            checkpoint_distance: 1 + random.below(500) as u64,
+            graph_limits: Some((1 + random.below(20), 1 + random.below(60))),
+            ..DecodeOptions::default()
+        };
+        let stream = decoded(&run, image, options);
+        check_is_the_run(&stream, &run, &format!("seed {seed}"));
+        check_passes(&stream, &run, &mut random, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn every_pass_equals_what_the_expanded_instructions_give() {
+    for seed in 2000..2060 {
+        let (program, run, mut random) = case(seed, 3000, false);
+        let image = image_of(&program, &mut random);
+        let options = DecodeOptions { checkpoint_distance: 200, ..DecodeOptions::default() };
+        check_passes(&decoded(&run, image, options), &run, &mut random, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn checkpoints_between_distant_psbs_keep_the_bits_at_hand() {
+    for seed in 3000..3060 {
+        let (program, run, mut random) = case(seed, 60_000, true);
+        let image = image_of(&program, &mut random);
+        let mut options = DecodeOptions { checkpoint_distance: 1, ..DecodeOptions::default() };
+        options.engine.checkpoint_every = 1;
+        let stream = decoded(&run, image, options);
+        check_is_the_run(&stream, &run, &format!("seed {seed}"));
+        for _ in 0..5 {
+            let start = random.below(run.ips.len());
+            let stop = (start + 40).min(run.ips.len());
+            assert_eq!(ips(&stream, start as u64, stop as u64), run.ips[start..stop], "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_callback_alone_decodes_the_same_and_is_never_asked_again() {
+    for seed in 4000..4060 {
+        let (program, run, mut random) = case(seed, 1500, false);
+        if program.base > 1 << 63 {
+            continue; // the callback's answers do not wrap around
+        }
+        let asked = Arc::new(Asked {
+            base: program.base,
+            bytes: program.bytes.clone(),
+            most: random.pick(&[1, 3, 20, 5000]),
+            questions: AtomicUsize::new(0),
+        });
+        let mut image = Image::new(None);
+        image.set_callback(Some(asked.clone()));
+        let stream = decoded(&run, image, DecodeOptions::default());
+        let questions = asked.questions.load(Ordering::Relaxed);
+        check_is_the_run(&stream, &run, &format!("seed {seed}"));
+        check_passes(&stream, &run, &mut random, &format!("seed {seed}"));
+        assert_eq!(asked.questions.load(Ordering::Relaxed), questions, "seed {seed}: asked again");
+    }
+}
+
+/// All passes on random ranges, against the instructions one by one.
+fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
+    let total = run.ips.len();
+    let mut all = InstructionColumns::default();
+    stream.instructions(0, total as u64, 0, &mut all);
+    assert_eq!(all.ip, run.ips, "{what}");
+    assert_eq!(all.step, (0..total as i64).collect::<Vec<_>>(), "{what}");
+    let every_event = events(stream);
+    for _ in 0..6 {
+        let start = random.below(total + 1);
+        let stop = if random.once_in(3) { total } else { random.below(total + 1).max(start) };
+        let (first, last) = (start as u64, stop as u64);
+        let what = &format!("{what}, steps {start} to {stop} of {total}");
+        let range = start..stop;
+        assert_eq!(ips(stream, first, last), run.ips[range.clone()], "{what}");
+        check_instructions(stream, &all, start, stop, what);
+        check_find(stream, &all, start, stop, random, what);
+        check_counts(stream, &run.ips[range.clone()], first, last, what);
+        check_blocks(stream, &all, start, stop, what);
+        let mut expected = Hashes::default();
+        for &ip in &run.ips[range] {
+            expected.rotating = (expected.rotating.rotate_left(5) ^ ip).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            for byte in ip.to_le_bytes() {
+                expected.fnv = (expected.fnv ^ u64::from(byte)).wrapping_mul(1_099_511_628_211);
+            }
+        }
+        assert_eq!(stream.hash(first, last, Hashes::default()), expected, "{what}");
+        check_calls(stream, first, last, what);
+        check_events(stream, &every_event, first, last, what);
+    }
+    for _ in 0..5 {
+        let tsc = 990 + random.below(1500) as u64;
+        let known = |row: usize| all.tsc[row] != u64::MAX && all.tsc[row] >= tsc;
+        let expected = (0..total).find(|&row| known(row)).unwrap_or(total) as u64;
+        assert_eq!(stream.step_at_tsc(tsc), expected, "{what}, tsc {tsc}");
+    }
+}
+
+fn check_instructions(stream: &Stream, all: &InstructionColumns, start: usize, stop: usize, what: &str) {
+    let mut some = InstructionColumns::default();
+    stream.instructions(start as u64, stop as u64, 0, &mut some);
+    assert_eq!(some.ip, all.ip[start..stop], "{what}");
+    assert_eq!(some.size, all.size[start..stop], "{what}");
+    assert_eq!(some.raw, all.raw[16 * start..16 * stop], "{what}");
+    assert_eq!(some.iclass, all.iclass[start..stop], "{what}");
+    assert_eq!(some.cr3, all.cr3[start..stop], "{what}");
+    assert_eq!(some.tsc, all.tsc[start..stop], "{what}");
+    assert_eq!(some.speculative, all.speculative[start..stop], "{what}");
+    assert_eq!(some.truncated, all.truncated[start..stop], "{what}");
+}
+
+fn check_find(
+    stream: &Stream,
+    all: &InstructionColumns,
+    start: usize,
+    stop: usize,
+    random: &mut Random,
+    what: &str,
+) {
+    let address = all.ip[random.below(all.len())];
+    let first = address.wrapping_add(random.below(3) as u64);
+    let last = first.saturating_add(random.below(9) as u64);
+    let touches = |row: usize| {
+        (0..u64::from(all.size[row])).any(|byte| {
+            let at = all.ip[row].wrapping_add(byte);
+            first <= at && at <= last
+        })
+    };
+    let hits: Vec<i64> = (start..stop).filter(|&row| touches(row)).map(|row| row as i64).collect();
+    let mut found = Vec::new();
+    stream.find(Wanted::Range(first, last), start as u64, stop as u64, 0, usize::MAX, &mut found);
+    assert_eq!(found, hits, "{what}, {first:x} to {last:x}");
+    let mut found = Vec::new();
+    stream.find(Wanted::Range(first, last), start as u64, stop as u64, 0, 2, &mut found);
+    assert_eq!(found, hits[..hits.len().min(2)], "{what}");
+    let starts: Vec<i64> =
+        (start..stop).filter(|&row| all.ip[row] == address).map(|row| row as i64).collect();
+    let mut found = Vec::new();
+    stream.find(Wanted::Start(address), start as u64, stop as u64, 0, usize::MAX, &mut found);
+    assert_eq!(found, starts, "{what}");
+}
+
+fn check_counts(stream: &Stream, ips: &[u64], first: u64, last: u64, what: &str) {
+    let mut expected: HashMap<u64, u64> = HashMap::new();
+    for &ip in ips {
+        *expected.entry(ip).or_default() += 1;
+    }
+    let mut counts = Counts::default();
+    stream.count(first, last, &mut counts);
+    let counted: HashMap<u64, u64> = counts.by_ip.into_iter().collect();
+    assert_eq!(counted, expected, "{what}");
+}
+
+fn check_blocks(stream: &Stream, all: &InstructionColumns, start: usize, stop: usize, what: &str) {
+    let mut blocks = BlockColumns::default();
+    stream.blocks(start as u64, stop as u64, 0, &mut blocks);
+    let mut at = start;
+    for row in 0..blocks.step.len() {
+        let end = at + usize::from(blocks.ninsn[row]) - 1;
+        assert_eq!(blocks.step[row], at as i64, "{what}");
+        assert_eq!(blocks.ip[row], all.ip[at], "{what}");
+        assert_eq!(blocks.end_ip[row], all.ip[end], "{what}");
+        assert_eq!(blocks.iclass[row], all.iclass[end], "{what}");
+        assert_eq!(blocks.speculative[row], all.speculative[end], "{what}");
+        at = end + 1;
+    }
+    assert_eq!(at, stop.max(start), "{what}");
+}
+
+fn check_calls(stream: &Stream, first: u64, last: u64, what: &str) {
+    let mut tree = CallTree::default();
+    stream.calls(first, last, &mut tree);
+    let own: u64 = tree.nodes.iter().map(|node| node.own).sum();
+    assert_eq!(own, last - first, "{what}: every instruction belongs to one path");
+    for (nth, node) in tree.nodes.iter().enumerate().skip(1) {
+        assert!((node.parent as usize) < nth && node.calls > 0, "{what}");
+    }
+}
+
+fn check_events(stream: &Stream, every: &EventColumns, first: u64, last: u64, what: &str) {
+    let mut some = EventColumns::default();
+    stream.events(first, last, false, 0, &mut some);
+    let rows: Vec<usize> = (0..every.step.len())
+        .filter(|&row| (first..last).contains(&(every.step[row] as u64)))
+        .collect();
+    let pick = |column: &[u64]| rows.iter().map(|&row| column[row]).collect::<Vec<_>>();
+    assert_eq!(some.step, rows.iter().map(|&row| every.step[row]).collect::<Vec<_>>(), "{what}");
+    assert_eq!(some.kind, rows.iter().map(|&row| every.kind[row]).collect::<Vec<_>>(), "{what}");
+    assert_eq!(some.after, rows.iter().map(|&row| every.after[row]).collect::<Vec<_>>(), "{what}");
+    assert_eq!(some.ip, pick(&every.ip), "{what}");
+    assert_eq!(some.offset, pick(&every.offset), "{what}");
+}

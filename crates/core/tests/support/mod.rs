@@ -1,0 +1,8 @@
+//! Random programs with known executions, and traces of them.
+
+#![allow(dead_code)] // not every test uses everything
+
+pub mod attack;
+pub mod program;
+pub mod random;
+pub mod run;
