@@ -297,9 +297,8 @@ fn check_calls(stream: &Stream, first: u64, last: u64, what: &str) {
 fn check_events(stream: &Stream, every: &EventColumns, first: u64, last: u64, what: &str) {
     let mut some = EventColumns::default();
     stream.events(first, last, false, 0, &mut some);
-    let rows: Vec<usize> = (0..every.step.len())
-        .filter(|&row| (first..last).contains(&(every.step[row] as u64)))
-        .collect();
+    let rows: Vec<usize> =
+        (0..every.step.len()).filter(|&row| (first..last).contains(&(every.step[row] as u64))).collect();
     let pick = |column: &[u64]| rows.iter().map(|&row| column[row]).collect::<Vec<_>>();
     assert_eq!(some.step, rows.iter().map(|&row| every.step[row]).collect::<Vec<_>>(), "{what}");
     assert_eq!(some.kind, rows.iter().map(|&row| every.kind[row]).collect::<Vec<_>>(), "{what}");

@@ -8,7 +8,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::code::CodeError;
-use super::graph::{Graph, InstructionMeta, NodeId, NodeKind};
+use super::graph::{Graph, InstructionMeta, NodeId, NodeKind, NODE_LIMIT};
 use super::passed::Passed;
 use super::return_stack::ReturnStack;
 use super::sink::{Gap, GapCause, RunState, Sink, Where};
@@ -66,8 +66,8 @@ pub struct EngineOptions {
     pub initial_mode: ExecMode,
     /// Bytes of trace without a PSB after which a checkpoint is offered all the same.
     pub checkpoint_every: u64,
-    /// Most instructions without a packet before a walk counts as endless; the last decision point is let
-    /// pass whole. At least 4096.
+    /// Most instructions without a packet before a walk counts as endless; never less than a decision
+    /// point may hold, 4096.
     pub linear_limit: u64,
 }
 
@@ -515,7 +515,7 @@ impl Engine {
         let mut passed = Passed::default();
         loop {
             match self.learned(&mut passed)? {
-                NodeKind::Conditional => {
+                NodeKind::Conditional if self.fits(&passed) => {
                     self.emit_all(sink);
                     self.bits_left -= 1;
                     let taken = self.bits >> self.bits_left & 1 != 0;
@@ -523,7 +523,7 @@ impl Engine {
                     self.arrive();
                     return Ok(());
                 }
-                NodeKind::Return => {
+                NodeKind::Return if self.fits(&passed) => {
                     self.emit_all(sink);
                     self.bits_left -= 1;
                     if self.bits >> self.bits_left & 1 == 0 {
@@ -536,7 +536,7 @@ impl Engine {
                     self.arrive();
                     return Ok(());
                 }
-                NodeKind::Tip => {
+                NodeKind::Tip if self.fits(&passed) => {
                     // A deferred TIP: it stands behind the TNT whose bits are at hand.
                     self.emit_all(sink);
                     let ip = match self.events.next_flow(trace) {
@@ -572,10 +572,20 @@ impl Engine {
         }
     }
 
-    /// Leaves a node that does not end in a decision.
+    fn linear_limit(&self) -> u64 {
+        self.options.linear_limit.max(NODE_LIMIT as u64)
+    }
+
+    /// The rest of the current node does not make the walk too long.
+    #[inline]
+    fn fits(&self, passed: &Passed) -> bool {
+        passed.reach(u64::from(self.graph.count(self.node) - self.emitted), self.linear_limit())
+    }
+
+    /// Leaves a node that does not end in a decision, or ends a walk that has become too long.
     fn pass<S: Sink>(&mut self, sink: &mut S, kind: NodeKind, passed: &mut Passed) -> Result<(), FlowError> {
         let from = self.emitted;
-        if let Some(to) = passed.enter(&self.graph, self.node, from, self.options.linear_limit) {
+        if let Some(to) = passed.enter(&self.graph, self.node, from, self.linear_limit()) {
             self.emit(sink, to);
             let ip = self.graph.ips(self.node).get(to as usize).copied();
             return Err(FlowError::Flow { cause: GapCause::Endless, code: None, ip });
@@ -601,13 +611,13 @@ impl Engine {
         let mut passed = Passed::default();
         loop {
             match self.learned(&mut passed)? {
-                NodeKind::Tip | NodeKind::Return => {
+                NodeKind::Tip | NodeKind::Return if self.fits(&passed) => {
                     self.emit_all(sink);
                     self.node = self.graph.tip_target(self.node, ip);
                     self.arrive();
                     return Ok(());
                 }
-                NodeKind::Conditional => {
+                NodeKind::Conditional if self.fits(&passed) => {
                     self.emit_all(sink);
                     return Err(self.contradiction(PtError::BadQuery));
                 }
@@ -750,7 +760,7 @@ impl Engine {
         let mut passed = Passed::default();
         while self.position == Position::Enabled {
             match self.learned(&mut passed)? {
-                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip => {
+                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip if self.fits(&passed) => {
                     self.emit_all(sink);
                     self.stand_nowhere();
                 }
@@ -1194,7 +1204,7 @@ impl Engine {
                 Some(rest) => rest.iter().position(|&at| at == ip),
                 None => None,
             };
-            if let Some(nth) = found {
+            if let Some(nth) = found.filter(|&nth| passed.reach(nth as u64, self.linear_limit())) {
                 if nth + from > 0 {
                     self.emit(sink, (from + nth) as u16);
                     self.node = self.graph.node_at(ip);
@@ -1204,7 +1214,7 @@ impl Engine {
                 return Ok(());
             }
             match kind {
-                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip => {
+                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip if self.fits(&passed) => {
                     self.emit_all(sink);
                     return Err(self.contradiction(PtError::BadQuery));
                 }
@@ -1241,7 +1251,7 @@ impl Engine {
                 let mut all = ips.zip(self.graph.metas(self.node).iter().skip(from));
                 all.position(|(&ip, &meta)| wanted(ip, meta))
             };
-            if let Some(nth) = found {
+            if let Some(nth) = found.filter(|&nth| passed.reach(nth as u64, self.linear_limit())) {
                 self.emit(sink, (from + nth + 1) as u16);
                 let ip = self.graph.ips(self.node).get(from + nth);
                 let meta = self.graph.metas(self.node).get(from + nth);
@@ -1251,7 +1261,7 @@ impl Engine {
                 return Ok(());
             }
             match kind {
-                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip => {
+                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip if self.fits(&passed) => {
                     self.emit_all(sink);
                     return Err(self.contradiction(PtError::BadQuery));
                 }
@@ -1287,7 +1297,7 @@ impl Engine {
                     .position(|meta| meta.detail() == Detail::MovCr3)
                     .map(|nth| nth + 1),
             };
-            if let Some(nth) = found {
+            if let Some(nth) = found.filter(|&nth| passed.reach(nth as u64, self.linear_limit())) {
                 self.emit(sink, (from + nth) as u16);
                 return Ok(match ip {
                     Some(ip) => Some(ip),
@@ -1295,7 +1305,7 @@ impl Engine {
                 });
             }
             match kind {
-                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip => {
+                NodeKind::Conditional | NodeKind::Return | NodeKind::Tip if self.fits(&passed) => {
                     self.emit_all(sink);
                     let last = self.graph.count(self.node).wrapping_sub(1) as usize;
                     let ip = self.graph.ips(self.node).get(last);

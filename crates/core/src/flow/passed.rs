@@ -62,6 +62,12 @@ impl Passed {
         (ips.len() as u64 > room).then(|| from + room as u16)
     }
 
+    /// Whether `more` instructions still keep the walk within `limit`.
+    #[inline]
+    pub fn reach(&self, more: u64, limit: u64) -> bool {
+        self.instructions + more <= limit
+    }
+
     /// The walk began in the middle of the node it has just left: look at every address from now on.
     pub fn look_closely(&mut self) {
         self.look = true;

@@ -39,7 +39,9 @@ impl Endless {
             Endless::Nops => 0x90,
             Endless::Itself => cycle(&[0xeb, 0xfe]),
             Endless::Junk => (address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8,
-            Endless::Pages => [0xe9, 0xfb, 0x0f, 0, 0].get((address % 4096) as usize).copied().unwrap_or(0xcc),
+            Endless::Pages => {
+                [0xe9, 0xfb, 0x0f, 0, 0].get((address % 4096) as usize).copied().unwrap_or(0xcc)
+            }
             Endless::Ptwrites => cycle(&[0xf3, 0x0f, 0xae, 0xe0]),
         }
     }
@@ -199,7 +201,7 @@ pub fn attack(seed: u64) -> (u64, usize) {
         resync: if random.once_in(3) { Resync::Psb } else { Resync::Ip },
         ..DecodeOptions::default()
     };
-    plain.engine.linear_limit = 1 << 15;
+    plain.engine.linear_limit = 1 << (12 + random.below(2));
     let mut cramped = plain.clone();
     cramped.checkpoint_distance = 1 + random.below(100) as u64;
     cramped.graph_limits = Some((1 + random.below(9), 1 + random.below(40)));
