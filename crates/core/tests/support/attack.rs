@@ -190,13 +190,13 @@ pub fn attack(seed: u64) -> (u64, usize) {
         let to_top = if base == 0 { bytes.len() } else { bytes.len().min(base.wrapping_neg() as usize) };
         let _ = image.add_bytes(bytes[..to_top].to_vec(), base, &Asid::default(), None);
     }
-    let mut config = TraceConfig::default();
-    config.cpu = match random.below(4) {
+    let cpu = match random.below(4) {
         0 => CpuChoice::NoErrata,
         1 => CpuChoice::Exactly(Cpu { family: 6, model: 0x5e, stepping: 3 }),
         2 => CpuChoice::Exactly(Cpu { family: 6, model: 0x5c, stepping: 0 }),
         _ => CpuChoice::Auto,
     };
+    let config = TraceConfig { cpu, ..TraceConfig::default() };
     let mut plain = DecodeOptions {
         resync: if random.once_in(3) { Resync::Psb } else { Resync::Ip },
         ..DecodeOptions::default()

@@ -97,9 +97,9 @@ impl Program {
             bytes[end - 4..end].copy_from_slice(&displacement.to_le_bytes());
         }
         // A call whose target happens to be the next instruction pushes nothing either.
-        for nth in 0..instructions.len() {
-            if instructions[nth].kind == Kind::Call(nth + 1) {
-                instructions[nth].kind = Kind::CallNext;
+        for (nth, instruction) in instructions.iter_mut().enumerate() {
+            if instruction.kind == Kind::Call(nth + 1) {
+                instruction.kind = Kind::CallNext;
             }
         }
         Program { base, bytes, instructions }
