@@ -21,9 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "recording"))
 
-from conftest import SHARED, TRACE, small_recording
 from pipe import compress, to_pipe
 
+from conftest import SHARED, TRACE, small_recording
 from odograph.errors import OdographError
 from odograph.recording import open_recording
 from odograph.recording.perfdata.format import FILE_HEADER, RecordType

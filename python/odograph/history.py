@@ -276,7 +276,7 @@ class History(Sequence[Instruction]):
 
     def hash(self) -> int:
         """A hash of all addresses: ``h = (rotl64(h, 5) ^ ip) * 0x9E3779B97F4A7C15 mod 2**64``, from 0."""
-        return self._raw.hashes()[0]
+        return self._raw.hash(False)
 
     def at_time(self, ns: int) -> int:
         """The first step at or after a time in ns; ``len(history)`` if there is none.

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from conftest import CODE_BYTES, Run, loop_trace
 
 COMMANDS = ("info", "steps", "packets", "verify")

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Run
 
+from conftest import Run
 from odograph.recording import ptrace
 
 pytestmark = pytest.mark.skipif(

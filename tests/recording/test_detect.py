@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TRACE
 
+from conftest import TRACE
 from odograph.errors import RecordingError
 from odograph.recording import open_recording
 

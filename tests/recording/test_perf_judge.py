@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TRACE
 from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
+from conftest import TRACE
 from odograph.recording import open_recording
 from odograph.recording.perfdata.format import RecordType
 from odograph.recording.perfdata.reader import PerfDataReader

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TRACE, small_recording
 from pipe import compress, to_pipe
 
+from conftest import TRACE, small_recording
 from odograph.errors import RecordingError
 from odograph.recording import Recording, open_recording
 from odograph.recording.perfdata.executed import Truth

@@ -6,7 +6,6 @@ import struct
 from pathlib import Path
 
 from conftest import TRACE
-
 from odograph.recording import Recording, Region, open_recording
 from odograph.recording.parameters import AddressFilter, parse_cpuid, parse_filters
 from odograph.recording.perfdata.attributes import Stamp

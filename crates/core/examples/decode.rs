@@ -6,7 +6,7 @@ use std::time::Instant;
 use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
-use odograph_core::history::{decode, DecodeOptions, Hashes};
+use odograph_core::history::{decode, DecodeOptions, Hashing};
 use odograph_core::image::Image;
 
 fn main() {
@@ -40,6 +40,6 @@ fn main() {
         println!("{gap:x?}");
     }
     let start = Instant::now();
-    let hashes = stream.hash(0, stream.steps(), Hashes::default());
-    println!("hash {:016x} {:?}", hashes.rotating, start.elapsed());
+    let hashes = stream.hash(0, stream.steps(), Hashing::ROTATING);
+    println!("hash {:016x} {:?}", hashes.value(), start.elapsed());
 }

@@ -7,7 +7,7 @@ use odograph_core::config::TraceConfig;
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
-    self, BlockColumns, CallTree, Clock, Counts, DecodeError, DecodeOptions, EventColumns, Hashes,
+    self, BlockColumns, CallTree, Clock, Counts, DecodeError, DecodeOptions, EventColumns, Hashing,
     InstructionColumns, OnError, Resync, Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
@@ -388,16 +388,15 @@ impl RawHistory {
             .build()
     }
 
-    /// (rotating hash, FNV hash) over the addresses of all instructions.
-    fn hashes(&self, py: Python<'_>) -> (u64, u64) {
-        let hashes = py.detach(|| {
-            let mut hashes = Hashes::default();
+    /// The hash over the addresses of all instructions: the recorders' one, or FNV-1a.
+    fn hash(&self, py: Python<'_>, fnv: bool) -> u64 {
+        py.detach(|| {
+            let mut hashing = if fnv { Hashing::FNV } else { Hashing::ROTATING };
             for part in &self.parts {
-                hashes = part.stream.hash(part.first, part.last, hashes);
+                hashing = part.stream.hash(part.first, part.last, hashing);
             }
-            hashes
-        });
-        (hashes.rotating, hashes.fnv)
+            hashing.value()
+        })
     }
 
     /// The first step at or after a time in ns; None if the clock is unknown.

@@ -107,7 +107,7 @@ class Spool:
                     event.text(5) or "//anon",
                     device=(int(major, 16), int(minor, 16)),
                     inode=event.number(4),
-                    tsc=tsc,
+                    tsc=self._map_time(image, event),
                 )
             case "thread" if event.number(0) != pid:
                 writer.add_fork(pid, pid, event.number(0), event.number(1), tsc=tsc)
@@ -124,6 +124,34 @@ class Spool:
                 if not failed:
                     message = f"ran without being recorded: {event.text(1)}"
                     writer.add_gap("native", message, tid=event.number(0), tsc=tsc)
+
+    def _map_time(self, image: ProcessImage, event: Event) -> int:
+        """When a mapping is said to have appeared: with its program, unless something else lay there.
+
+        It was noticed when its first instruction was about to run, but the trace tells time only now and
+        then: the packets that lead into the mapping may bear an earlier one, at which a decoder that goes
+        by time would find no code.
+        """
+
+        def place(other: Event) -> tuple[int, int, str, int]:
+            address, length, offset = (other.number(index) for index in range(3))
+            return address, address + length, other.text(5), address - offset
+
+        before = [other for other in image.events if other.kind == "map" and other.time < event.time]
+        if image.origin == "fork":
+            before += [
+                other
+                for parent in self.images
+                if parent.pid == image.parent
+                for other in parent.events
+                if other.kind == "map" and other.time <= event.time
+            ]
+        first, end, name, base = place(event)
+        for other in before:
+            other_first, other_end, other_name, other_base = place(other)
+            if other_first < end and first < other_end and (other_name, other_base) != (name, base):
+                return event.time
+        return min(image.started + 1, event.time)
 
     def _write_stream(self, writer: PerfDataWriter, image: ProcessImage, path: Path) -> None:
         if not path.exists():

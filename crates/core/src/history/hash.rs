@@ -3,23 +3,46 @@
 use super::stream::{slice, Pass, Stream};
 use crate::flow::{Graph, NodeId, RunState, Sink};
 
-/// Hashes over the addresses of all instructions, in order.
+/// A hash over the addresses of all instructions, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hashes {
-    /// `h = (rotl(h, 5) ^ ip) * 0x9E3779B97F4A7C15`, from 0.
-    pub rotating: u64,
+pub enum Hashing {
+    /// `h = (rotl(h, 5) ^ ip) * 0x9E3779B97F4A7C15`, from 0: what recorders keep.
+    Rotating(u64),
     /// FNV-1a over the little-endian bytes, from 1469598103934665603.
-    pub fnv: u64,
+    Fnv(u64),
 }
 
-impl Default for Hashes {
-    fn default() -> Self {
-        Hashes { rotating: 0, fnv: 1469598103934665603 }
+impl Hashing {
+    /// The rotating hash of nothing.
+    pub const ROTATING: Hashing = Hashing::Rotating(0);
+    /// The FNV hash of nothing.
+    pub const FNV: Hashing = Hashing::Fnv(1_469_598_103_934_665_603);
+
+    /// The value so far.
+    pub fn value(self) -> u64 {
+        match self {
+            Hashing::Rotating(value) | Hashing::Fnv(value) => value,
+        }
+    }
+
+    fn take(&mut self, ips: &[u64]) {
+        match self {
+            Hashing::Rotating(hash) => {
+                for &ip in ips {
+                    *hash = (hash.rotate_left(5) ^ ip).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                }
+            }
+            Hashing::Fnv(hash) => {
+                for byte in ips.iter().flat_map(|ip| ip.to_le_bytes()) {
+                    *hash = (*hash ^ u64::from(byte)).wrapping_mul(1_099_511_628_211);
+                }
+            }
+        }
     }
 }
 
 struct Hash {
-    hashes: Hashes,
+    hashing: Hashing,
     start: u64,
     stop: u64,
     reached: u64,
@@ -29,14 +52,7 @@ impl Sink for Hash {
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
         self.reached = state.step + u64::from(to - from);
         let Some((from, to, _)) = super::stream::clip(state, from, to, self.start, self.stop) else { return };
-        let Hashes { mut rotating, mut fnv } = self.hashes;
-        for &ip in slice(graph.ips(node), from, to) {
-            rotating = (rotating.rotate_left(5) ^ ip).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            for byte in ip.to_le_bytes() {
-                fnv = (fnv ^ u64::from(byte)).wrapping_mul(1_099_511_628_211);
-            }
-        }
-        self.hashes = Hashes { rotating, fnv };
+        self.hashing.take(slice(graph.ips(node), from, to));
     }
 }
 
@@ -47,12 +63,12 @@ impl Pass for Hash {
 }
 
 impl Stream {
-    /// Hashes the addresses of steps `start..stop`, continuing from `hashes`.
-    pub fn hash(&self, start: u64, stop: u64, hashes: Hashes) -> Hashes {
-        let mut hash = Hash { hashes, start, stop, reached: 0 };
+    /// Hashes the addresses of steps `start..stop`, continuing from `hashing`.
+    pub fn hash(&self, start: u64, stop: u64, hashing: Hashing) -> Hashing {
+        let mut hash = Hash { hashing, start, stop, reached: 0 };
         if start < stop {
             self.walk(start, &mut hash);
         }
-        hash.hashes
+        hash.hashing
     }
 }

@@ -23,5 +23,5 @@ pub use columns::InstructionColumns;
 pub use count::Counts;
 pub use events::{event_detail, event_value, EventColumns, EventRow};
 pub use find::Wanted;
-pub use hash::Hashes;
+pub use hash::Hashing;
 pub use stream::{decode, DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};

@@ -7,7 +7,7 @@ use odograph_core::config::{CpuChoice, TraceConfig};
 use odograph_core::cpu::Cpu;
 use odograph_core::flow::{Gap, Timeline};
 use odograph_core::history::{
-    decode, BlockColumns, Counts, DecodeOptions, EventColumns, Hashes, InstructionColumns, OnError, Resync,
+    decode, BlockColumns, Counts, DecodeOptions, EventColumns, Hashing, InstructionColumns, OnError, Resync,
     Stream,
 };
 use odograph_core::image::Image;
@@ -150,7 +150,7 @@ pub fn told(stream: &Stream) -> Told {
     Told {
         steps: stream.steps(),
         gaps: stream.gaps().to_vec(),
-        hash: stream.hash(0, stream.steps(), Hashes::default()).rotating,
+        hash: stream.hash(0, stream.steps(), Hashing::ROTATING).value(),
         events: events.collect(),
     }
 }
