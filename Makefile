@@ -58,7 +58,7 @@ acceptance: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py
 
-# cargo install cargo-fuzz; TARGET=packets|events|flow|instruction
+# Needs cargo-fuzz (cargo install cargo-fuzz); TARGET=packets, events, flow or instruction.
 TARGET ?= flow
 SECONDS ?= 600
 fuzz:

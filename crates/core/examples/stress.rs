@@ -1,4 +1,5 @@
-//! `stress [MINUTES [FIRST-SEED]]`: decodes hostile traces until the time is over; prints the slowest.
+//! `stress [SECONDS [FIRST-SEED]]`: decodes hostile traces until the time is over; prints the slowest.
+//! Exits with 1 if some trace broke something.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -11,16 +12,18 @@ fn main() {
         Some(text) => text.parse().expect("a number"),
         None => default,
     };
-    let minutes = number(1);
+    let seconds = number(60);
     let first = number(1_000_000);
     let start = Instant::now();
     let mut slowest = Duration::ZERO;
     let mut seed = first;
-    while start.elapsed() < Duration::from_secs(60 * minutes) {
+    let mut failed = 0;
+    while start.elapsed() < Duration::from_secs(seconds) {
         let before = Instant::now();
         let attacked = std::panic::catch_unwind(|| support::attack::attack(seed));
         if attacked.is_err() {
             println!("seed {seed} FAILED");
+            failed += 1;
         }
         if before.elapsed() > slowest {
             slowest = before.elapsed();
@@ -28,5 +31,6 @@ fn main() {
         }
         seed += 1;
     }
-    println!("{} traces, the slowest {slowest:?}", seed - first);
+    println!("{} traces, {failed} failed, the slowest took {slowest:?}", seed - first);
+    std::process::exit(i32::from(failed > 0));
 }
