@@ -145,7 +145,8 @@ impl Sink for Builder {
 /// Decodes a whole trace.
 ///
 /// `interrupted` is asked every few milliseconds, with the trace offset reached; true stops.
-/// What stands before the first PSB is a gap; a trace without a PSB is nothing else.
+/// What stands before the first PSB is skipped, as every decoder does: the end of something longer
+/// whose start is gone. A trace without a PSB is one gap.
 pub fn decode(
     trace: TraceBytes,
     config: &TraceConfig,
@@ -160,21 +161,19 @@ pub fn decode(
     let bytes = (*trace).as_ref();
     let mut first_tsc = None;
     let synced = engine.start(bytes);
-    let skipped = if synced { engine.events().sync_offset() as usize } else { bytes.len() };
-    // What stands before the first PSB cannot be read: usually the end of something longer, whose start
-    // is gone. That is no reason to refuse the rest.
-    let head = bytes.iter().take(skipped).any(|&byte| byte != 0).then(|| Gap {
-        step: 0,
-        cause: GapCause::Lost,
-        code: Some(PtError::Nosync),
-        offset: 0,
-        bytes_lost: skipped as u64,
-        ip: None,
-        asid: Asid::default(),
-        tsc: None,
-    });
     if !synced {
-        builder.gaps.extend(head);
+        if bytes.iter().any(|&byte| byte != 0) {
+            builder.gaps.push(Gap {
+                step: 0,
+                cause: GapCause::Lost,
+                code: Some(PtError::Nosync),
+                offset: 0,
+                bytes_lost: bytes.len() as u64,
+                ip: None,
+                asid: Asid::default(),
+                tsc: None,
+            });
+        }
     } else {
         first_tsc = engine.tsc();
         // Before anything happens: not every first PSB+ tells whether tracing is on.
@@ -195,9 +194,6 @@ pub fn decode(
     }
     if let (OnError::Raise, Some(&gap)) = (options.on_error, builder.gaps.first()) {
         return Err(DecodeError::Gap(gap));
-    }
-    if synced {
-        builder.gaps.splice(0..0, head);
     }
     builder.checkpoints.shrink_to_fit();
     Ok(Stream {
