@@ -14,11 +14,11 @@ mod graph;
 mod passed;
 mod return_stack;
 mod sink;
+mod timeline;
 
 pub use code::{Code, CodeError, Space, SpaceId};
-pub use engine::{
-    Checkpoint, Engine, EngineOptions, FlowError, Moment, Position, Progress, Synchronisation, Timeline,
-};
+pub use engine::{Checkpoint, Engine, EngineOptions, FlowError, Position, Progress, Synchronisation};
 pub use graph::{Graph, InstructionMeta, NodeId, NodeKind};
 pub use return_stack::ReturnStack;
 pub use sink::{Gap, GapCause, RunState, Sink, Where};
+pub use timeline::{Moment, Timeline};

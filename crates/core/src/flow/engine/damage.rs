@@ -1,0 +1,157 @@
+//! Damage: giving up the position, and finding one again.
+
+use super::{Engine, FlowError, Position, Synchronisation};
+use crate::asid::Asid;
+use crate::error::PtError;
+use crate::event::{Event, EventKind};
+use crate::flow::sink::{Gap, GapCause, Sink, Where};
+
+impl Engine {
+    /// Gives up the position after an error; a gap grows until a packet names an address again.
+    ///
+    /// `to_psb`: nothing before the next PSB is used.
+    pub fn lose<S: Sink>(&mut self, trace: &[u8], error: &FlowError, to_psb: bool, sink: &mut S) {
+        let (cause, code, ip, offset) = match error {
+            FlowError::Flow { cause, code, ip } => (*cause, *code, *ip, self.events.offset()),
+            FlowError::Events(code) => {
+                (GapCause::of(*code), Some(*code), self.ip_here(), self.events.offset())
+            }
+            FlowError::Foreign(_) => return,
+        };
+        if self.damage.is_none() {
+            self.damage = Some(Gap {
+                step: self.step,
+                cause,
+                code,
+                offset,
+                bytes_lost: 0,
+                ip,
+                asid: self.asid,
+                tsc: self.tsc(),
+            });
+        }
+        self.stand_nowhere();
+        self.position = Position::Lost;
+        if to_psb || matches!(error, FlowError::Events(_)) {
+            self.pending = None;
+            self.stack.clear();
+            self.mode_known = false;
+            self.synchronise(trace, sink);
+        }
+    }
+
+    /// Looks for the next PSB whose PSB+ is whole. At the end of the trace there is none.
+    pub(super) fn synchronise<S: Sink>(&mut self, trace: &[u8], sink: &mut S) {
+        let mut last = None;
+        loop {
+            match self.events.sync_forward(trace) {
+                Ok(_) => break,
+                Err(PtError::Eos) => {
+                    self.close_damage(trace.len() as u64, sink);
+                    self.stand_nowhere();
+                    self.events.end(trace);
+                    break;
+                }
+                Err(_) if last == Some(self.events.sync_offset()) => {
+                    self.events.end(trace);
+                    break;
+                }
+                Err(_) => last = Some(self.events.sync_offset()),
+            }
+        }
+    }
+
+    /// Starts at the first PSB. False if the trace has none.
+    pub fn start(&mut self, trace: &[u8]) -> bool {
+        let mut last = None;
+        loop {
+            match self.events.sync_forward(trace) {
+                Ok(_) => return true,
+                Err(PtError::Eos) => return false,
+                Err(_) if last == Some(self.events.sync_offset()) => return false,
+                Err(_) => last = Some(self.events.sync_offset()),
+            }
+        }
+    }
+
+    /// Forgets the flow and synchronises anew. `eos` if there is no such PSB; `nosync` if `offset` is
+    /// none; or the error inside its PSB+.
+    pub fn sync(&mut self, trace: &[u8], to: Synchronisation) -> Result<(), PtError> {
+        let synced = match to {
+            Synchronisation::Forward => self.events.sync_forward(trace),
+            Synchronisation::Backward => self.events.sync_backward(trace),
+            Synchronisation::At(offset) => self.events.sync_set(trace, offset),
+        };
+        self.stand_nowhere();
+        self.stack.clear();
+        self.pending = None;
+        self.damage = None;
+        self.speculative = false;
+        self.resume_ip = None;
+        self.asid = Asid::default();
+        self.mode = self.options.initial_mode;
+        self.last_checkpoint = 0;
+        self.state_known = false;
+        self.mode_known = false;
+        self.set_moment(0);
+        synced
+    }
+
+    pub(super) fn close_damage<S: Sink>(&mut self, offset: u64, sink: &mut S) {
+        if let Some(mut gap) = self.damage.take() {
+            gap.bytes_lost = offset.saturating_sub(gap.offset);
+            sink.gap(gap);
+        }
+    }
+
+    /// While the position is lost: does this event give one? Applies what needs no position.
+    ///
+    /// Source: the rules of libipt's `pt_blk_resync`.
+    pub(super) fn find_position<S: Sink>(&mut self, event: &Event, sink: &mut S) -> bool {
+        let found = match event.kind {
+            // PSB+ closes the gap itself, and says whether tracing is on.
+            EventKind::Enabled { .. } | EventKind::Disabled { .. } if event.status_update => return true,
+            EventKind::Enabled { .. } | EventKind::Overflow { .. } => None,
+            EventKind::Disabled { .. } => {
+                // What ran up to here is not known; from here on nothing runs.
+                self.close_damage(event.offset, sink);
+                self.stand_nowhere();
+                self.resume_ip = None;
+                self.report(event, sink);
+                return false;
+            }
+            EventKind::AsyncDisabled { at, .. } => Some(at),
+            EventKind::AsyncBranch { from, .. } => Some(from),
+            EventKind::Tip { ip } if !event.ip_suppressed => {
+                self.close_damage(event.offset, sink);
+                self.stand_at(ip);
+                return false;
+            }
+            EventKind::Tip { .. } | EventKind::Tnt { .. } | EventKind::Trig { .. } => return false,
+            EventKind::Paging { cr3, .. } => {
+                self.set_cr3(cr3);
+                return false;
+            }
+            EventKind::Vmcs { base } => {
+                self.set_vmcs(base);
+                return false;
+            }
+            _ => match event.ip() {
+                Some(ip) if !event.ip_suppressed => Some(ip),
+                _ => {
+                    // Facts that need no address are kept; what they say is applied.
+                    self.apply(event);
+                    let place = Where { step: self.step, after: false, ip: None, resumed: false };
+                    sink.event(event, place, self);
+                    return false;
+                }
+            },
+        };
+        self.close_damage(event.offset, sink);
+        match found {
+            Some(ip) => self.stand_at(ip),
+            None => self.stand_nowhere(),
+        }
+        true
+    }
+}

@@ -1,0 +1,319 @@
+//! Where events bind, and what they change.
+
+use super::{Engine, FlowError, Position};
+use crate::error::PtError;
+use crate::event::{Event, EventKind};
+use crate::flow::sink::{Gap, GapCause, Sink, Where};
+use crate::flow::InstructionMeta;
+use crate::instruction::{Detail, ExecMode, InstructionClass};
+
+/// The kinds of events of which at most one binds to the same instruction.
+mod bind {
+    pub const PAGING: u8 = 1;
+    pub const VMCS: u8 = 2;
+    pub const PTWRITE: u8 = 4;
+    pub const IRET: u8 = 8;
+    pub const VMENTRY: u8 = 16;
+    pub const UIRET: u8 = 32;
+    pub const SWINTR: u8 = 64;
+    pub const SYSCALL: u8 = 128;
+}
+
+fn is_far(meta: InstructionMeta) -> bool {
+    matches!(
+        meta.class(),
+        InstructionClass::FarCall | InstructionClass::FarReturn | InstructionClass::FarJump
+    )
+}
+
+pub(super) fn needs_trace(meta: InstructionMeta) -> bool {
+    match meta.class() {
+        InstructionClass::CondJump | InstructionClass::Return => true,
+        InstructionClass::Call | InstructionClass::Jump => meta.detail() != Detail::Direct,
+        _ => is_far(meta),
+    }
+}
+
+/// Where tracing is expected to go on after it stopped at a branch: behind a call that was not traced.
+pub(super) fn resume_after(ip: u64, meta: InstructionMeta) -> Option<u64> {
+    matches!(meta.class(), InstructionClass::Call | InstructionClass::FarCall)
+        .then(|| ip.wrapping_add(u64::from(meta.size())))
+}
+
+impl Engine {
+    pub(super) fn set_cr3(&mut self, cr3: u64) {
+        if self.asid.cr3 != Some(cr3) {
+            self.asid.cr3 = Some(cr3);
+            self.enter();
+        }
+    }
+
+    pub(super) fn set_vmcs(&mut self, base: u64) {
+        if self.asid.vmcs != Some(base) {
+            self.asid.vmcs = Some(base);
+            self.enter();
+        }
+    }
+
+    /// State changes that need no position.
+    pub(super) fn apply(&mut self, event: &Event) {
+        match event.kind {
+            EventKind::Paging { cr3, .. } | EventKind::AsyncPaging { cr3, .. } => self.set_cr3(cr3),
+            EventKind::Vmcs { base } | EventKind::AsyncVmcs { base, .. } => self.set_vmcs(base),
+            EventKind::ExecMode { mode, .. } if self.mode != mode && mode != ExecMode::Unknown => {
+                self.mode = mode;
+                self.enter();
+            }
+            EventKind::Tsx { speculative, .. } => self.speculative = speculative,
+            _ => {}
+        }
+    }
+
+    pub(super) fn report<S: Sink>(&mut self, event: &Event, sink: &mut S) {
+        let after = self.held.is_some();
+        let ip = self.held.map_or_else(|| self.ip_here(), |held| Some(held.ip));
+        let resumed = match event.kind {
+            EventKind::Enabled { ip } => self.resume_ip == Some(ip) || event.status_update,
+            _ => false,
+        };
+        sink.event(event, Where { step: self.step, after, ip, resumed }, self);
+    }
+
+    /// Walks to where the event belongs, reports it, and applies what it says.
+    pub(super) fn handle<S: Sink>(&mut self, event: Event, sink: &mut S) -> Result<(), FlowError> {
+        let enabled = self.position == Position::Enabled;
+        let ip = if event.ip_suppressed { None } else { event.ip() };
+        match event.kind {
+            EventKind::Tnt { bits, size } => {
+                if !enabled {
+                    return Err(FlowError::Flow {
+                        cause: GapCause::Contradiction,
+                        code: Some(PtError::NoEnable),
+                        ip: None,
+                    });
+                }
+                self.bits = bits;
+                self.bits_left = size;
+                self.held = None;
+                return Ok(());
+            }
+            EventKind::Tip { ip } => {
+                if !enabled || event.ip_suppressed {
+                    let code = if enabled { PtError::BadPacket } else { PtError::NoEnable };
+                    return Err(FlowError::Flow {
+                        cause: GapCause::Contradiction,
+                        code: Some(code),
+                        ip: None,
+                    });
+                }
+                return self.take_tip(sink, ip);
+            }
+            EventKind::Enabled { ip } if event.status_update => return self.psb(&event, Some(ip), sink),
+            EventKind::Disabled { .. } if event.status_update => return self.psb(&event, None, sink),
+            EventKind::Enabled { ip } => {
+                if event.ip_suppressed || enabled {
+                    let code = if enabled { PtError::BadContext } else { PtError::Noip };
+                    return Err(FlowError::Flow {
+                        cause: GapCause::Contradiction,
+                        code: Some(code),
+                        ip: None,
+                    });
+                }
+                self.stand_at(ip);
+                self.state_known = true;
+                self.report(&event, sink);
+                self.resume_ip = None;
+                return Ok(());
+            }
+            EventKind::Disabled { .. } => {
+                if enabled {
+                    self.resume_ip = self.walk_to_disable(ip, sink)?;
+                } else {
+                    return Err(FlowError::Flow {
+                        cause: GapCause::Contradiction,
+                        code: Some(PtError::BadContext),
+                        ip,
+                    });
+                }
+                self.report(&event, sink);
+                self.stand_nowhere();
+                return Ok(());
+            }
+            EventKind::AsyncDisabled { at, .. } => {
+                if !enabled {
+                    return Err(FlowError::at(PtError::BadContext, at));
+                }
+                self.walk_to(at, sink)?;
+                self.report(&event, sink);
+                self.resume_ip = Some(at);
+                self.stand_nowhere();
+                return Ok(());
+            }
+            EventKind::AsyncBranch { from, to } => {
+                if !enabled {
+                    return Err(FlowError::at(PtError::BadContext, from));
+                }
+                self.walk_to(from, sink)?;
+                self.report(&event, sink);
+                if event.ip_suppressed {
+                    return Err(FlowError::at(PtError::IpSuppressed, from));
+                }
+                self.stand_at(to);
+                return Ok(());
+            }
+            EventKind::Overflow { .. } => {
+                self.report(&event, sink);
+                sink.gap(Gap {
+                    step: self.step,
+                    cause: GapCause::Overflow,
+                    code: Some(PtError::Overflow),
+                    offset: event.offset,
+                    bytes_lost: 0,
+                    ip,
+                    asid: self.asid,
+                    tsc: self.tsc(),
+                });
+                self.speculative = false;
+                self.resume_ip = None;
+                self.mode_known = false;
+                self.state_known = ip.is_some();
+                match ip {
+                    Some(ip) => self.stand_at(ip),
+                    None => self.stand_nowhere(),
+                }
+                return Ok(());
+            }
+            EventKind::AsyncPaging { .. }
+            | EventKind::AsyncVmcs { .. }
+            | EventKind::Tsx { .. }
+            | EventKind::ExecMode { .. }
+            | EventKind::Iflags { .. }
+            | EventKind::Interrupt { .. }
+            | EventKind::Smi { .. }
+            | EventKind::Init { .. }
+            | EventKind::Vmexit { .. }
+            | EventKind::Shutdown { .. }
+            | EventKind::Uintr { .. }
+            | EventKind::Exstop { .. }
+            | EventKind::Mwait { .. } => {
+                if let (true, Some(ip)) = (enabled, ip) {
+                    self.walk_to(ip, sink)?;
+                }
+                if let EventKind::ExecMode { mode, .. } = event.kind {
+                    // PSB+ says how to go on, so nothing more is lost than what the wrong mode hid.
+                    if event.status_update && enabled && self.mode_known && self.mode != mode {
+                        self.note(PtError::BadStatusUpdate, ip, event.offset, sink);
+                    }
+                    self.mode_known = true;
+                }
+            }
+            EventKind::Paging { .. } if enabled => self.walk_past(bind::PAGING, sink, |_, meta| {
+                is_far(meta) || matches!(meta.detail(), Detail::MovCr3 | Detail::Vmlaunch | Detail::Vmresume)
+            })?,
+            EventKind::Vmcs { .. } if enabled => self.walk_past(bind::VMCS, sink, |_, meta| {
+                is_far(meta) || matches!(meta.detail(), Detail::Vmptrld | Detail::Vmlaunch | Detail::Vmresume)
+            })?,
+            EventKind::Ptwrite { .. } if enabled => {
+                self.walk_past(bind::PTWRITE, sink, |at, meta| match ip {
+                    Some(ip) => at == ip,
+                    None => meta.class() == InstructionClass::Ptwrite,
+                })?
+            }
+            EventKind::Iret { .. } if enabled => self.walk_past(bind::IRET, sink, |at, meta| match ip {
+                Some(ip) => at == ip,
+                None => matches!(
+                    meta.detail(),
+                    Detail::Iret | Detail::Sysret | Detail::Sysexit | Detail::Erets | Detail::Eretu
+                ),
+            })?,
+            EventKind::Vmentry { .. } if enabled => {
+                self.walk_past(bind::VMENTRY, sink, |at, meta| match ip {
+                    Some(ip) => at == ip,
+                    None => matches!(meta.detail(), Detail::Vmlaunch | Detail::Vmresume),
+                })?;
+            }
+            EventKind::Uiret { .. } if enabled => self.walk_past(bind::UIRET, sink, |at, meta| match ip {
+                Some(ip) => at == ip,
+                None => meta.detail() == Detail::Uiret,
+            })?,
+            EventKind::Swintr { .. } if enabled => match ip {
+                Some(ip) => self.walk_to(ip, sink)?,
+                None => self.walk_past(bind::SWINTR, sink, |_, meta| meta.detail() == Detail::Int)?,
+            },
+            EventKind::Syscall { .. } if enabled => match ip {
+                Some(ip) => self.walk_to(ip, sink)?,
+                None => self.walk_past(bind::SYSCALL, sink, |_, meta| meta.detail() == Detail::Syscall)?,
+            },
+            EventKind::Trig { .. } => {
+                if let (true, Some(ip)) = (enabled, ip.filter(|&ip| ip != 0)) {
+                    self.walk_to(ip, sink)?;
+                }
+            }
+            _ => {}
+        }
+        self.report(&event, sink);
+        self.apply(&event);
+        Ok(())
+    }
+
+    /// Reports a contradiction after which decoding can go on at once.
+    pub(super) fn note<S: Sink>(&mut self, code: PtError, ip: Option<u64>, offset: u64, sink: &mut S) {
+        sink.gap(Gap {
+            step: self.step,
+            cause: GapCause::of(code),
+            code: Some(code),
+            offset,
+            bytes_lost: 0,
+            ip,
+            asid: self.asid,
+            tsc: self.tsc(),
+        });
+    }
+
+    /// The first event of a PSB+: tracing is on at `ip`, or off.
+    pub(super) fn psb<S: Sink>(
+        &mut self,
+        event: &Event,
+        ip: Option<u64>,
+        sink: &mut S,
+    ) -> Result<(), FlowError> {
+        let ip = if event.ip_suppressed { None } else { ip };
+        let contradiction = match (self.position, ip) {
+            (Position::Enabled, Some(ip)) => self.walk_to(ip, sink).err(),
+            (Position::Enabled, None) | (Position::Disabled, Some(_)) if self.state_known => {
+                Some(FlowError::Flow {
+                    cause: GapCause::Contradiction,
+                    code: Some(PtError::BadStatusUpdate),
+                    ip,
+                })
+            }
+            _ => None,
+        };
+        match contradiction {
+            Some(FlowError::Foreign(object)) => return Err(FlowError::Foreign(object)),
+            Some(FlowError::Flow { cause, code, ip }) => sink.gap(Gap {
+                step: self.step,
+                cause,
+                code,
+                offset: event.offset,
+                bytes_lost: 0,
+                ip,
+                asid: self.asid,
+                tsc: self.tsc(),
+            }),
+            _ => {}
+        }
+        self.close_damage(event.offset, sink);
+        match ip {
+            Some(ip) => self.stand_at(ip),
+            None => self.stand_nowhere(),
+        }
+        self.state_known = true;
+        self.last_checkpoint = self.events.offset();
+        self.pending = Some(*event);
+        sink.checkpoint(self);
+        self.pending = None;
+        self.report(event, sink);
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! Images over the time of a trace.
+
+use std::sync::Arc;
+
+use crate::image::Image;
+
+/// An image and the time from which it holds.
+#[derive(Clone)]
+pub struct Moment {
+    /// The image holds from this TSC on; 0 for the first.
+    pub tsc: u64,
+    /// Memory of the traced program from then on.
+    pub image: Image,
+}
+
+/// The images of a trace, in order of time; at least one.
+#[derive(Clone)]
+pub struct Timeline {
+    moments: Arc<Vec<Moment>>,
+}
+
+impl Timeline {
+    /// One image for the whole trace.
+    pub fn constant(image: Image) -> Self {
+        Timeline { moments: Arc::new(vec![Moment { tsc: 0, image }]) }
+    }
+
+    /// Several, sorted by time here; an empty list means an empty image.
+    pub fn new(mut moments: Vec<Moment>) -> Self {
+        moments.sort_by_key(|moment| moment.tsc);
+        if moments.is_empty() {
+            moments.push(Moment { tsc: 0, image: Image::default() });
+        }
+        Timeline { moments: Arc::new(moments) }
+    }
+
+    /// The image in force at the start.
+    pub fn first_image(&self) -> Image {
+        self.moments.first().map(|moment| moment.image.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&Moment> {
+        self.moments.get(at)
+    }
+}
