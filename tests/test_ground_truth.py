@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from odograph import History, decode
+from odograph import History, PacketDecoder, decode
 from sharedtraces import Unpacker, bench_image, shared_paths
 
 NAMES = [path.name.removesuffix(".gt") for path in shared_paths("bench/*.gt")]
@@ -84,7 +84,7 @@ def check_segments(bench: Path, name: str, unpacked: Unpacker, most: int | None)
         whole = decode(path, image)
     for nth in chosen:
         here, after = all_marks[nth], all_marks[nth + 1]
-        end = trace.index(b"\x02\x23", after.offset + 16) + 2
+        end = end_of_psb_plus(trace, after.offset)
         segment = decode(trace[here.offset : end], image)
         reached = last_status_step(segment, after.offset - here.offset)
         assert reached == after.instructions - here.instructions, (name, nth, segment.gaps())
@@ -93,6 +93,17 @@ def check_segments(bench: Path, name: str, unpacked: Unpacker, most: int | None)
         else:
             expected = whole.ips(here.instructions, after.instructions)
             assert np.array_equal(segment.ips(0, reached), expected), (name, nth)
+
+
+def end_of_psb_plus(trace: bytes, offset: int) -> int:
+    """Where the PSB+ at this offset ends; the bytes of PSBEND may also stand inside another packet."""
+    decoder = PacketDecoder(trace)
+    decoder.sync_set(offset)
+    for packet in decoder:
+        if packet.kind == "psbend":
+            assert decoder.offset is not None
+            return decoder.offset
+    raise AssertionError("the PSB+ does not end")
 
 
 def last_status_step(segment: History, offset: int) -> int:
