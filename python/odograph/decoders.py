@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class EventDecoder:
 T = TypeVar("T")
 
 
-class _FlowDecoder(Generic[T]):
+class _FlowDecoder(ABC, Generic[T]):
     """What block and instruction decoders share."""
 
     def __init__(self, trace: Any, config: TraceConfig | None = None, image: Image | None = None) -> None:
@@ -189,8 +190,9 @@ class _FlowDecoder(Generic[T]):
         self._synced = True
         self._ready.clear()
 
+    @abstractmethod
     def _convert(self, raw: _RawBlockFields) -> Iterator[T]:
-        raise NotImplementedError  # each kind of decoder gives its own
+        """What a block is to this kind of decoder."""
 
     def __iter__(self) -> Iterator[T]:
         return self
