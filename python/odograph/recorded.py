@@ -55,7 +55,8 @@ class Recording:
         self.source = source
         self.resync = resync
         self.config: TraceConfig = config if config is not None else _config_of(source)
-        self._decoded: dict[tuple[int, int], RawHistory] = {}
+        self._decoded: dict[int, list[tuple[int, RawHistory, bool]]] = {}
+        self._images: dict[int, list[tuple[int, Image]]] = {}
         self._moment_regions: dict[int, list[tuple[int, int]]] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
@@ -166,6 +167,8 @@ class Recording:
         self, stream: TraceStream, thread: Thread, progress: Progress | None
     ) -> list[tuple[int, RawHistory, bool]]:
         """Decodes a stream, in pieces where data is missing: (start, history, data lost before it)."""
+        if stream.idx in self._decoded:
+            return self._decoded[stream.idx]
         trace = stream.read()
         moments, owners = self._moments(stream, thread)
         self._moment_regions[stream.idx] = owners
@@ -174,24 +177,23 @@ class Recording:
         edges = [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < len(trace)), len(trace)]
         lost_at = {lost.offset for lost in stream.breaks}
         for begin, end in pairwise(edges):
-            key = (stream.idx, begin)
-            if key not in self._decoded:
 
-                def report(offset: int, begin: int = begin) -> None:
-                    if progress is not None:
-                        progress(begin + offset, len(trace))
+            def report(offset: int, begin: int = begin) -> None:
+                if progress is not None:
+                    progress(begin + offset, len(trace))
 
-                self._decoded[key] = RawHistory.decode(
-                    trace[begin:end],
-                    moments,
-                    self.config.for_native(recorded),
-                    raise_on_gap=False,
-                    to_psb=self.resync == "psb",
-                    clock=self._clock(),
-                    progress=report,
-                    base=begin,
-                )
-            parts.append((begin, self._decoded[key], begin in lost_at))
+            history = RawHistory.decode(
+                trace[begin:end],
+                moments,
+                self.config.for_native(recorded),
+                raise_on_gap=False,
+                to_psb=self.resync == "psb",
+                clock=self._clock(),
+                progress=report,
+                base=begin,
+            )
+            parts.append((begin, history, begin in lost_at))
+        self._decoded[stream.idx] = parts
         return parts
 
     def _clock(self) -> Clock:
@@ -209,7 +211,10 @@ class Recording:
             return [(0, image)], [(0, thread.tid)]
         moments: list[tuple[int, Image]] = []
         owners: list[tuple[int, int]] = []
-        images = {region.pid: image_moments(self.source, region.pid) for region in stream.regions}
+        for region in stream.regions:
+            if region.pid not in self._images:
+                self._images[region.pid] = image_moments(self.source, region.pid)
+        images = self._images
         ends = [region.tsc_start for region in stream.regions[1:]] + [1 << 64]
         for region, end in zip(stream.regions, ends, strict=True):
             current = images[region.pid][0][1]
