@@ -4,9 +4,6 @@ use super::stream::{Pass, Stream};
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Graph, NodeId, RunState, Sink, Where};
 
-/// One event of a history.
-pub type EventRow = (Event, Where);
-
 /// One row per event; all columns have the same length.
 #[derive(Clone, Debug, Default)]
 pub struct EventColumns {

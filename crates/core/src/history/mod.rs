@@ -21,7 +21,7 @@ pub use calls::{CallNode, CallTree};
 pub use clock::Clock;
 pub use columns::InstructionColumns;
 pub use count::Counts;
-pub use events::{event_detail, event_value, EventColumns, EventRow};
+pub use events::{event_detail, event_value, EventColumns};
 pub use find::Wanted;
 pub use hash::Hashing;
 pub use stream::{decode, DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
