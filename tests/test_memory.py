@@ -124,8 +124,13 @@ def test_a_live_process_can_be_read() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no /proc")
 def test_a_process_reads_short_at_the_end_of_a_mapping_and_empty_when_gone() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    program = "print(flush=True); input()"
+    command = [sys.executable, "-c", program]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        # Only a program that runs has all its memory: right after exec the first mapping may be missing.
+        assert child.stdout is not None
+        child.stdout.readline()
         memory = ProcessMemory(child.pid)
         first = Path(f"/proc/{child.pid}/maps").read_text().split(maxsplit=1)[0]
         start, end = (int(number, 16) for number in first.split("-"))
@@ -136,6 +141,7 @@ def test_a_process_reads_short_at_the_end_of_a_mapping_and_empty_when_gone() -> 
         child.wait()
         assert child.stdin is not None
         child.stdin.close()
+        child.stdout.close()
     assert memory.read(start, 4) == b""
     memory.close()
 
