@@ -1,0 +1,4 @@
+//! Text of a trace, as the tools of libipt print it.
+//!
+//! The caller brings trace bytes and options and takes the text in bounded pieces, so a trace of any size
+//! streams in bounded memory. Files, arguments and sideband records are the caller's.
