@@ -630,7 +630,7 @@ impl EventDecoder {
     /// The `enabled` event comes first, so that nobody has to guess where the others apply.
     fn tip_pge(&mut self, offset: usize) -> Result<(), PtError> {
         let ip = self.last_ip.ip();
-        let event = self.event(EventKind::Enabled { ip: 0 }, offset);
+        let event = self.event(EventKind::Enabled { ip: 0, resumed: false }, offset);
         self.out.push_back(self.with_ip(event, ip));
         self.enabled = true;
         if self.open_fup.is_some() || self.queue.has(Binding::Tip) {

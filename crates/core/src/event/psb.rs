@@ -95,8 +95,11 @@ impl EventDecoder {
     fn report_status(&mut self, facts: &[EventKind], offset: usize, with_first: bool) {
         let ip = self.last_ip.ip();
         if with_first {
-            let kind =
-                if self.enabled { EventKind::Enabled { ip: 0 } } else { EventKind::Disabled { ip: 0 } };
+            let kind = if self.enabled {
+                EventKind::Enabled { ip: 0, resumed: false }
+            } else {
+                EventKind::Disabled { ip: 0 }
+            };
             let event = Event { status_update: true, ..self.event(kind, offset) };
             self.out.push_back(self.with_ip(event, if self.enabled { ip } else { Err(PtError::Noip) }));
         }

@@ -8,8 +8,11 @@ use crate::instruction::ExecMode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum EventKind {
+    /// Tracing was switched on at `ip`; `resumed`: where it had been switched off. The event layer does not know
+    /// that and says false, the block layer fills it in.
     Enabled {
         ip: u64,
+        resumed: bool,
     },
     Disabled {
         ip: u64,
@@ -76,6 +79,11 @@ pub enum EventKind {
         ip: u64,
         size: u8,
         payload: u64,
+    },
+    /// Time has advanced; only from the block layer, if asked for. `ip` is the branch of a TIP, or where the first
+    /// branch of a TNT led.
+    Tick {
+        ip: u64,
     },
     Cbr {
         ratio: u8,
@@ -170,7 +178,7 @@ pub struct Event {
 macro_rules! with_ip {
     ($kind:expr, $ip:ident => $some:expr, $none:expr) => {
         match $kind {
-            EventKind::Enabled { ip: $ip }
+            EventKind::Enabled { ip: $ip, .. }
             | EventKind::Disabled { ip: $ip }
             | EventKind::AsyncDisabled { ip: $ip, .. }
             | EventKind::AsyncBranch { to: $ip, .. }
@@ -182,6 +190,7 @@ macro_rules! with_ip {
             | EventKind::Exstop { ip: $ip }
             | EventKind::Mwait { ip: $ip, .. }
             | EventKind::Ptwrite { ip: $ip, .. }
+            | EventKind::Tick { ip: $ip }
             | EventKind::Tip { ip: $ip }
             | EventKind::Iflags { ip: $ip, .. }
             | EventKind::Interrupt { ip: $ip, .. }
@@ -232,6 +241,7 @@ impl Event {
             EventKind::Pwre { .. } => "pwre",
             EventKind::Pwrx { .. } => "pwrx",
             EventKind::Ptwrite { .. } => "ptwrite",
+            EventKind::Tick { .. } => "tick",
             EventKind::Cbr { .. } => "cbr",
             EventKind::Mnt { .. } => "mnt",
             EventKind::Tip { .. } => "tip",

@@ -78,11 +78,11 @@ impl EventColumns {
         let to = match event.kind {
             EventKind::AsyncBranch { to, .. } => Some(to),
             EventKind::Disabled { ip } | EventKind::AsyncDisabled { ip, .. } => Some(ip),
-            EventKind::Enabled { ip } | EventKind::Overflow { ip } => Some(ip),
+            EventKind::Enabled { ip, .. } | EventKind::Overflow { ip } => Some(ip),
             _ => None,
         };
         let ip = match event.kind {
-            EventKind::Enabled { ip } if !event.ip_suppressed => ip,
+            EventKind::Enabled { ip, .. } if !event.ip_suppressed => ip,
             _ => place.ip.unwrap_or(u64::MAX),
         };
         self.step.push(place.step as i64 + base);

@@ -73,7 +73,7 @@ impl Engine {
         let after = self.held.is_some();
         let ip = self.held.map_or_else(|| self.ip_here(), |held| Some(held.ip));
         let resumed = match event.kind {
-            EventKind::Enabled { ip } => self.resume_ip == Some(ip) || event.status_update,
+            EventKind::Enabled { ip, .. } => self.resume_ip == Some(ip) || event.status_update,
             _ => false,
         };
         sink.event(event, Where { step: self.step, after, ip, resumed }, self);
@@ -108,9 +108,9 @@ impl Engine {
                 }
                 return self.take_tip(sink, ip);
             }
-            EventKind::Enabled { ip } if event.status_update => return self.psb(&event, Some(ip), sink),
+            EventKind::Enabled { ip, .. } if event.status_update => return self.psb(&event, Some(ip), sink),
             EventKind::Disabled { .. } if event.status_update => return self.psb(&event, None, sink),
-            EventKind::Enabled { ip } => {
+            EventKind::Enabled { ip, .. } => {
                 if event.ip_suppressed || enabled {
                     let code = if enabled { PtError::BadContext } else { PtError::Noip };
                     return Err(FlowError::Flow {
