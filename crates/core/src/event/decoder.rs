@@ -360,7 +360,7 @@ impl EventDecoder {
                     if skd007 && size == 2 {
                         return FlowItem::Other;
                     }
-                    self.time.on_cyc(value);
+                    self.on_cyc(value);
                     size
                 }
                 _ if opcode & 0x1f == 0x0d => {
@@ -435,13 +435,21 @@ impl EventDecoder {
         fetch(trace, offset, &mut self.blocks, &self.errata)
     }
 
+    #[inline]
+    fn on_cyc(&mut self, value: u64) {
+        // A time that cannot be worked out for want of configuration stays as it is and is no error.
+        let _ = self.time.on_cyc(value);
+    }
+
     /// A packet that only moves time on. False for all others.
     pub(super) fn keep_time(&mut self, packet: &Packet, in_psb: bool) -> Result<bool, PtError> {
         match *packet {
             Packet::Tsc { tsc } => self.time.on_tsc(tsc, in_psb),
             Packet::Tma { ctc, fc } => self.time.on_tma(ctc, fc)?,
-            Packet::Mtc { ctc } => self.time.on_mtc(ctc),
-            Packet::Cyc { value } => self.time.on_cyc(value),
+            Packet::Mtc { ctc } => {
+                self.time.on_mtc(ctc);
+            }
+            Packet::Cyc { value } => self.on_cyc(value),
             _ => return Ok(false),
         }
         Ok(true)
@@ -523,8 +531,10 @@ impl EventDecoder {
             }
             Packet::Tsc { tsc } => self.time.on_tsc(tsc, false),
             Packet::Tma { ctc, fc } => self.time.on_tma(ctc, fc)?,
-            Packet::Mtc { ctc } => self.time.on_mtc(ctc),
-            Packet::Cyc { value } => self.time.on_cyc(value),
+            Packet::Mtc { ctc } => {
+                self.time.on_mtc(ctc);
+            }
+            Packet::Cyc { value } => self.on_cyc(value),
             Packet::Mnt { payload } => self.out.push_back(self.event(EventKind::Mnt { payload }, offset)),
             Packet::Stop => self.out.push_back(self.event(EventKind::Stop, offset)),
             Packet::Exstop { ip } => self.exstop(ip, offset)?,

@@ -28,7 +28,18 @@ pub struct Time {
     eax: u32,
     ebx: u32,
     skl168: bool,
+    /// Nothing is learned about cycles.
+    uncalibrated: bool,
     calibration: Calibration,
+}
+
+/// What an MTC packet could not do, for packet listings. Event decoding goes on in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MtcEffect {
+    /// `bad_config` if the TSC to crystal-clock ratio is unknown, so cycles could not be calibrated.
+    pub calibration: Result<(), PtError>,
+    /// `bad_config` if that ratio is unknown, so the estimate stays.
+    pub time: Result<(), PtError>,
 }
 
 /// TSC ticks per core cycle, learned from the packets.
@@ -79,8 +90,14 @@ impl Time {
             eax: self.eax,
             ebx: self.ebx,
             skl168: self.skl168,
+            uncalibrated: self.uncalibrated,
             ..Time::default()
         };
+    }
+
+    /// The same clock without calibration: CYC packets add nothing.
+    pub fn without_calibration(self) -> Self {
+        Time { uncalibrated: true, calibration: Calibration::default(), ..self }
     }
 
     /// The estimate in TSC ticks; relative to the start while no TSC has been seen.
@@ -129,7 +146,7 @@ impl Time {
         self.lost_mtc = 0;
         self.lost_cyc = 0;
         let calibration = &mut self.calibration;
-        if in_psb && !calibration.seen_mtc {
+        if in_psb && !calibration.seen_mtc && !self.uncalibrated {
             if let (Some(last), cycles @ 1..) = (calibration.tsc, calibration.cycles_since_tsc) {
                 let delta = tsc.wrapping_sub(last) & ((1 << 56) - 1);
                 calibration.ratio = shifted_quotient(delta, cycles);
@@ -141,14 +158,14 @@ impl Time {
 
     /// A CBR packet. `bad_packet` for ratio 0.
     pub fn on_cbr(&mut self, ratio: u8, in_psb: bool) -> Result<(), PtError> {
+        if !in_psb {
+            self.calibration = Calibration::default();
+        }
         if ratio == 0 {
             return Err(PtError::BadPacket);
         }
         self.ratio = Some(ratio);
-        if !in_psb {
-            self.calibration = Calibration::default();
-        }
-        if self.nom_freq != 0 {
+        if self.nom_freq != 0 && !self.uncalibrated {
             self.calibration.ratio = Some((u64::from(self.nom_freq) << RATIO_SHIFT) / u64::from(ratio));
         }
         Ok(())
@@ -193,10 +210,13 @@ impl Time {
     }
 
     /// An MTC packet.
-    pub fn on_mtc(&mut self, ctc: u8) {
-        self.calibrate_mtc(ctc);
+    pub fn on_mtc(&mut self, ctc: u8) -> MtcEffect {
+        MtcEffect { calibration: self.calibrate_mtc(ctc), time: self.update_mtc(ctc) }
+    }
+
+    fn update_mtc(&mut self, ctc: u8) -> Result<(), PtError> {
         if self.have_tsc && !self.have_tma {
-            return;
+            return Ok(());
         }
         let new = u32::from(ctc).checked_shl(self.mtc_freq.into()).unwrap_or(0);
         if self.fast != 0 || self.lost_cyc != 0 || !self.have_mtc {
@@ -210,7 +230,7 @@ impl Time {
         self.lost_cyc = 0;
         if !had_mtc {
             if !self.have_tma {
-                return;
+                return Ok(());
             }
             let low = new & 0xffff;
             let mut high = new & !0xffff;
@@ -219,35 +239,42 @@ impl Time {
             }
             last |= high;
         }
-        if let Some(ticks) = self.ticks(self.ctc_delta(new, last)) {
-            self.base = self.base.wrapping_add(ticks);
-            self.tsc = self.base;
-        }
+        let ticks = self.ticks(self.ctc_delta(new, last)).ok_or(PtError::BadConfig)?;
+        self.base = self.base.wrapping_add(ticks);
+        self.tsc = self.base;
+        Ok(())
     }
 
-    fn calibrate_mtc(&mut self, ctc: u8) {
+    fn calibrate_mtc(&mut self, ctc: u8) -> Result<(), PtError> {
+        if self.uncalibrated {
+            return Ok(());
+        }
         let new = u32::from(ctc).checked_shl(self.mtc_freq.into()).unwrap_or(0);
         let had = self.calibration.have_mtc;
         let last = self.calibration.ctc;
         let cycles = self.calibration.cycles_since_mtc;
         self.calibration.seen_mtc = true;
         if had && cycles == 0 {
-            return;
+            return Ok(());
         }
+        let mut result = Ok(());
         let behind_psb = std::mem::take(&mut self.calibration.behind_psb);
         if had {
             let delta = self.ctc_delta(new, last);
-            match self.ticks(delta) {
+            let ticks = self.ticks(delta);
+            match ticks {
                 Some(ticks) if !(behind_psb && self.lost_before_psb(delta, ticks, cycles)) => {
                     self.calibration.ratio = shifted_quotient(ticks, cycles);
                     self.calibration.lost_mtc = 0;
                 }
                 _ => self.calibration.lost_mtc = self.calibration.lost_mtc.saturating_add(1),
             }
+            result = ticks.map(|_| ()).ok_or(PtError::BadConfig);
         }
         self.calibration.have_mtc = true;
         self.calibration.ctc = new;
         self.calibration.cycles_since_mtc = 0;
+        result
     }
 
     /// SKL168: whether MTC or CYC packets seem to be missing in front of the PSB.
@@ -261,31 +288,35 @@ impl Time {
         most < u128::from(ticks)
     }
 
-    /// A CYC packet.
+    /// A CYC packet. Without a known, non-zero cycle ratio it adds nothing and counts as lost. `bad_config` if
+    /// it covers earlier MTC periods and the TSC to crystal-clock ratio is unknown; the estimate stays then.
     #[inline]
-    pub fn on_cyc(&mut self, value: u64) {
+    pub fn on_cyc(&mut self, value: u64) -> Result<(), PtError> {
         let calibration = &mut self.calibration;
         calibration.cycles_since_mtc = calibration.cycles_since_mtc.saturating_add(value);
         calibration.cycles_since_tsc = calibration.cycles_since_tsc.saturating_add(value);
-        let Some(ratio) = calibration.ratio else {
+        let Some(ratio) = calibration.ratio.filter(|&ratio| ratio != 0) else {
             self.lost_cyc = self.lost_cyc.saturating_add(1);
-            return;
+            return Ok(());
         };
         let mut cycles = value;
         if self.fast == 0 && self.ctc != self.ctc_cyc {
-            if let Some(ticks) = self.ticks(self.ctc_delta(self.ctc, self.ctc_cyc)) {
-                cycles = cycles.saturating_sub(shifted_quotient(ticks, ratio).unwrap_or(0));
-            }
+            let ticks = self.ticks(self.ctc_delta(self.ctc, self.ctc_cyc)).ok_or(PtError::BadConfig)?;
+            cycles = cycles.saturating_sub(shifted_quotient(ticks, ratio).unwrap_or(0));
         }
         let fast = (u128::from(cycles) * u128::from(ratio)) >> RATIO_SHIFT;
         self.fast = self.fast.wrapping_add(fast as u64);
         self.tsc = self.base.wrapping_add(self.fast);
+        Ok(())
     }
 
     /// An overflow: the time stays, calibration goes (with `keep`, only its running counts).
     pub fn on_overflow(&mut self, keep: bool) {
-        let ratio = if keep { self.calibration.ratio } else { None };
-        self.calibration = Calibration { ratio, ..Calibration::default() };
+        let kept = std::mem::take(&mut self.calibration);
+        if keep {
+            self.calibration =
+                Calibration { ratio: kept.ratio, behind_psb: kept.behind_psb, ..Calibration::default() };
+        }
     }
 }
 
@@ -307,9 +338,9 @@ mod tests {
         time.on_cbr(2, false).unwrap();
         time.on_mtc(2);
         assert_eq!(time.tsc(), 0xa03f0);
-        time.on_cyc(3);
+        time.on_cyc(3).unwrap();
         assert_eq!(time.tsc(), 0xa03f6);
-        time.on_cyc(1);
+        time.on_cyc(1).unwrap();
         assert_eq!(time.tsc(), 0xa03f8);
     }
 
@@ -320,21 +351,21 @@ mod tests {
         time.on_tma(0x10, 0x40).unwrap();
         time.on_mtc(2);
         assert_eq!(time.tsc(), 0x1000);
-        time.on_cyc(0x100);
+        time.on_cyc(0x100).unwrap();
         assert_eq!((time.tsc(), time.lost()), (0x1000, (0, 1)));
         time.on_mtc(3);
         assert_eq!(time.tsc(), 0x1040);
-        time.on_cyc(0x80);
+        time.on_cyc(0x80).unwrap();
         assert_eq!(time.tsc(), 0x1060);
-        time.on_cyc(0x80);
+        time.on_cyc(0x80).unwrap();
         time.on_mtc(4);
         assert_eq!(time.tsc(), 0x1080);
         let mut kept = time.clone();
         time.on_overflow(false);
-        time.on_cyc(0x80);
+        time.on_cyc(0x80).unwrap();
         assert_eq!(time.tsc(), 0x1080);
         kept.on_overflow(true);
-        kept.on_cyc(0x80);
+        kept.on_cyc(0x80).unwrap();
         assert_eq!(kept.tsc(), 0x10a0);
     }
 
@@ -368,12 +399,12 @@ mod tests {
     fn without_mtc_the_tsc_in_psb_calibrates() {
         let mut time = Time::new(&config(0, 0, 0, 0));
         time.on_tsc(0xa0000, true);
-        time.on_cyc(0x100);
+        time.on_cyc(0x100).unwrap();
         time.on_tsc(0xa0200, false);
-        time.on_cyc(0x100);
+        time.on_cyc(0x100).unwrap();
         assert_eq!(time.tsc(), 0xa0200);
         time.on_tsc(0xa0300, true);
-        time.on_cyc(0x100);
+        time.on_cyc(0x100).unwrap();
         assert_eq!(time.tsc(), 0xa0400);
     }
 
@@ -430,9 +461,9 @@ mod tests {
         time.on_mtc(1);
         time.on_mtc(2);
         assert_eq!(time.tsc(), 0x10);
-        time.on_cyc(0x18);
+        time.on_cyc(0x18).unwrap();
         assert_eq!(time.tsc(), 0x18);
-        time.on_cyc(1);
+        time.on_cyc(1).unwrap();
         assert_eq!(time.tsc(), 0x19);
     }
 
@@ -442,7 +473,7 @@ mod tests {
         time.on_mtc(1);
         time.on_mtc(2);
         assert_eq!(time.cycle_ratio(), None);
-        time.on_cyc(0x100);
+        time.on_cyc(0x100).unwrap();
         time.on_mtc(3);
         assert_eq!(time.cycle_ratio(), Some(0x80));
     }
@@ -451,7 +482,7 @@ mod tests {
     fn cbr_starts_calibration_anew_outside_psb_only() {
         let mut time = Time::new(&config(4, 4, 1, 0));
         time.on_mtc(1);
-        time.on_cyc(0x100);
+        time.on_cyc(0x100).unwrap();
         time.on_mtc(2);
         assert_eq!(time.cycle_ratio(), Some(0x40));
         time.on_cbr(9, true).unwrap();
@@ -467,17 +498,48 @@ mod tests {
         for (cpu, expected) in [(cpu, 0x40), (CpuChoice::NoErrata, 0x55)] {
             let mut time = Time::new(&TraceConfig { cpu, ..config(4, 4, 1, 0) });
             time.on_mtc(1);
-            time.on_cyc(0x100);
+            time.on_cyc(0x100).unwrap();
             time.on_mtc(2);
-            time.on_cyc(0x80);
+            time.on_cyc(0x80).unwrap();
             time.on_psb();
-            time.on_cyc(0x100);
+            time.on_cyc(0x100).unwrap();
             time.on_mtc(4);
             assert_eq!(time.cycle_ratio(), Some(expected));
-            time.on_cyc(0x100);
+            time.on_cyc(0x100).unwrap();
             time.on_mtc(5);
             assert_eq!(time.cycle_ratio(), Some(0x40));
         }
+    }
+
+    #[test]
+    fn what_the_crystal_ratio_is_needed_for_fails_without_it() {
+        let mut time = Time::new(&config(4, 0, 0, 4));
+        time.on_cbr(2, true).unwrap();
+        let fine = MtcEffect { calibration: Ok(()), time: Ok(()) };
+        assert_eq!(time.on_mtc(1), fine);
+        // No cycles were counted, so there was nothing to calibrate with.
+        let bad = Err(PtError::BadConfig);
+        assert_eq!(time.on_mtc(2), MtcEffect { time: bad, ..fine });
+        // Some of these cycles belong to the period before.
+        assert_eq!((time.on_cyc(3), time.on_cyc(1), time.tsc()), (bad, bad, 0));
+        assert_eq!(time.on_mtc(3), MtcEffect { calibration: bad, time: bad });
+    }
+
+    #[test]
+    fn without_calibration_cycles_add_nothing() {
+        let mut time = Time::new(&config(4, 4, 1, 4)).without_calibration();
+        time.on_tsc(0x1000, true);
+        time.on_cbr(2, false).unwrap();
+        for ctc in 1..4 {
+            time.on_cyc(0x100).unwrap();
+            time.on_mtc(ctc);
+        }
+        time.on_tsc(0x2000, true);
+        time.on_cyc(0x100).unwrap();
+        assert_eq!((time.tsc(), time.cycle_ratio(), time.lost()), (0x2000, None, (0, 1)));
+        time.reset();
+        time.on_cbr(2, false).unwrap();
+        assert_eq!(time.cycle_ratio(), None);
     }
 
     #[test]
@@ -486,13 +548,13 @@ mod tests {
             let mut time = Time::new(&config(freq, u32::MAX, 1, 255));
             for _ in 0..3 {
                 time.on_mtc(0xff);
-                time.on_cyc(u64::MAX >> 3);
+                let _ = time.on_cyc(u64::MAX >> 3);
                 time.on_tsc(u64::MAX >> 8, true);
                 time.on_tma(u16::MAX, 0x1ff).unwrap();
                 time.on_mtc(0);
-                time.on_cyc(u64::MAX >> 3);
+                let _ = time.on_cyc(u64::MAX >> 3);
                 time.on_cbr(1, true).unwrap();
-                time.on_cyc(u64::MAX >> 3);
+                let _ = time.on_cyc(u64::MAX >> 3);
                 time.on_overflow(true);
             }
             assert!(time.has_tsc());
