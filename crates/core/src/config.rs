@@ -1,5 +1,10 @@
 //! What a decoder has to be told because the trace does not say it.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::PtError;
+
 pub use crate::cpu::CpuChoice;
 
 /// One address filter range; both ends belong to it.
@@ -12,6 +17,43 @@ pub struct FilterRange {
     /// Last address, included.
     pub last: u64,
 }
+
+type SizeAt = dyn Fn(&[u8], u64) -> Result<u64, PtError> + Send + Sync;
+
+/// Says how large packets with unknown opcodes are.
+#[derive(Clone)]
+pub struct UnknownPackets(Arc<SizeAt>);
+
+impl UnknownPackets {
+    /// `size` gets a trace and the offset of an unknown opcode in it, and gives the packet's size in bytes.
+    pub fn new(size: impl Fn(&[u8], u64) -> Result<u64, PtError> + Send + Sync + 'static) -> Self {
+        UnknownPackets(Arc::new(size))
+    }
+
+    /// The size of the packet at `offset`, 0 to 255. `invalid` if it would be larger, `eos` if it does not end
+    /// inside the trace, and whatever error the caller's function returned.
+    pub fn size(&self, trace: &[u8], offset: usize) -> Result<usize, PtError> {
+        let size = usize::from(u8::try_from((self.0)(trace, offset as u64)?).map_err(|_| PtError::Invalid)?);
+        if trace.len().saturating_sub(offset) < size {
+            return Err(PtError::Eos);
+        }
+        Ok(size)
+    }
+}
+
+impl fmt::Debug for UnknownPackets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnknownPackets")
+    }
+}
+
+impl PartialEq for UnknownPackets {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for UnknownPackets {}
 
 /// Decoder configuration. Zero means unknown, as in libipt's `pt_config`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +74,10 @@ pub struct TraceConfig {
     pub keep_tcal_on_ovf: bool,
     /// Report changes of the interrupt flag (needs Event Trace).
     pub enable_iflags_events: bool,
-    /// Read packets as libipt does where it differs from the processor manual: BBP, BIP and BEP are unknown, and
-    /// PWRE's HW flag is looked for in bit 3.
+    /// Do as libipt does where it differs from the processor manual or from what serves recovery best: BBP, BIP and
+    /// BEP are unknown, PWRE's HW flag is looked for in bit 3, a PSB that comes too early is passed over, and a
+    /// stray FUP in PSB+ leaves no last IP behind.
     pub libipt_compat: bool,
+    /// Sizes of packets with unknown opcodes, which are then passed over; without it they are errors.
+    pub unknown_packets: Option<UnknownPackets>,
 }

@@ -23,6 +23,8 @@ pub enum CpuChoice {
     NoErrata,
     /// Exactly the row of this processor.
     Exactly(Cpu),
+    /// Exactly these.
+    Only(Errata),
 }
 
 /// Errata of processors that need a work-around, named as Intel's specification updates name them.
@@ -87,6 +89,7 @@ impl Errata {
         match choice {
             CpuChoice::NoErrata => Errata::default(),
             CpuChoice::Exactly(cpu) => Errata::of(cpu).unwrap_or_default(),
+            CpuChoice::Only(errata) => errata,
             CpuChoice::Auto => Errata { stray_psb_fup: true, ..Errata::default() },
             CpuChoice::Recorded(cpu) => Errata { stray_psb_fup: true, ..Errata::of(cpu).unwrap_or_default() },
         }

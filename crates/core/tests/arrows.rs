@@ -9,7 +9,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("asid", &[]),
     ("cpu", &[]),
-    ("config", &["cpu"]),
+    ("config", &["cpu", "error"]),
     ("memory", &["asid", "error"]),
     ("image", &["asid", "error", "memory"]),
     ("instruction", &[]),

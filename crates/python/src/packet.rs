@@ -18,7 +18,7 @@ fn to_python<'py>(py: Python<'py>, packet: &Packet) -> PyResult<RawPacket<'py>> 
     }
     let mut kind = Packet::KINDS.get(packet.kind()).copied().unwrap_or("unknown");
     match *packet {
-        Packet::Pad | Packet::Psb | Packet::Psbend | Packet::Ovf | Packet::Stop => {}
+        Packet::Pad | Packet::Psb | Packet::Psbend | Packet::Ovf | Packet::Stop | Packet::Unknown => {}
         Packet::Fup(payload) | Packet::Tip(payload) | Packet::TipPge(payload) | Packet::TipPgd(payload) => {
             let (compression, ip) = (payload.compression as u8, payload.ip);
             set!(compression, ip);

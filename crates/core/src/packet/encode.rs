@@ -19,7 +19,7 @@ fn le(out: &mut Vec<u8>, value: u64, size: usize) {
 ///
 /// Errors, with nothing appended: `bad_packet` for a short TNT of no bits or more than six, an FC
 /// of more than 9 bits, or an invalid PLC; `invalid` for a long TNT of no bits or more than 47, for
-/// stray bits, and for payloads that do not fit their field.
+/// stray bits, and for payloads that do not fit their field; `bad_opc` for unknown packets.
 pub fn encode(packet: &Packet, out: &mut Vec<u8>) -> Result<usize, PtError> {
     let start = out.len();
     match append(packet, out) {
@@ -168,6 +168,7 @@ fn append(packet: &Packet, out: &mut Vec<u8>) -> Result<(), PtError> {
             le(out, payload, size as usize);
         }
         Packet::Bep { ip } => out.extend([0x02, 0x33 | u8::from(ip) << 7]),
+        Packet::Unknown => return Err(PtError::BadOpc),
     }
     Ok(())
 }

@@ -7,10 +7,10 @@ const TNT8: usize = 9;
 
 impl Packet {
     /// Names of all kinds; the index is [`Packet::kind`].
-    pub const KINDS: [&'static str; 31] = [
+    pub const KINDS: [&'static str; 32] = [
         "pad", "psb", "psbend", "ovf", "stop", "fup", "tip", "tip.pge", "tip.pgd", "tnt8", "tnt64", "mode",
         "pip", "vmcs", "cbr", "tsc", "tma", "mtc", "cyc", "mnt", "exstop", "mwait", "pwre", "pwrx", "ptw",
-        "cfe", "evd", "trig", "bbp", "bip", "bep",
+        "cfe", "evd", "trig", "bbp", "bip", "bep", "unknown",
     ];
 
     /// Index of the packet's kind in [`Packet::KINDS`]; both MODE leaves are `mode`.
@@ -47,14 +47,15 @@ impl Packet {
             Packet::Bbp { .. } => 28,
             Packet::Bip { .. } => 29,
             Packet::Bep { .. } => 30,
+            Packet::Unknown => 31,
         }
     }
 }
 
 /// How many packets of each kind a trace holds, from its first PSB on, and how many places could not
 /// be decoded (after each the count goes on at the next PSB).
-pub fn count_kinds(trace: &[u8]) -> ([u64; 31], u64) {
-    let mut counts = [0; 31];
+pub fn count_kinds(trace: &[u8]) -> ([u64; 32], u64) {
+    let mut counts = [0; 32];
     let mut errors = 0;
     let mut context = BlockContext::default();
     let mut at = sync::forward(trace, 0);

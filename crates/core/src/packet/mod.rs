@@ -171,4 +171,6 @@ pub enum Packet {
     Bep {
         ip: bool,
     },
+    /// An opcode that only the caller knows: see [`crate::config::UnknownPackets`]. [`decode`] never gives it.
+    Unknown,
 }
