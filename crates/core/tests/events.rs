@@ -3,11 +3,11 @@
 mod common;
 
 use common::*;
-use odograph_core::config::{CpuChoice, TraceConfig};
+use odograph_core::config::{CpuChoice, TraceConfig, UnknownPackets};
 use odograph_core::cpu::Cpu;
 use odograph_core::error::PtError;
 use odograph_core::event::{Event, EventDecoder, EventKind, FlowItem};
-use odograph_core::packet::Packet;
+use odograph_core::packet::{self, Packet};
 use proptest::prelude::*;
 
 /// `status` and `suppressed` as words around the kind, addresses in hex.
@@ -117,7 +117,8 @@ fn branches_and_switching_on_and_off() {
     assert_eq!(on(&[fup(0x1004), tip(0x2000)]), ["AsyncBranch { from: 1004, to: 2000 }"]);
     assert_eq!(on(&[fup(0x1004), Packet::Tip(NONE)]), ["AsyncBranch { from: 1004, to: 0 } suppressed"]);
     assert_eq!(on(&[fup(0x1004), pgd(0x2000)]), ["AsyncDisabled { at: 1004, ip: 2000 }"]);
-    assert_eq!(on(&[Packet::Fup(NONE), tip(0x2000)]), ["ip_suppressed"]);
+    assert_eq!(on(&[Packet::Fup(NONE)]), ["ip_suppressed"]);
+    assert_eq!(on(&[ptw(true), Packet::Fup(NONE)]), ["Ptwrite { ip: 0, size: 8, payload: 7 } suppressed"]);
     assert_eq!(off(&[Packet::Fup(NONE), tip(0x2000)]), ["noip"]);
 }
 
@@ -136,6 +137,16 @@ fn paging_and_vmcs() {
         [
             "AsyncBranch { from: 1004, to: 2000 }",
             "AsyncVmcs { base: b000, ip: 2000 }",
+            "AsyncPaging { cr3: a000, non_root: false, ip: 2000 }",
+        ]
+    );
+    // In order of arrival, but VMCS takes the place of PIP, which then comes last.
+    assert_eq!(
+        on(&[fup(0x1004), PIP, BITS32, VMCS, tip(0x2000)]),
+        [
+            "AsyncBranch { from: 1004, to: 2000 }",
+            "AsyncVmcs { base: b000, ip: 2000 }",
+            "ExecMode { mode: Bits32, ip: 2000 }",
             "AsyncPaging { cr3: a000, non_root: false, ip: 2000 }",
         ]
     );
@@ -181,6 +192,24 @@ fn execution_mode() {
             "Tip { ip: 2000 }",
         ]
     );
+}
+
+#[test]
+fn what_has_no_place_at_a_tip_pgd_comes_after_what_has() {
+    let both = Packet::ModeExec { csl: false, csd: true, iflag: true };
+    let changed = "ExecMode { mode: Bits32, ip: 0 } suppressed";
+    assert_eq!(off_with(&iflags(), &[both, pgd(0x2000)]), [changed, "bad_context"]);
+    assert_eq!(
+        off_with(&iflags(), &[fup(0x1004), both, pgd(0x2000)]),
+        ["AsyncDisabled { at: 1004, ip: 2000 }", changed, "bad_context"]
+    );
+}
+
+#[test]
+fn nothing_may_be_half_said_at_a_tip_pge() {
+    for packet in [fup(0x1004), ptw(true), Packet::Exstop { ip: true }, MWAIT, pwre(1), evd(1)] {
+        assert_eq!(off(&[packet, pge(0x2000)]), ["Enabled { ip: 2000 }", "bad_context"], "{packet:?}");
+    }
 }
 
 #[test]
@@ -294,9 +323,56 @@ fn event_data_goes_with_its_own_control_flow_event_only() {
 
 #[test]
 fn nothing_may_be_half_said_at_a_psb() {
-    for packet in [fup(0x1004), BITS32, BEGIN, ptw(true), Packet::Exstop { ip: true }, MWAIT, pwre(1)] {
+    for packet in [fup(0x1004), BITS32, BEGIN, ptw(true), Packet::Exstop { ip: true }, MWAIT, pwre(1), evd(1)]
+    {
         assert_eq!(on(&[packet, Packet::Psb, Packet::Psbend]), ["bad_context"], "{packet:?}");
     }
+    // Decoding goes on at that PSB; libipt has passed it by then.
+    let bytes = trace(&[Packet::Psb, Packet::Psbend, MWAIT, Packet::Psb, Packet::Psbend]);
+    for (libipt_compat, again) in [(false, Ok(())), (true, Err(PtError::Eos))] {
+        let mut decoder = EventDecoder::new(&TraceConfig { libipt_compat, ..TraceConfig::default() });
+        decoder.sync_forward(&bytes).unwrap();
+        decoder.next(&bytes).unwrap();
+        assert_eq!(decoder.next(&bytes), Err(PtError::BadContext));
+        assert_eq!(decoder.sync_forward(&bytes), again);
+    }
+}
+
+#[test]
+fn at_most_fourteen_events_wait() {
+    let many = vec![pwre(1); 14];
+    assert_eq!(on(&[&many[..], &[PWRX]].concat()).len(), 15);
+    assert_eq!(on(&[&many[..], &[pwre(1)]].concat()), ["nomem"]);
+}
+
+#[test]
+fn unknown_packets_have_the_size_that_the_caller_says() {
+    let sizes = |size: Result<u64, PtError>| TraceConfig {
+        unknown_packets: Some(UnknownPackets::new(move |trace, offset| {
+            assert_eq!(trace[offset as usize], 0xc9);
+            size
+        })),
+        ..TraceConfig::default()
+    };
+    let start = trace(&[Packet::Psb, fup(0x1000), Packet::Psbend]);
+    let run = |config: &TraceConfig, middle: &[u8], behind: &[u8]| {
+        let (events, error) = all_events(config, &[&start[..], middle, behind].concat());
+        (events.iter().skip(1).map(show).collect::<Vec<_>>(), error)
+    };
+    let bit = vec!["Tnt { bits: 1, size: 1 }".to_owned()];
+    let taken = trace(&[tnt("1")]);
+    assert_eq!(run(&TraceConfig::default(), &[0xc9, 1, 2], &taken), (vec![], PtError::BadOpc));
+    assert_eq!(run(&sizes(Ok(3)), &[0xc9, 1, 2], &taken), (bit.clone(), PtError::Eos));
+    assert_eq!(run(&sizes(Ok(4)), &[0xc9, 1, 2], &[]), (vec![], PtError::Eos));
+    assert_eq!(run(&sizes(Ok(0)), &[0xc9, 1, 2], &taken), (vec![], PtError::BadPacket));
+    assert_eq!(run(&sizes(Ok(256)), &[0xc9, 1, 2], &[0; 300]), (vec![], PtError::Invalid));
+    assert_eq!(run(&sizes(Err(PtError::BadConfig)), &[0xc9], &taken), (vec![], PtError::BadConfig));
+    // Inside PSB+ nothing unknown may stand; behind an OVF it may.
+    assert_eq!(run(&sizes(Ok(1)), &[&packet::PSB[..], &[0xc9]].concat(), &[]), (vec![], PtError::BadContext));
+    let overflow = [0x02, 0xf3, 0xc9];
+    let found = vec!["Overflow { ip: 2000 }".to_owned()];
+    assert_eq!(run(&sizes(Ok(1)), &overflow, &trace(&[fup(0x2000)])), (found, PtError::Eos));
+    assert_eq!(run(&sizes(Ok(0)), &overflow, &trace(&[fup(0x2000)])), (vec![], PtError::BadPacket));
 }
 
 #[test]
@@ -369,6 +445,10 @@ fn overflow_with_tracing_on_and_off() {
     assert_eq!(
         on(&[Packet::Ovf, fup(0x2000), tnt("1")]),
         ["Overflow { ip: 2000 }", "Tnt { bits: 1, size: 1 }"]
+    );
+    assert_eq!(
+        on(&[Packet::Ovf, Packet::Fup(NONE), tnt("1")]),
+        ["Overflow { ip: 0 } suppressed", "Tnt { bits: 1, size: 1 }"]
     );
     assert_eq!(on(&[Packet::Ovf]), [lost]);
     assert_eq!(on(&[Packet::Ovf, pge(0x2000)]), [lost, "Enabled { ip: 2000 }"]);
@@ -448,6 +528,9 @@ fn bdm70_a_stray_fup_before_a_tip_pge() {
     let elsewhere = [Packet::Psb, fup(0x1000), Packet::Psbend, pge(0x2000)];
     assert_eq!(run_with(&TraceConfig::default(), &elsewhere)[0], "status Enabled { ip: 1000 }");
     assert_eq!(run_with(&on_cpu(6, 0x3d), &elsewhere)[0], "status Disabled { ip: 0 } suppressed");
+    // libipt forgets the address of the stray FUP.
+    let libipt = TraceConfig { libipt_compat: true, ..on_cpu(6, 0x3d) };
+    assert_eq!(run_with(&libipt, &compressed)[1], "Enabled { ip: 1000 }");
 }
 
 #[test]
@@ -528,6 +611,10 @@ fn synchronising() {
     let mut decoder = EventDecoder::new(&TraceConfig::default());
     assert_eq!(decoder.next(&bytes), Err(PtError::Nosync));
     assert_eq!(decoder.sync_set(&bytes, 1), Err(PtError::Nosync));
+    assert_eq!(decoder.sync_set(&bytes, bytes.len() as u64), Err(PtError::Eos));
+    assert_eq!(decoder.sync_set(&bytes, bytes.len() as u64 - 15), Err(PtError::Nosync));
+    assert_eq!(decoder.sync_set(&bytes[..15], 0), Err(PtError::Eos));
+    assert_eq!(decoder.sync_set(&[&bytes[..15], &[0]].concat(), 0), Err(PtError::BadPacket));
     assert_eq!(decoder.sync_set(&bytes, bytes.len() as u64 + 1), Err(PtError::Eos));
     // PADs in front do not matter.
     assert_eq!(decoder.sync_set(&bytes, size), Ok(()));
@@ -548,6 +635,21 @@ fn synchronising() {
     let mut fresh = EventDecoder::new(&TraceConfig::default());
     assert_eq!(fresh.sync_backward(&bytes), Ok(()));
     assert_eq!(fresh.sync_offset(), size + 2);
+    // Only if asked to, a PSB+ that is cut off is an error.
+    let mut strict = EventDecoder::new(&TraceConfig::default());
+    assert_eq!(strict.sync_backward_to_any(&bytes), Err(PtError::Eos));
+    assert_eq!(strict.sync_offset(), 2 * (size + 1));
+    assert_eq!(strict.sync_backward_to_any(&bytes), Ok(()));
+    assert_eq!(strict.sync_offset(), size + 2);
+}
+
+#[test]
+fn a_run_of_psbs_can_be_entered_at_its_head() {
+    let bytes = [&packet::PSB[..], &trace(&[Packet::Psb, fup(0x1000), Packet::Psbend])].concat();
+    let mut decoder = EventDecoder::new(&TraceConfig::default());
+    assert_eq!(decoder.sync_set(&bytes, 0), Err(PtError::BadContext));
+    assert_eq!(decoder.sync_forward(&bytes), Ok(()));
+    assert_eq!(decoder.sync_offset(), 16);
 }
 
 #[test]

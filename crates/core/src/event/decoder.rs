@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::pending::{Binding, Queue};
 use super::types::{Event, EventKind};
-use crate::config::TraceConfig;
+use crate::config::{TraceConfig, UnknownPackets};
 use crate::cpu::Errata;
 use crate::error::PtError;
 use crate::instruction::ExecMode;
@@ -36,6 +36,7 @@ pub(super) fn fetch(
     offset: usize,
     blocks: &mut BlockContext,
     errata: &Errata,
+    unknown: Option<&UnknownPackets>,
 ) -> Result<(Packet, usize), PtError> {
     let rest = trace.get(offset..).unwrap_or(&[]);
     match packet::decode(rest, blocks) {
@@ -50,6 +51,10 @@ pub(super) fn fetch(
         Ok((Packet::Cyc { .. }, 2)) if errata.skd007 && rest.get(1..3) == Some(&[0x02, 0xf3]) => {
             Ok((Packet::Pad, 1))
         }
+        Err(PtError::BadOpc) => match unknown {
+            Some(unknown) => Ok((Packet::Unknown, unknown.size(trace, offset)?)),
+            None => Err(PtError::BadOpc),
+        },
         decoded => decoded,
     }
 }
@@ -82,15 +87,15 @@ pub struct EventDecoder {
     pub(super) pos: usize,
     /// Start of the packet whose events are being delivered.
     pub(super) current: usize,
-    sync_offset: usize,
+    pub(super) sync_offset: usize,
     synced: bool,
     pub(super) enabled: bool,
     pub(super) last_ip: LastIp,
     pub(super) mode: Option<ExecMode>,
     pub(super) iflag: Option<bool>,
     pub(super) queue: Queue,
-    /// Source of an asynchronous branch, or why it is not known.
-    pub(super) open_fup: Option<Result<u64, PtError>>,
+    /// Source of an asynchronous branch.
+    pub(super) open_fup: Option<u64>,
     pub(super) out: VecDeque<Event>,
     data: EventData,
     pub(super) blocks: BlockContext,
@@ -101,6 +106,7 @@ pub struct EventDecoder {
     pub(super) errata: Errata,
     pub(super) iflags_events: bool,
     keep_calibration: bool,
+    pub(super) unknown: Option<UnknownPackets>,
     /// Only TNT, TIP, PAD and timing need to be looked at: nothing is open.
     quiescent: bool,
     /// What was carried into the last PSB.
@@ -132,6 +138,7 @@ impl EventDecoder {
             errata: Errata::chosen(config.cpu),
             iflags_events: config.enable_iflags_events,
             keep_calibration: config.keep_tcal_on_ovf,
+            unknown: config.unknown_packets.clone(),
             quiescent: false,
         }
     }
@@ -169,18 +176,17 @@ impl EventDecoder {
     }
 
     /// Forgets everything and synchronises at a PSB, which must be the first packet after PADs at
-    /// `offset`. `nosync` if it is not; `eos` past the end; or the error inside PSB+.
+    /// `offset`. `nosync` if it is not; `eos` past the end; or the error of the PSB or inside PSB+.
     pub fn sync_set(&mut self, trace: &[u8], offset: u64) -> Result<(), PtError> {
         let mut at = usize::try_from(offset).map_err(|_| PtError::Eos)?;
         while trace.get(at) == Some(&0) {
             at += 1;
         }
-        if at > trace.len() {
-            return Err(PtError::Eos);
-        }
-        if trace.get(at..).and_then(|rest| rest.get(..packet::PSB.len())) != Some(&packet::PSB[..]) {
-            return Err(if at == trace.len() { PtError::Eos } else { PtError::Nosync });
-        }
+        match trace.get(at..) {
+            None | Some([] | [0x02]) => return Err(PtError::Eos),
+            Some(rest @ [0x02, 0x82, ..]) => packet::decode(rest, &mut BlockContext::default())?,
+            Some(_) => return Err(PtError::Nosync),
+        };
         self.start_at(at);
         self.mode = None;
         self.iflag = None;
@@ -235,7 +241,7 @@ impl EventDecoder {
     pub fn sync_forward(&mut self, trace: &[u8]) -> Result<(), PtError> {
         let from = if self.synced {
             // A broken packet may have swallowed the head of the PSB.
-            (self.sync_offset + packet::PSB.len()).max(self.pos.saturating_sub(packet::PSB.len() - 1))
+            (self.sync_offset + 1).max(self.pos.saturating_sub(packet::PSB.len() - 1))
         } else {
             0
         };
@@ -247,6 +253,15 @@ impl EventDecoder {
     /// never synchronised). `eos`, and no change, if there is none. A PSB+ that the end of the trace cuts off is
     /// passed over; another error inside PSB+ is returned, and the next call looks before that PSB.
     pub fn sync_backward(&mut self, trace: &[u8]) -> Result<(), PtError> {
+        self.back(trace, true)
+    }
+
+    /// As [`EventDecoder::sync_backward`], but a PSB+ that the end of the trace cuts off is an error as well: `eos`.
+    pub fn sync_backward_to_any(&mut self, trace: &[u8]) -> Result<(), PtError> {
+        self.back(trace, false)
+    }
+
+    fn back(&mut self, trace: &[u8], pass_over_incomplete: bool) -> Result<(), PtError> {
         let start = if self.synced { self.pos.min(trace.len()) } else { trace.len() };
         let mut before = start;
         let mut trial = self.clone();
@@ -257,7 +272,8 @@ impl EventDecoder {
                     *self = trial;
                     return Ok(());
                 }
-                Ok(()) | Err(PtError::Eos) => before = at,
+                Ok(()) => before = at,
+                Err(PtError::Eos) if pass_over_incomplete => before = at,
                 Err(error) => {
                     *self = trial;
                     self.pos = at;
@@ -432,7 +448,7 @@ impl EventDecoder {
 
     /// Decodes the packet at `offset`, around the errata that spoil packets.
     pub(super) fn fetch(&mut self, trace: &[u8], offset: usize) -> Result<(Packet, usize), PtError> {
-        fetch(trace, offset, &mut self.blocks, &self.errata)
+        fetch(trace, offset, &mut self.blocks, &self.errata, self.unknown.as_ref())
     }
 
     #[inline]
@@ -520,7 +536,10 @@ impl EventDecoder {
             Packet::Vmcs { base } => {
                 if self.open_fup.is_some() {
                     let event = self.event(EventKind::AsyncVmcs { base, ip: 0 }, offset);
-                    self.queue.push(Binding::Tip, Some(event))?;
+                    // VMCS comes before PIP: it takes its place, and PIP waits anew.
+                    let paging = |kind: &EventKind| matches!(kind, EventKind::AsyncPaging { .. });
+                    let last = self.queue.replace(paging, event).unwrap_or(event);
+                    self.queue.push(Binding::Tip, Some(last))?;
                 } else {
                     self.out.push_back(self.event(EventKind::Vmcs { base }, offset));
                 }
@@ -581,6 +600,9 @@ impl EventDecoder {
             }
             Packet::Bbp { .. } | Packet::Bip { .. } => {}
             Packet::Bep { ip } => self.bep = ip,
+            // It would come again and again.
+            Packet::Unknown if size == 0 => return Err(PtError::BadPacket),
+            Packet::Unknown => {}
         }
         self.pos = next;
         Ok(())
@@ -597,29 +619,21 @@ impl EventDecoder {
             if let Some(event) = pending.event {
                 let event = self.stamp(event, offset);
                 // RSM and SIPI say where they come from, not where they go: no IP.
-                let event = if matches!(event.kind, EventKind::Rsm | EventKind::Sipi { .. }) {
-                    Event { ip_suppressed: true, ..event }
-                } else {
-                    self.with_ip(event, ip)
-                };
-                self.out.push_back(event);
+                let own = matches!(event.kind, EventKind::Rsm | EventKind::Sipi { .. });
+                self.out.push_back(if own { event } else { self.with_ip(event, ip) });
             }
         }
         if !consumed {
-            self.open_fup = Some(ip);
+            self.open_fup = Some(ip?);
         }
         Ok(())
     }
 
-    /// Delivers what waited for this TIP, VMCS before PIP before the mode.
+    /// Delivers what waited for this TIP, in order of arrival.
     fn deliver_at_tip(&mut self, ip: Result<u64, PtError>, offset: usize) {
-        let mut waiting = self.queue.take(&[Binding::Tip, Binding::Mode]);
-        waiting.sort_by_key(|pending| match pending.event.map(|event| event.kind) {
-            Some(EventKind::AsyncVmcs { .. }) => 0,
-            Some(EventKind::AsyncPaging { .. }) => 1,
-            _ => 2,
-        });
-        for event in waiting.into_iter().filter_map(|pending| pending.event) {
+        for event in
+            self.queue.take(&[Binding::Tip, Binding::Mode]).into_iter().filter_map(|waiting| waiting.event)
+        {
             let event = self.stamp(event, offset);
             self.out.push_back(self.with_ip(event, ip));
         }
@@ -628,7 +642,7 @@ impl EventDecoder {
     fn tip(&mut self, offset: usize) -> Result<(), PtError> {
         let ip = self.last_ip.ip();
         let kind = match self.open_fup.take() {
-            Some(from) => EventKind::AsyncBranch { from: from?, to: 0 },
+            Some(from) => EventKind::AsyncBranch { from, to: 0 },
             None => EventKind::Tip { ip: 0 },
         };
         let event = self.event(kind, offset);
@@ -647,32 +661,32 @@ impl EventDecoder {
             return Err(PtError::BadContext);
         }
         self.deliver_at_tip(ip, offset);
-        if self.queue.has(Binding::Fup) || self.queue.has(Binding::FupBound) {
-            return Err(PtError::BadContext);
+        if self.nothing_open() {
+            Ok(())
+        } else {
+            Err(PtError::BadContext)
         }
-        Ok(())
     }
 
     fn tip_pgd(&mut self, offset: usize) -> Result<(), PtError> {
         let ip = self.last_ip.ip();
-        let suppressed = Err(PtError::IpSuppressed);
-        // libipt has no place for any of these at a TIP.PGD.
-        let misplaced = self.queue.has_where(|pending| {
-            pending.binding == Binding::Mode
-                && !matches!(pending.event, Some(Event { kind: EventKind::ExecMode { .. }, .. }))
-        });
         let (first, at) = match self.open_fup.take() {
-            Some(at) => (EventKind::AsyncDisabled { at: at?, ip: 0 }, true),
+            Some(at) => (EventKind::AsyncDisabled { at, ip: 0 }, true),
             None => (EventKind::Disabled { ip: 0 }, false),
         };
         let event = self.with_ip(self.event(first, offset), ip);
         if at {
             self.out.push_back(event);
         }
-        if misplaced {
-            return Err(PtError::BadContext);
+        for pending in self.queue.take(&[Binding::Tip, Binding::Mode]) {
+            // libipt has no place for a mode that did not change, nor for the interrupt flag, at a TIP.PGD.
+            let Some(event) = pending.event.filter(|event| !matches!(event.kind, EventKind::Iflags { .. }))
+            else {
+                return Err(PtError::BadContext);
+            };
+            let event = self.stamp(event, offset);
+            self.out.push_back(self.with_ip(event, Err(PtError::IpSuppressed)));
         }
-        self.deliver_at_tip(suppressed, offset);
         if !at {
             self.out.push_back(event);
         }
@@ -784,11 +798,14 @@ impl EventDecoder {
                 return if ip { self.queue.push(Binding::FupBound, None) } else { Ok(()) };
             }
         };
-        let event = self.event(what, offset);
-        if ip {
-            if matches!(kind, 4 | 5) {
+        let mut event = self.event(what, offset);
+        if matches!(kind, 4 | 5) {
+            if ip {
                 return Err(PtError::BadPacket);
             }
+            event.ip_suppressed = true;
+        }
+        if ip {
             return self.queue.push(Binding::FupBound, Some(event));
         }
         if self.enabled && !immediate {

@@ -101,6 +101,9 @@ impl EventDecoder {
                 | Packet::Bbp { .. }
                 | Packet::Bip { .. }
                 | Packet::Bep { .. } => at += size,
+                // It would come again and again.
+                Packet::Unknown if size == 0 => return Err(PtError::BadPacket),
+                Packet::Unknown => at += size,
                 Packet::Fup(_) => return Ok(Behind::Fup),
                 Packet::Psbend | Packet::Tip(_) | Packet::TipPgd(_) | Packet::Tnt8(_) | Packet::Tnt64(_) => {
                     return Ok(Behind::Misplaced)
@@ -124,7 +127,7 @@ impl EventDecoder {
                 Packet::Fup(payload) => {
                     self.last_ip.update(payload);
                     let ip = self.last_ip.ip();
-                    self.enabled = ip.is_ok();
+                    self.enabled = true;
                     self.out.push_back(self.with_ip(overflow, ip));
                     self.current = at;
                     self.pos = at + size;

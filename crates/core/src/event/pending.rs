@@ -1,6 +1,6 @@
 //! Events that wait for the packet they belong to.
 
-use super::types::Event;
+use super::types::{Event, EventKind};
 use crate::error::PtError;
 
 /// What an event waits for.
@@ -49,8 +49,10 @@ impl Queue {
         Ok(())
     }
 
-    pub fn has_where(&self, what: impl Fn(&Pending) -> bool) -> bool {
-        self.entries.iter().any(what)
+    /// Puts an event in the place of the first of a kind, which comes back.
+    pub fn replace(&mut self, kind: impl Fn(&EventKind) -> bool, by: Event) -> Option<Event> {
+        let waiting = self.entries.iter_mut().filter_map(|pending| pending.event.as_mut());
+        waiting.into_iter().find(|event| kind(&event.kind)).map(|event| std::mem::replace(event, by))
     }
 
     pub fn has(&self, binding: Binding) -> bool {

@@ -11,6 +11,9 @@ impl EventDecoder {
     pub(super) fn psb(&mut self, trace: &[u8], offset: usize) -> Result<(), PtError> {
         if !self.nothing_open() {
             self.pos = offset;
+            if self.blocks.libipt {
+                self.sync_offset = offset;
+            }
             return Err(PtError::BadContext);
         }
         self.at_psb(offset);
@@ -120,7 +123,7 @@ impl EventDecoder {
         }
         let mut blocks = self.blocks;
         loop {
-            let (packet, size) = fetch(trace, at, &mut blocks, &self.errata).ok()?;
+            let (packet, size) = fetch(trace, at, &mut blocks, &self.errata, self.unknown.as_ref()).ok()?;
             match packet {
                 Packet::Pad
                 | Packet::Tsc { .. }
@@ -135,6 +138,9 @@ impl EventDecoder {
                 | Packet::Cyc { .. }
                 | Packet::Mnt { .. } => at += size,
                 Packet::TipPge(payload) => {
+                    if self.blocks.libipt {
+                        return Some(LastIp::default());
+                    }
                     let mut from_fup = LastIp::default();
                     from_fup.update(IpPayload { compression: IpCompression::Full, ip });
                     let relative = [LastIp::default(), from_fup];

@@ -1,1 +1,0 @@
-"""``odograph-ptdump`` and ``odograph-ptxed``: libipt's tools by their old options, texts and exit codes."""
