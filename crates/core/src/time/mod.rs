@@ -139,7 +139,7 @@ impl Time {
         self.base = tsc;
         self.fast = 0;
         self.ctc = 0;
-        self.ctc_cyc = 0;
+        // As in libipt, where the count of cycles began stays: without a TMA the first CYC may lose some.
         self.have_tsc = true;
         self.have_tma = false;
         self.have_mtc = false;
@@ -393,6 +393,22 @@ mod tests {
         time.on_tsc(5, false);
         assert_eq!(time.on_tma(1, 1), Ok(()));
         assert_eq!(time.on_tma(1, 1), Err(PtError::BadContext));
+    }
+
+    #[test]
+    fn cycles_behind_a_tsc_without_tma_count_from_the_last_tma() {
+        // libipt 2.0.5 says the same.
+        let mut time = Time::new(&config(0, 4, 1, 4));
+        time.on_tsc(0x1000, true);
+        time.on_tma(0xcc, 0x22).unwrap();
+        time.on_cbr(8, true).unwrap();
+        time.on_tsc(0x2000, true);
+        // Of these cycles, those between CTC cc and 0 belong before the TSC: 34h CTC ticks of 4 TSC ticks, of which
+        // a cycle is half a one.
+        time.on_cyc(0x34 * 4 * 2 - 1).unwrap();
+        assert_eq!(time.tsc(), 0x2000);
+        time.on_cyc(0x34 * 4 * 2 + 6).unwrap();
+        assert_eq!(time.tsc(), 0x2003);
     }
 
     #[test]
