@@ -1,0 +1,1 @@
+"""``odograph-ptdump`` and ``odograph-ptxed``: libipt's tools by their old options, texts and exit codes."""
