@@ -58,7 +58,7 @@ acceptance: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py
 
-# Needs cargo-fuzz (cargo install cargo-fuzz); TARGET=packets, events, flow or instruction.
+# Needs cargo-fuzz (cargo install cargo-fuzz); TARGET=packets, events, query, flow or instruction.
 TARGET ?= flow
 SECONDS ?= 600
 fuzz:

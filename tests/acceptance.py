@@ -35,6 +35,7 @@ PARTS: dict[str, list[str]] = {
     ],
     "speed": [sys.executable, "benchmarks/bench.py"],
     "fuzz packets": [*FUZZ, "packets", "--", f"-max_total_time={FUZZ_SECONDS}"],
+    "fuzz query": [*FUZZ, "query", "--", f"-max_total_time={FUZZ_SECONDS}", "-max_len=400"],
     "fuzz flow": [*FUZZ, "flow", "--", f"-max_total_time={FUZZ_SECONDS}", "-max_len=400"],
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],

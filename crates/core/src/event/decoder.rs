@@ -153,6 +153,16 @@ impl EventDecoder {
         }
     }
 
+    /// It has been synchronised, perhaps without success.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// The error that every further call returns, once all events before it have been taken.
+    pub fn error(&self) -> Option<PtError> {
+        self.error
+    }
+
     /// Offset of the last PSB.
     pub fn sync_offset(&self) -> u64 {
         self.sync_offset as u64

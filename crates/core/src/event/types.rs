@@ -175,6 +175,19 @@ pub struct Event {
     pub offset: u64,
 }
 
+/// The time of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventTime {
+    /// TSC estimate; relative to the start of the trace if not `has_tsc`.
+    pub tsc: u64,
+    /// A TSC packet had been seen.
+    pub has_tsc: bool,
+    /// MTC packets lost so far.
+    pub lost_mtc: u32,
+    /// CYC packets lost so far.
+    pub lost_cyc: u32,
+}
+
 macro_rules! with_ip {
     ($kind:expr, $ip:ident => $some:expr, $none:expr) => {
         match $kind {
@@ -214,6 +227,11 @@ impl Event {
     /// The event's IP field, if its kind has one (the target, for branches); look at `ip_suppressed`.
     pub fn ip(&self) -> Option<u64> {
         with_ip!(self.kind, ip => Some(ip), None)
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> EventTime {
+        EventTime { tsc: self.tsc, has_tsc: self.has_tsc, lost_mtc: self.lost_mtc, lost_cyc: self.lost_cyc }
     }
 
     /// Sets the IP field, if the kind has one.
