@@ -23,6 +23,7 @@ from odograph.recording.perfdata.records import (
     parse_aux,
     parse_comm,
     parse_ksymbol,
+    parse_lost,
     parse_mmap,
     parse_mmap2,
     parse_pair,
@@ -245,7 +246,7 @@ class Sideband:
             self.losses.append(AuxLoss(stamp.cpu, stamp.tid, end, aux.flags, stamp.time, record.offset))
 
     def _on_lost(self, record: Record, stamp: Stamp) -> None:
-        (lost,) = struct.unpack_from("<Q", record.data, 16)
+        lost = parse_lost(record).lost
         self.lost_records += lost
         self.problems.add(
             record.offset, f"the recorder lost {lost} records; maps or thread switches may be missing"

@@ -113,6 +113,13 @@ class StampLayout:
         self._at = {name: index for index, name in enumerate(names)}
         self._usual = names == ["pid", "tid", "TIME", "CPU", "IDENTIFIER"]
 
+    def values(self, record: bytes) -> dict[str, int] | None:
+        """The fields of the block by name (pid, tid, TIME, ID, ...); None if ``record`` is too short."""
+        start = len(record) - self.size
+        if start < 8:
+            return None
+        return dict(zip(self._at, self.struct.unpack_from(record, start), strict=True))
+
     def parse(self, record: bytes) -> Stamp:
         """The block at the end of ``record``; empty if the record is too short to hold one."""
         start = len(record) - self.size

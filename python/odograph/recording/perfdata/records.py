@@ -11,18 +11,25 @@ __all__ = [
     "Aux",
     "AuxTrace",
     "Comm",
+    "Inode",
     "KernelSymbol",
+    "Lost",
     "Mmap",
     "Record",
     "Task",
     "TextPoke",
+    "Throttle",
     "parse_aux",
     "parse_comm",
     "parse_ksymbol",
+    "parse_lost",
+    "parse_lost_samples",
     "parse_mmap",
     "parse_mmap2",
+    "parse_pair",
     "parse_task",
     "parse_text_poke",
+    "parse_throttle",
 ]
 
 
@@ -41,8 +48,21 @@ class Record(NamedTuple):
     file: int = 0
 
 
+class Inode(NamedTuple):
+    """Which file a MMAP2 record means: device numbers, inode and its generation."""
+
+    major: int
+    minor: int
+    number: int
+    generation: int
+
+
 class Mmap(NamedTuple):
-    """A file (or nothing) mapped at an address; ``build_id`` only if the kernel recorded it."""
+    """A file (or nothing) mapped at an address; ``build_id`` only if the kernel recorded it.
+
+    ``inode`` and ``flags`` (those of mmap(2)) are what MMAP2 adds; where the kernel recorded a build id,
+    its bytes lie in the place of the inode.
+    """
 
     pid: int
     tid: int
@@ -53,6 +73,8 @@ class Mmap(NamedTuple):
     prot: int | None
     build_id: bytes | None
     kernel: bool
+    inode: Inode | None = None
+    flags: int = 0
 
 
 class Comm(NamedTuple):
@@ -80,6 +102,21 @@ class Aux(NamedTuple):
     offset: int
     size: int
     flags: int
+
+
+class Lost(NamedTuple):
+    """``lost`` records of event ``id`` found no room in the buffer."""
+
+    id: int
+    lost: int
+
+
+class Throttle(NamedTuple):
+    """An event came too often and was switched off (THROTTLE) or on again (UNTHROTTLE)."""
+
+    time: int
+    id: int
+    stream_id: int
 
 
 class AuxTrace(NamedTuple):
@@ -118,7 +155,10 @@ _MMAP = struct.Struct("<ii3Q")
 _MMAP2 = struct.Struct("<ii3Q24sII")
 _PAIR = struct.Struct("<ii")
 _TASK = struct.Struct("<iiiiQ")
+_INODE = struct.Struct("<IIQQ")
 _AUX = struct.Struct("<3Q")
+_LOST = struct.Struct("<2Q")
+_THROTTLE = struct.Struct("<3Q")
 _KSYMBOL = struct.Struct("<QIHH")
 _TEXT_POKE = struct.Struct("<QHH")
 
@@ -141,12 +181,14 @@ def parse_mmap(record: Record) -> Mmap:
 
 def parse_mmap2(record: Record) -> Mmap:
     """Body of MMAP2, with a build id if misc says that one replaces the inode."""
-    pid, tid, address, length, pgoff, extra, prot, _flags = _MMAP2.unpack_from(record.data, 8)
+    pid, tid, address, length, pgoff, extra, prot, flags = _MMAP2.unpack_from(record.data, 8)
     build_id = None
     if record.misc & Misc.MMAP_BUILD_ID:
         build_id = extra[4 : 4 + min(extra[0], 20)] or None
     kernel = record.misc & 7 == _KERNEL
-    return Mmap(pid, tid, address, length, pgoff, text(record.data, 72), prot, build_id, kernel)
+    inode = Inode._make(_INODE.unpack(extra))
+    name = text(record.data, 72)
+    return Mmap(pid, tid, address, length, pgoff, name, prot, build_id, kernel, inode, flags)
 
 
 def parse_comm(record: Record) -> Comm:
@@ -169,6 +211,22 @@ def parse_pair(record: Record) -> tuple[int, int]:
 def parse_aux(record: Record) -> Aux:
     """Body of AUX."""
     return Aux(*_AUX.unpack_from(record.data, 8))
+
+
+def parse_lost(record: Record) -> Lost:
+    """Body of LOST."""
+    return Lost(*_LOST.unpack_from(record.data, 8))
+
+
+def parse_lost_samples(record: Record) -> int:
+    """Body of LOST_SAMPLES: how many."""
+    (lost,) = struct.unpack_from("<Q", record.data, 8)
+    return int(lost)
+
+
+def parse_throttle(record: Record) -> Throttle:
+    """Body of THROTTLE and UNTHROTTLE."""
+    return Throttle(*_THROTTLE.unpack_from(record.data, 8))
 
 
 def parse_ksymbol(record: Record) -> KernelSymbol:

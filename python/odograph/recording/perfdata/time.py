@@ -36,10 +36,13 @@ class TimeConversion:
 
     def to_tsc(self, ns: int) -> int:
         """TSC value of a perf time; 0, "before everything", for time 0 and times before the TSC's zero."""
+        if ((ns - self.zero) & _WRAP) >> 63:
+            return 0
+        return self.to_tsc_modulo(ns)
+
+    def to_tsc_modulo(self, ns: int) -> int:
+        """TSC value of a perf time; 0 for time 0. A time before the TSC's zero is one far in the future."""
         if ns == 0:
             return 0
-        elapsed = (ns - self.zero) & _WRAP
-        if elapsed >> 63:
-            return 0
-        quotient, remainder = divmod(elapsed, self.mult)
+        quotient, remainder = divmod((ns - self.zero) & _WRAP, self.mult)
         return ((quotient << self.shift) + (remainder << self.shift) // self.mult) & _WRAP
