@@ -135,16 +135,11 @@ def _must_exist(filename: str, option: str) -> None:
 
 
 def _add_elf(image: Image, filename: str, base: int | None) -> None:
-    from odograph.recording import elf
+    from odograph.recording.elfimage import add_elf
 
     _must_exist(filename, "--elf")
-    loads = [segment for segment in elf.segments(filename) or () if segment.file_size]
-    if not loads:
+    if not add_elf(image, filename, base):
         raise Failure(f"{filename} is not an ELF file with code; for raw code use --map {filename}:ADDRESS")
-    lowest = min(segment.address for segment in loads)
-    shift = 0 if base is None else base - lowest
-    for segment in loads:
-        image.add_file(filename, segment.offset, segment.file_size, (segment.address + shift) % (1 << 64))
 
 
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:

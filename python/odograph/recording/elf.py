@@ -9,7 +9,9 @@ import os
 import struct
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Segment", "build_id", "segments", "symbol_address"]
+__all__ = ["MACHINE_386", "MACHINE_X86_64", "Segment", "build_id", "kind", "segments", "symbol_address"]
+
+MACHINE_386, MACHINE_X86_64 = 3, 62
 
 _PT_LOAD, _PT_NOTE = 1, 4
 _SHT_SYMTAB, _SHT_NOTE = 2, 7
@@ -84,6 +86,19 @@ def segments(path: str | os.PathLike[str]) -> list[Segment] | None:
             return [segment for segment in _segments(file, header) if segment.kind == _PT_LOAD]
     except (OSError, struct.error, ValueError, OverflowError):
         return None
+
+
+def kind(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """(32 or 64 bits, machine) of an ELF file, None if it is none."""
+    try:
+        with open(path, "rb") as file:
+            ident = file.read(20)
+    except OSError:
+        return None
+    if len(ident) < 20 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+        return None
+    machine = int.from_bytes(ident[18:20], "little" if ident[5] == 1 else "big")
+    return 32 * ident[4], machine
 
 
 def symbol_address(path: str | os.PathLike[str], names: tuple[str, ...]) -> int | None:
