@@ -1,0 +1,87 @@
+"""The memory of each process, as the records tell it."""
+
+from __future__ import annotations
+
+from odograph.errors import ImageError, PtError
+from odograph.image import Image, SectionCache
+from odograph.recording import elf
+from odograph.recording.elfimage import add_section
+from odograph.recording.perfdata.records import Mmap
+from odograph.recording.pevent.settings import Settings
+
+__all__ = ["Context", "Contexts"]
+
+
+class Context:
+    """One program in one process: its image, and what kind of process it is once that is known."""
+
+    def __init__(self, pid: int, image: Image) -> None:
+        self.pid = pid
+        self.image = image
+        self.kind: tuple[int, int] | None = None
+        """(bits, machine) of the first ELF file mapped."""
+
+    def __repr__(self) -> str:
+        return f"<Context pid-{self.pid:x}, {self.image!r}>"
+
+
+class Contexts:
+    """The contexts by pid. Each begins as a copy of the kernel's image."""
+
+    def __init__(self, kernel: Image, cache: SectionCache | None) -> None:
+        self.kernel = kernel
+        self._cache = cache
+        self._by_pid: dict[int, Context] = {}
+
+    def get(self, pid: int) -> Context:
+        """The context of a process, made if there is none."""
+        number = pid & 0xFFFFFFFF
+        found = self._by_pid.get(number)
+        return self._begin(number, self.kernel) if found is None else found
+
+    def replace(self, pid: int) -> tuple[Context | None, Context]:
+        """A process runs another program: (the context it had, the one it has now)."""
+        number = pid & 0xFFFFFFFF
+        return self._by_pid.get(number), self._begin(number, self.kernel)
+
+    def fork(self, parent: int, child: int) -> None:
+        """A new process with the memory of ``parent``."""
+        source = self.get(parent)
+        self._begin(child & 0xFFFFFFFF, source.image).kind = source.kind
+
+    def _begin(self, pid: int, memory: Image) -> Context:
+        image = Image(f"pid-{pid:x}")
+        image.copy_from(memory)
+        context = self._by_pid[pid] = Context(pid, image)
+        return context
+
+    def map(self, mmap: Mmap, settings: Settings) -> bool:
+        """A process maps something; False if that has no file to take bytes from.
+
+        :raises OdographError: the file cannot be used; ``bad_config``: it is the vdso of a kind of
+            process for which there is no file, or that is not known yet.
+        """
+        context = self.get(mmap.pid)
+        name = mmap.filename
+        if name == "[vdso]":
+            name = _vdso(context, settings)
+        elif name == "//anon" or name.startswith("[") or " (deleted)" in name:
+            return False
+        else:
+            name = settings.sysroot + name
+            if context.kind is None:
+                context.kind = elf.kind(name)
+        add_section(context.image, name, mmap.pgoff, mmap.length, mmap.address, self._cache)
+        return True
+
+
+def _vdso(context: Context, settings: Settings) -> str:
+    files = {
+        (64, elf.MACHINE_X86_64): settings.vdso_x64,
+        (32, elf.MACHINE_X86_64): settings.vdso_x32,
+        (32, elf.MACHINE_386): settings.vdso_ia32,
+    }
+    name = None if context.kind is None else files.get(context.kind)
+    if name is None:
+        raise ImageError(f"no file is given for the vdso of process {context.pid}", code=PtError.bad_config)
+    return name
