@@ -8,6 +8,7 @@ mod error;
 mod flow;
 mod history;
 mod image;
+mod listing;
 mod packet;
 mod recorder;
 mod symbols;
@@ -26,6 +27,7 @@ mod _native {
         crate::image::register(module)?;
         crate::config::register(module)?;
         crate::packet::register(module)?;
+        crate::listing::register(module)?;
         crate::flow::register(module)?;
         crate::history::register(module)?;
         crate::symbols::register(module)?;

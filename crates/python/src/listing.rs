@@ -1,0 +1,59 @@
+//! Listings of packets, text in pieces.
+
+use odograph_listing::packets::{PacketListing, PacketOptions, Progress};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::config::Config;
+use crate::error;
+use crate::history::{lend, Lent};
+
+/// The packets of a trace as `ptdump` prints them.
+#[pyclass(module = "odograph._native")]
+pub struct RawPacketListing {
+    trace: Lent,
+    listing: PacketListing,
+    ended: bool,
+}
+
+#[pymethods]
+impl RawPacketListing {
+    /// `options` are names of `PacketOptions`.
+    #[new]
+    fn new(trace: &Bound<'_, PyAny>, config: Config, options: Vec<String>) -> PyResult<Self> {
+        let mut chosen = PacketOptions::default();
+        for option in &options {
+            if !chosen.set(option) {
+                let text = format!("there is no option {option:?}");
+                return Err(error::invalid_argument(trace.py(), &text));
+            }
+        }
+        let listing = PacketListing::new(&config.0, chosen);
+        Ok(RawPacketListing { trace: lend(trace)?, listing, ended: false })
+    }
+
+    /// The next piece of text, and the time if the piece ended because it reached `limit`.
+    #[pyo3(signature = (limit=None))]
+    fn next_piece<'py>(&mut self, py: Python<'py>, limit: Option<u64>) -> (Bound<'py, PyBytes>, Option<u64>) {
+        let mut text = Vec::new();
+        let (trace, listing) = (self.trace.as_ref(), &mut self.listing);
+        let progress = py.detach(|| listing.next_piece(trace, limit, &mut text));
+        self.ended = progress == Progress::End;
+        let reached = match progress {
+            Progress::Reached(tsc) => Some(tsc),
+            Progress::More | Progress::End => None,
+        };
+        (PyBytes::new(py, &text), reached)
+    }
+
+    /// There are no more pieces.
+    #[getter]
+    fn ended(&self) -> bool {
+        self.ended
+    }
+}
+
+/// Adds this room's classes.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawPacketListing>()
+}
