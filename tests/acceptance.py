@@ -39,6 +39,7 @@ PARTS: dict[str, list[str]] = {
     "fuzz flow": [*FUZZ, "flow", "--", f"-max_total_time={FUZZ_SECONDS}", "-max_len=400"],
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
+    "fuzz pevent": [sys.executable, "tests/fuzz_pevent.py", "--seconds", FUZZ_SECONDS],
 }
 
 

@@ -50,9 +50,7 @@ class Contexts:
         self._begin(child & 0xFFFFFFFF, source.image).kind = source.kind
 
     def _begin(self, pid: int, memory: Image) -> Context:
-        image = Image(f"pid-{pid:x}")
-        image.copy_from(memory)
-        context = self._by_pid[pid] = Context(pid, image)
+        context = self._by_pid[pid] = Context(pid, memory.snapshot())
         return context
 
     def map(self, mmap: Mmap, settings: Settings) -> bool:
@@ -69,9 +67,9 @@ class Contexts:
             return False
         else:
             name = settings.sysroot + name
-            if context.kind is None:
-                context.kind = elf.kind(name)
         add_section(context.image, name, mmap.pgoff, mmap.length, mmap.address, self._cache)
+        if context.kind is None:
+            context.kind = elf.kind(name)
         return True
 
 
