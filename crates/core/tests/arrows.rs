@@ -16,7 +16,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("packet", &["error"]),
     ("time", &["config", "cpu", "error", "packet"]),
     ("event", &["config", "cpu", "error", "instruction", "packet", "time"]),
-    ("flow", &["asid", "config", "error", "event", "image", "instruction", "memory", "packet", "time"]),
+    (
+        "flow",
+        &["asid", "config", "cpu", "error", "event", "image", "instruction", "memory", "packet", "time"],
+    ),
     ("history", &["asid", "config", "error", "event", "flow", "image", "instruction", "memory"]),
 ];
 

@@ -89,6 +89,8 @@ pub struct EventDecoder {
     pub(super) current: usize,
     pub(super) sync_offset: usize,
     synced: bool,
+    /// The packet whose event was delivered last is not used up before the next call.
+    lingers: bool,
     pub(super) enabled: bool,
     pub(super) last_ip: LastIp,
     pub(super) mode: Option<ExecMode>,
@@ -122,6 +124,7 @@ impl EventDecoder {
             current: 0,
             sync_offset: 0,
             synced: false,
+            lingers: false,
             enabled: false,
             last_ip: LastIp::default(),
             mode: None,
@@ -144,9 +147,10 @@ impl EventDecoder {
     }
 
     /// Offset of the next packet that has not been used up, behind PADs. While events of a packet are still to
-    /// be delivered that is the packet itself; after synchronising, the PSBEND.
+    /// be delivered that is the packet itself; after synchronising, the PSBEND. A FUP or TIP that gave an event is
+    /// used up only when the next event is asked for.
     pub fn offset(&self) -> u64 {
-        if self.out.is_empty() {
+        if self.out.is_empty() && !self.lingers {
             self.pos as u64
         } else {
             self.current as u64
@@ -221,6 +225,7 @@ impl EventDecoder {
         self.drop_open();
         self.out.clear();
         self.blocks.short_items = None;
+        self.lingers = false;
         self.error = None;
         self.quiescent = false;
     }
@@ -304,9 +309,11 @@ impl EventDecoder {
 
     /// The next event. Errors repeat until the decoder is synchronised again; `eos` at the end.
     pub fn next(&mut self, trace: &[u8]) -> Result<Event, PtError> {
+        self.lingers = false;
         loop {
             if let Some(event) = self.out.pop_front() {
                 if self.out.is_empty() {
+                    self.lingers = self.waits_for_more(trace);
                     while trace.get(self.pos) == Some(&0) {
                         self.pos += 1;
                     }
@@ -322,6 +329,12 @@ impl EventDecoder {
             }
             self.settle();
         }
+    }
+
+    /// The packet at hand may give more than one event, and libipt finds out only when asked for the next.
+    fn waits_for_more(&self, trace: &[u8]) -> bool {
+        let Some(opcode) = trace.get(self.current) else { return false };
+        matches!(opcode & 0x1f, 0x0d | 0x11 | 0x1d)
     }
 
     fn settle(&mut self) {

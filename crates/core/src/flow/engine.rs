@@ -14,8 +14,9 @@ mod walk;
 
 pub use checkpoint::Checkpoint;
 
+use super::binding::Held;
 use super::code::CodeError;
-use super::graph::{Graph, InstructionMeta, NodeId, NodeKind, NODE_LIMIT};
+use super::graph::{Graph, NodeId, NodeKind, NODE_LIMIT};
 use super::passed::Passed;
 use super::return_stack::ReturnStack;
 use super::sink::{Gap, GapCause, RunState, Sink};
@@ -157,17 +158,6 @@ pub struct Engine {
     state_known: bool,
     /// PSB+ must agree with the mode: the trace has named it and nothing was lost since.
     mode_known: bool,
-}
-
-/// An executed instruction that events have bound to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held {
-    /// Its address.
-    pub ip: u64,
-    /// What it is.
-    pub meta: InstructionMeta,
-    /// The kinds of events that have bound to it, a set of `bind` bits.
-    pub kinds: u8,
 }
 
 /// Most instructions without a packet before a walk counts as endless.

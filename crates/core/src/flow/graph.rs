@@ -288,6 +288,16 @@ impl Graph {
         self.cold.get(id as usize).map_or(0, |cold| cold.next_ip)
     }
 
+    /// Where the branch at the end of a `Conditional` node goes if taken.
+    pub fn taken_ip(&self, id: NodeId) -> u64 {
+        self.cold.get(id as usize).map_or(0, |cold| cold.taken_ip)
+    }
+
+    /// Code bytes at an address of the current space; returns how many could be had.
+    pub fn copy(&self, ip: u64, buffer: &mut [u8]) -> usize {
+        self.space.copy(ip, buffer)
+    }
+
     /// Space and execution mode of a node.
     pub fn place(&self, id: NodeId) -> (SpaceId, ExecMode) {
         self.cold.get(id as usize).map_or((0, ExecMode::Unknown), |cold| (cold.space, cold.mode))
@@ -315,6 +325,16 @@ impl Graph {
         let at = self.node(id).first + u32::from(nth);
         let after = self.sections.partition_point(|run| run.from <= at);
         self.sections.get(after.wrapping_sub(1)).map_or((0, 0), |run| (run.isid, run.section))
+    }
+
+    /// The first instruction of a node behind `nth` that lies in another section than `nth`; the number of its
+    /// instructions if there is none.
+    pub fn section_end(&self, id: NodeId, nth: u16) -> u16 {
+        let node = self.node(id);
+        let at = node.first + u32::from(nth);
+        let after = self.sections.partition_point(|run| run.from <= at);
+        let end = self.sections.get(after).map_or(u32::MAX, |run| run.from);
+        u16::try_from(end.saturating_sub(node.first)).map_or(node.count, |end| end.min(node.count))
     }
 
     /// Pushes the return sites of instructions `from..to` of a node.

@@ -8,17 +8,22 @@
 //! per taken / not-taken bit. Source: Intel SDM volume 3C, "Intel Processor Trace", and the flow
 //! rules of libipt.
 
+mod binding;
+mod blocks;
 mod code;
 mod engine;
 mod graph;
+mod instructions;
 mod passed;
 mod return_stack;
 mod sink;
 mod timeline;
 
+pub use blocks::{Block, BlockDecoder, BlockInstruction, BlockOptions, EventTime, Status};
 pub use code::{Code, CodeError, Space, SpaceId};
 pub use engine::{Checkpoint, Engine, EngineOptions, FlowError, Position, Progress, Synchronisation};
 pub use graph::{Graph, InstructionMeta, NodeId, NodeKind};
+pub use instructions::{Insn, InstructionDecoder};
 pub use return_stack::ReturnStack;
 pub use sink::{Gap, GapCause, RunState, Sink, Where};
 pub use timeline::{Moment, Timeline};

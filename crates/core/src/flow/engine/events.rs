@@ -3,42 +3,9 @@
 use super::{Engine, FlowError, Position};
 use crate::error::PtError;
 use crate::event::{Event, EventKind};
+use crate::flow::binding::behind_kind;
 use crate::flow::sink::{Gap, GapCause, Sink, Where};
-use crate::flow::InstructionMeta;
-use crate::instruction::{Detail, ExecMode, InstructionClass};
-
-/// The kinds of events of which at most one binds to the same instruction.
-mod bind {
-    pub const PAGING: u8 = 1;
-    pub const VMCS: u8 = 2;
-    pub const PTWRITE: u8 = 4;
-    pub const IRET: u8 = 8;
-    pub const VMENTRY: u8 = 16;
-    pub const UIRET: u8 = 32;
-    pub const SWINTR: u8 = 64;
-    pub const SYSCALL: u8 = 128;
-}
-
-fn is_far(meta: InstructionMeta) -> bool {
-    matches!(
-        meta.class(),
-        InstructionClass::FarCall | InstructionClass::FarReturn | InstructionClass::FarJump
-    )
-}
-
-pub(super) fn needs_trace(meta: InstructionMeta) -> bool {
-    match meta.class() {
-        InstructionClass::CondJump | InstructionClass::Return => true,
-        InstructionClass::Call | InstructionClass::Jump => meta.detail() != Detail::Direct,
-        _ => is_far(meta),
-    }
-}
-
-/// Where tracing is expected to go on after it stopped at a branch: behind a call that was not traced.
-pub(super) fn resume_after(ip: u64, meta: InstructionMeta) -> Option<u64> {
-    matches!(meta.class(), InstructionClass::Call | InstructionClass::FarCall)
-        .then(|| ip.wrapping_add(u64::from(meta.size())))
-}
+use crate::instruction::ExecMode;
 
 impl Engine {
     pub(super) fn set_cr3(&mut self, cr3: u64) {
@@ -207,43 +174,12 @@ impl Engine {
                     self.mode_known = true;
                 }
             }
-            EventKind::Paging { .. } if enabled => self.walk_past(bind::PAGING, sink, |_, meta| {
-                is_far(meta) || matches!(meta.detail(), Detail::MovCr3 | Detail::Vmlaunch | Detail::Vmresume)
-            })?,
-            EventKind::Vmcs { .. } if enabled => self.walk_past(bind::VMCS, sink, |_, meta| {
-                is_far(meta) || matches!(meta.detail(), Detail::Vmptrld | Detail::Vmlaunch | Detail::Vmresume)
-            })?,
-            EventKind::Ptwrite { .. } if enabled => {
-                self.walk_past(bind::PTWRITE, sink, |at, meta| match ip {
-                    Some(ip) => at == ip,
-                    None => meta.class() == InstructionClass::Ptwrite,
-                })?
+            EventKind::Swintr { .. } | EventKind::Syscall { .. } if enabled && ip.is_some() => {
+                if let Some(ip) = ip {
+                    self.walk_to(ip, sink)?;
+                }
             }
-            EventKind::Iret { .. } if enabled => self.walk_past(bind::IRET, sink, |at, meta| match ip {
-                Some(ip) => at == ip,
-                None => matches!(
-                    meta.detail(),
-                    Detail::Iret | Detail::Sysret | Detail::Sysexit | Detail::Erets | Detail::Eretu
-                ),
-            })?,
-            EventKind::Vmentry { .. } if enabled => {
-                self.walk_past(bind::VMENTRY, sink, |at, meta| match ip {
-                    Some(ip) => at == ip,
-                    None => matches!(meta.detail(), Detail::Vmlaunch | Detail::Vmresume),
-                })?;
-            }
-            EventKind::Uiret { .. } if enabled => self.walk_past(bind::UIRET, sink, |at, meta| match ip {
-                Some(ip) => at == ip,
-                None => meta.detail() == Detail::Uiret,
-            })?,
-            EventKind::Swintr { .. } if enabled => match ip {
-                Some(ip) => self.walk_to(ip, sink)?,
-                None => self.walk_past(bind::SWINTR, sink, |_, meta| meta.detail() == Detail::Int)?,
-            },
-            EventKind::Syscall { .. } if enabled => match ip {
-                Some(ip) => self.walk_to(ip, sink)?,
-                None => self.walk_past(bind::SYSCALL, sink, |_, meta| meta.detail() == Detail::Syscall)?,
-            },
+            _ if enabled && behind_kind(&event).is_some() => self.walk_past(&event, sink)?,
             EventKind::Trig { .. } => {
                 if let (true, Some(ip)) = (enabled, ip.filter(|&ip| ip != 0)) {
                     self.walk_to(ip, sink)?;

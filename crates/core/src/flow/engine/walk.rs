@@ -1,12 +1,12 @@
 //! Walks without trace: to an address, past an instruction, to where tracing stopped.
 
-use super::events::{needs_trace, resume_after};
-use super::{Engine, FlowError, Held};
+use super::{Engine, FlowError};
 use crate::error::PtError;
+use crate::event::Event;
+use crate::flow::binding::{behind_kind, binds_behind, needs_trace, resume_after, Held};
 use crate::flow::graph::NodeKind;
 use crate::flow::passed::Passed;
 use crate::flow::sink::Sink;
-use crate::flow::InstructionMeta;
 use crate::instruction::Detail;
 
 impl Engine {
@@ -45,18 +45,10 @@ impl Engine {
         }
     }
 
-    /// Proceeds without trace until an instruction of the wanted kind has been executed, and holds it.
-    pub(super) fn walk_past<S: Sink>(
-        &mut self,
-        kind_bit: u8,
-        sink: &mut S,
-        wanted: impl Fn(u64, InstructionMeta) -> bool,
-    ) -> Result<(), FlowError> {
-        if let Some(held) = &mut self.held {
-            if held.kinds & kind_bit == 0 && wanted(held.ip, held.meta) {
-                held.kinds |= kind_bit;
-                return Ok(());
-            }
+    /// Proceeds without trace until an instruction that the event binds behind has been executed, and holds it.
+    pub(super) fn walk_past<S: Sink>(&mut self, event: &Event, sink: &mut S) -> Result<(), FlowError> {
+        if self.held.as_mut().is_some_and(|held| held.binds(event)) {
+            return Ok(());
         }
         let mut passed = Passed::default();
         loop {
@@ -65,14 +57,14 @@ impl Engine {
             let found = {
                 let ips = self.graph.ips(self.node).iter().skip(from);
                 let mut all = ips.zip(self.graph.metas(self.node).iter().skip(from));
-                all.position(|(&ip, &meta)| wanted(ip, meta))
+                all.position(|(&ip, &meta)| binds_behind(event, ip, meta))
             };
             if let Some(nth) = found.filter(|&nth| passed.reach(nth as u64, self.linear_limit())) {
                 self.emit(sink, (from + nth + 1) as u16);
                 let ip = self.graph.ips(self.node).get(from + nth);
                 let meta = self.graph.metas(self.node).get(from + nth);
                 if let (Some(&ip), Some(&meta)) = (ip, meta) {
-                    self.held = Some(Held { ip, meta, kinds: kind_bit });
+                    self.held = Some(Held { ip, meta, kinds: behind_kind(event).unwrap_or(0) });
                 }
                 return Ok(());
             }
