@@ -1,0 +1,46 @@
+"""A tool as a process: its command line, standard streams and exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, TypeAlias
+
+from odograph.dropins.options import VERSION, Arguments, Failure
+
+__all__ = ["Tool", "run", "version"]
+
+#: Takes the arguments, writes to standard output and returns the exit code. May raise :class:`Failure`.
+Tool: TypeAlias = Callable[[Arguments, BinaryIO], int]
+
+
+def version(program: str) -> bytes:
+    """What ``--version`` prints."""
+    return os.fsencode(f"{program}-{VERSION} / libipt-{VERSION}\n")
+
+
+def run(tool: Tool, argv: Sequence[str] | None = None, stdout: BinaryIO | None = None) -> int:
+    """Runs a tool with these words, of which the first is its name, or those of this process.
+
+    Complaints go to standard error. A reader of standard output that goes away ends the tool quietly.
+    """
+    arguments = Arguments(sys.argv if argv is None else argv)
+    output = sys.stdout.buffer if stdout is None else stdout
+    try:
+        try:
+            status = tool(arguments, output)
+        except Failure as failure:
+            output.flush()
+            print(f"{arguments.program}: {failure.text}", file=sys.stderr)
+            return failure.status
+        output.flush()
+        return status
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, and Python does not complain about that at its end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
