@@ -17,6 +17,11 @@ impl Status {
     /// The trace has ended.
     pub const EOS: Status = Status(4);
 
+    /// A status from its three facts.
+    pub fn new(event_pending: bool, ip_suppressed: bool, eos: bool) -> Status {
+        Status(u8::from(event_pending) | u8::from(ip_suppressed) << 1 | u8::from(eos) << 2)
+    }
+
     /// There is an event to be taken.
     pub fn event_pending(self) -> bool {
         self.0 & Self::EVENT_PENDING.0 != 0
@@ -63,6 +68,7 @@ mod tests {
         let all = Status::EVENT_PENDING | Status::IP_SUPPRESSED | Status::EOS;
         assert_eq!((all.bits(), format!("{all:?}").as_str()), (7, "event_pending|ip_suppressed|eos"));
         assert!(all.event_pending() && all.ip_suppressed() && all.eos());
+        assert_eq!(Status::new(true, false, true), Status::EVENT_PENDING | Status::EOS);
         let none = Status::default();
         assert!(none.bits() == 0 && !none.event_pending() && !none.ip_suppressed() && !none.eos());
     }

@@ -9,13 +9,13 @@
 //! Source: the observable behaviour of libipt's `pt_blk_*` functions; Intel SDM volume 3C, "Intel Processor Trace".
 
 mod binding;
+mod block;
 mod branch;
 mod effect;
 mod resync;
-mod status;
 mod walk;
 
-pub use status::{Block, BlockInstruction, BlockOptions, EventTime, Status};
+pub use block::{Block, BlockInstruction, BlockOptions};
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::asid::Asid;
 use crate::config::{FilterRange, TraceConfig};
 use crate::cpu::Errata;
 use crate::error::PtError;
-use crate::event::{Event, EventDecoder, EventKind};
+use crate::event::{Event, EventDecoder, EventKind, EventTime, Status};
 use crate::image::Image;
 use crate::instruction::ExecMode;
 

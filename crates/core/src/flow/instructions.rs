@@ -3,12 +3,12 @@
 //! The caller pulls [`InstructionDecoder::next`], and [`InstructionDecoder::event`] where the status announces one. It
 //! goes through the blocks of a [`BlockDecoder`], so both layers agree by construction.
 
-use super::blocks::{Block, BlockDecoder, BlockOptions, EventTime, Status};
+use super::blocks::{Block, BlockDecoder, BlockOptions};
 use super::code::CodeError;
 use crate::asid::Asid;
 use crate::config::TraceConfig;
 use crate::error::PtError;
-use crate::event::Event;
+use crate::event::{Event, EventTime, Status};
 use crate::image::Image;
 use crate::instruction::{ExecMode, InstructionClass};
 

@@ -19,7 +19,7 @@ mod return_stack;
 mod sink;
 mod timeline;
 
-pub use blocks::{Block, BlockDecoder, BlockInstruction, BlockOptions, EventTime, Status};
+pub use blocks::{Block, BlockDecoder, BlockInstruction, BlockOptions};
 pub use code::{Code, CodeError, Space, SpaceId};
 pub use engine::{Checkpoint, Engine, EngineOptions, FlowError, Position, Progress, Synchronisation};
 pub use graph::{Graph, InstructionMeta, NodeId, NodeKind};

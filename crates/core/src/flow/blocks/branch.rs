@@ -1,8 +1,8 @@
 //! Branches that use up the trace.
 
-use super::{Ahead, BlockDecoder, EventTime, Executed};
+use super::{Ahead, BlockDecoder, Executed};
 use crate::error::PtError;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, EventTime};
 use crate::flow::code::CodeError;
 use crate::flow::graph::NodeKind;
 use crate::instruction::InstructionClass;

@@ -1,8 +1,8 @@
 //! What events change.
 
-use super::{BlockDecoder, Status};
+use super::BlockDecoder;
 use crate::error::PtError;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Status};
 use crate::flow::code::CodeError;
 use crate::instruction::ExecMode;
 

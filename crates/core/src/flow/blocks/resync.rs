@@ -1,8 +1,8 @@
 //! Going on after an error.
 
-use super::{BlockDecoder, Status};
+use super::BlockDecoder;
 use crate::error::PtError;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Status};
 use crate::flow::code::CodeError;
 
 /// What an event gives to a decoder that has lost its position.

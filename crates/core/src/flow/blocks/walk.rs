@@ -1,8 +1,8 @@
 //! The walk along the code up to the next decision or event.
 
-use super::{Block, BlockDecoder, BlockInstruction, Executed, Place, Status};
+use super::{Block, BlockDecoder, BlockInstruction, Executed, Place};
 use crate::error::PtError;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Status};
 use crate::flow::binding::{behind_kind, binds_behind, needs_trace, Held};
 use crate::flow::code::CodeError;
 use crate::flow::graph::{InstructionMeta, NodeId, NodeKind};

@@ -1,4 +1,4 @@
-//! What the block decoder is asked and answers.
+//! What the block decoder is asked for and gives.
 
 use crate::instruction::{ExecMode, InstructionClass};
 
@@ -11,49 +11,6 @@ pub struct BlockOptions {
     pub end_on_jump: bool,
     /// Give a `tick` event wherever time has advanced.
     pub tick_events: bool,
-}
-
-/// libipt's `pts_*` bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Status(u8);
-
-impl Status {
-    /// There is an event to take.
-    pub const EVENT_PENDING: u8 = 1;
-    /// Tracing is off.
-    pub const IP_SUPPRESSED: u8 = 2;
-    /// The trace has no further event.
-    pub const EOS: u8 = 4;
-
-    /// A status from its three facts.
-    pub fn new(event_pending: bool, ip_suppressed: bool, eos: bool) -> Self {
-        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-        Status(
-            bit(event_pending, Self::EVENT_PENDING)
-                | bit(ip_suppressed, Self::IP_SUPPRESSED)
-                | bit(eos, Self::EOS),
-        )
-    }
-
-    /// The bits.
-    pub fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// There is an event to take.
-    pub fn event_pending(self) -> bool {
-        self.0 & Self::EVENT_PENDING != 0
-    }
-
-    /// Tracing is off.
-    pub fn ip_suppressed(self) -> bool {
-        self.0 & Self::IP_SUPPRESSED != 0
-    }
-
-    /// The trace has no further event.
-    pub fn eos(self) -> bool {
-        self.0 & Self::EOS != 0
-    }
 }
 
 /// Instructions executed one after the other; libipt's `pt_block`. The last one may be a branch.
@@ -92,17 +49,4 @@ pub struct BlockInstruction {
     pub class: InstructionClass,
     /// Its bytes continue in another section.
     pub truncated: bool,
-}
-
-/// The time of an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EventTime {
-    /// TSC estimate; relative to the synchronisation if not `has_tsc`.
-    pub tsc: u64,
-    /// A TSC packet had been seen.
-    pub has_tsc: bool,
-    /// MTC packets lost: the estimate may be off by so many MTC periods.
-    pub lost_mtc: u32,
-    /// CYC packets that could not be used: the estimate may be late by their cycles.
-    pub lost_cyc: u32,
 }
