@@ -1,6 +1,7 @@
-# make run         build everything in a virtual environment, then record, decode and explain a program
-# make test        all tests, with a seeded sample of every check
-# make acceptance  the full lists, part by part, with a time for each
+# make run          build everything in a virtual environment, then record, decode and explain a program
+# make test         all tests, with a seeded sample of every check
+# make conformance all decoder conformance cases of ../shared
+# make acceptance   the full lists, part by part, with a time for each
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find crates -name Cargo.toml) Cargo.toml
 PACKAGE := $(RUST) pyproject.toml
 
-.PHONY: run test test-rust test-python lint format acceptance bench fuzz clean
+.PHONY: run test test-rust test-python conformance lint format acceptance bench fuzz clean
 
 run: $(VENV)/.built
 	$(BIN)/odograph run -- $(CMD)
@@ -35,6 +36,9 @@ test-rust:
 
 test-python: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2
+
+conformance: $(VENV)/.dev
+	$(BIN)/python tests/conformance.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -26,12 +26,16 @@ PARTS: dict[str, list[str]] = {
     "hardware": [*PYTEST, "tests/test_hardware_traces.py"],
     "images": [*PYTEST, *(f"tests/{name}" for name in sorted(os.listdir(ROOT / "tests")) if "image" in name)],
     "packets": [*PYTEST, "tests/test_packets.py", "tests/test_decoders.py"],
+    "conformance": [*PYTEST, "tests/test_conformance.py"],
     "recordings": [*PYTEST, "tests/recording"],
     "everything else": [
         *PYTEST,
         "tests",
         "--ignore=tests/recording",
-        *(f"--ignore=tests/{name}" for name in ("test_ground_truth.py", "test_hardware_traces.py")),
+        *(
+            f"--ignore=tests/{name}"
+            for name in ("test_ground_truth.py", "test_hardware_traces.py", "test_conformance.py")
+        ),
     ],
     "speed": [sys.executable, "benchmarks/bench.py"],
     "fuzz packets": [*FUZZ, "packets", "--", f"-max_total_time={FUZZ_SECONDS}"],
