@@ -4,5 +4,6 @@
 //! streams in bounded memory. Files, arguments and sideband records are the caller's: a listing stops where
 //! they have to be printed.
 
+pub mod instructions;
 pub mod packets;
 pub mod text;

@@ -8,6 +8,7 @@ mod error;
 mod flow;
 mod history;
 mod image;
+mod instruction_listing;
 mod listing;
 mod packet;
 mod recorder;
@@ -28,6 +29,7 @@ mod _native {
         crate::config::register(module)?;
         crate::packet::register(module)?;
         crate::listing::register(module)?;
+        crate::instruction_listing::register(module)?;
         crate::flow::register(module)?;
         crate::history::register(module)?;
         crate::symbols::register(module)?;
