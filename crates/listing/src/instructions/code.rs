@@ -3,9 +3,8 @@
 use std::io::Write;
 
 use odograph_core::error::PtError;
-use odograph_core::flow::{
-    Block, BlockDecoder, BlockInstruction, CodeError, Insn, InstructionDecoder, Status,
-};
+use odograph_core::event::Status;
+use odograph_core::flow::{Block, BlockDecoder, BlockInstruction, CodeError, Insn, InstructionDecoder};
 use odograph_core::instruction::InstructionClass;
 
 use super::blame::{error_line, Blame, Last};

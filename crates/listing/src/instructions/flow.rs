@@ -1,8 +1,8 @@
 //! The block decoder or the instruction decoder, whichever gives the instructions of a listing.
 
 use odograph_core::config::TraceConfig;
-use odograph_core::event::Event;
-use odograph_core::flow::{BlockDecoder, BlockOptions, CodeError, InstructionDecoder, Status};
+use odograph_core::event::{Event, Status};
+use odograph_core::flow::{BlockDecoder, BlockOptions, CodeError, InstructionDecoder};
 use odograph_core::image::Image;
 
 /// One of the two decoders; they are asked in the same way for everything but instructions.

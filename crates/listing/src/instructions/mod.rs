@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use odograph_core::config::TraceConfig;
 use odograph_core::error::PtError;
-use odograph_core::event::Event;
-use odograph_core::flow::{CodeError, Status};
+use odograph_core::event::{Event, Status};
+use odograph_core::flow::CodeError;
 use odograph_core::image::Image;
 
 use blame::{error_line, Blame, Last, Retries};
