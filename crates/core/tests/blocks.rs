@@ -4,13 +4,16 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use odograph_core::asid::Asid;
 use odograph_core::config::{CpuChoice, FilterRange, TraceConfig};
 use odograph_core::cpu::Cpu;
 use odograph_core::error::PtError;
 use odograph_core::event::{Event, EventKind, Status};
-use odograph_core::flow::{Block, BlockDecoder, BlockOptions, CodeError, Insn, InstructionDecoder};
+use odograph_core::flow::{Block, BlockDecoder, BlockOptions, CodeError, Insn, InstructionDecoder, Timeline};
+use odograph_core::history::{decode, DecodeOptions};
 use odograph_core::image::Image;
 use odograph_core::packet::Packet;
 
@@ -184,7 +187,25 @@ fn listed_with(
     let blocks = list(&mut BlockDecoder::new(config, options, image.clone()), trace, resync);
     let instructions = list(&mut InstructionDecoder::new(config, options, image.clone()), trace, resync);
     assert_eq!(blocks, instructions, "blocks on the left, instructions on the right");
+    let listed: Vec<&str> =
+        blocks.iter().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']')).collect();
+    if blocks.iter().all(|line| !PtError::ALL.iter().any(|error| line.starts_with(error.name()))) {
+        let listed = listed.join(", ");
+        let history = in_history(config, image, trace);
+        assert!(history.starts_with(&listed), "blocks {listed}, history {history}");
+    }
     blocks
+}
+
+/// The addresses of a history of the trace, which goes on to where code would need more trace.
+fn in_history(config: &TraceConfig, image: &Image, trace: &[u8]) -> String {
+    let timeline = Timeline::constant(image.clone());
+    let stream = decode(Arc::new(trace.to_vec()), config, timeline, DecodeOptions::default(), |_| false);
+    let stream = stream.unwrap_or_else(|_| panic!("nothing stops this decode"));
+    let mut ips = Vec::new();
+    stream.ips(0, stream.steps(), &mut ips);
+    let ips: Vec<String> = ips.iter().map(|ip| format!("{ip:x}")).collect();
+    ips.join(", ")
 }
 
 fn no_errata() -> TraceConfig {

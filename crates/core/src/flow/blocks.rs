@@ -24,10 +24,10 @@ use super::binding::Held;
 use super::code::{Code, CodeError};
 use super::graph::Graph;
 use super::passed::Passed;
+use super::repair::Repair;
 use super::return_stack::ReturnStack;
 use crate::asid::Asid;
-use crate::config::{FilterRange, TraceConfig};
-use crate::cpu::Errata;
+use crate::config::TraceConfig;
 use crate::error::PtError;
 use crate::event::{Event, EventDecoder, EventKind, EventTime, Status};
 use crate::image::Image;
@@ -46,8 +46,7 @@ pub struct BlockDecoder {
     events: EventDecoder,
     ahead: Option<Ahead>,
     options: BlockOptions,
-    errata: Errata,
-    filters: Vec<FilterRange>,
+    repair: Repair,
     image: Image,
     graph: Graph,
     /// The event that comes next, or why there is none.
@@ -112,8 +111,7 @@ impl BlockDecoder {
             events: EventDecoder::new(config),
             ahead: None,
             options,
-            errata: Errata::chosen(config.cpu),
-            filters: config.filters.clone(),
+            repair: Repair::new(config),
             image,
             graph,
             current: Err(PtError::Nosync),
@@ -280,7 +278,7 @@ impl BlockDecoder {
         let Ok(event) = self.current else { return };
         match event.kind {
             EventKind::Tnt { size, .. } => self.bits_left = size,
-            EventKind::AsyncDisabled { at, ip } if self.errata.skd022 && self.enters_vm(at) => {
+            EventKind::AsyncDisabled { at, ip } if self.repair.enters_vm(&mut self.graph, at) => {
                 self.stray_fup = true;
                 self.current = Ok(Event { kind: EventKind::Disabled { ip }, ..event });
             }

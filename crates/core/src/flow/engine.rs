@@ -18,6 +18,7 @@ use super::binding::Held;
 use super::code::CodeError;
 use super::graph::{Graph, NodeId, NodeKind, NODE_LIMIT};
 use super::passed::Passed;
+use super::repair::Repair;
 use super::return_stack::ReturnStack;
 use super::sink::{Gap, GapCause, RunState, Sink};
 use super::timeline::Timeline;
@@ -126,6 +127,7 @@ pub enum Synchronisation {
 /// Walks a trace. It does not hold the trace: every call brings the same bytes.
 pub struct Engine {
     events: EventDecoder,
+    repair: Repair,
     graph: Graph,
     options: EngineOptions,
     timeline: Timeline,
@@ -153,6 +155,10 @@ pub struct Engine {
     /// A gap that is still growing.
     damage: Option<Gap>,
     step: u64,
+    /// The step of the last event with a place, if there was one: what TRIG counts from.
+    anchor: Option<u64>,
+    /// The trace has decided something since: it is the present step that TRIG counts from.
+    decided: bool,
     last_checkpoint: u64,
     /// PSB+ must agree with whether tracing is on.
     state_known: bool,
@@ -168,6 +174,7 @@ impl Engine {
     pub fn new(config: &TraceConfig, options: EngineOptions, timeline: Timeline, graph: Graph) -> Self {
         let mut engine = Engine {
             events: EventDecoder::new(config),
+            repair: Repair::new(config),
             graph,
             mode: options.initial_mode,
             options,
@@ -188,6 +195,8 @@ impl Engine {
             pending: None,
             damage: None,
             step: 0,
+            anchor: None,
+            decided: false,
             last_checkpoint: 0,
             state_known: false,
             mode_known: false,
@@ -524,6 +533,7 @@ impl Engine {
 
     /// Decodes until something rarer than TNT and TIP comes up, at most `budget` packets.
     fn run_fast<S: Sink>(&mut self, trace: &[u8], sink: &mut S, budget: u32) -> Result<bool, FlowError> {
+        self.decided = true;
         for _ in 0..budget {
             while self.bits_left > 0 {
                 let node = *self.graph.node(self.node);

@@ -15,6 +15,7 @@ mod engine;
 mod graph;
 mod instructions;
 mod passed;
+mod repair;
 mod return_stack;
 mod sink;
 mod timeline;

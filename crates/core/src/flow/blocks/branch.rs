@@ -4,11 +4,7 @@ use super::{Ahead, BlockDecoder, Executed};
 use crate::error::PtError;
 use crate::event::{Event, EventKind, EventTime};
 use crate::flow::code::CodeError;
-use crate::flow::graph::NodeKind;
 use crate::instruction::InstructionClass;
-
-/// How far BDM64 looks whether an abort can be reached without trace.
-const ABORT_REACH: usize = 0x100;
 
 impl BlockDecoder {
     /// Leaves an executed instruction that events had bound behind.
@@ -127,40 +123,18 @@ impl BlockDecoder {
 
     /// A branch has been taken: finds out what belongs to where it led.
     pub(super) fn arrive(&mut self) -> Result<(), CodeError> {
-        if self.errata.bdm64 && self.enabled {
-            if let Ok(Event {
-                kind: EventKind::Tsx { ip, aborted: true, .. },
-                ip_suppressed: false,
-                status_update: false,
-                ..
-            }) = self.current
-            {
-                if !self.reaches(ip)? {
-                    self.ip = ip;
-                }
+        if let Ok(Event {
+            kind: EventKind::Tsx { ip, aborted: true, .. },
+            ip_suppressed: false,
+            status_update: false,
+            ..
+        }) = self.current
+        {
+            if self.enabled && self.repair.aborts_elsewhere(&mut self.graph, self.ip, ip)? {
+                self.ip = ip;
             }
         }
         self.announce();
         Ok(())
-    }
-
-    /// BDM64: whether linear code leads from here to `goal`.
-    fn reaches(&mut self, goal: u64) -> Result<bool, CodeError> {
-        let mut at = self.ip;
-        let mut left = ABORT_REACH;
-        while left > 0 {
-            let node = self.graph.node_at(at);
-            self.graph.learn(node)?;
-            let ips = self.graph.ips(node);
-            if ips.iter().take(left).any(|&ip| ip == goal) {
-                return Ok(true);
-            }
-            left = left.saturating_sub(ips.len().max(1));
-            at = self.graph.next_ip(node);
-            if self.graph.kind(node) != NodeKind::Split {
-                return Ok(at == goal && self.graph.kind(node) == NodeKind::Stuck);
-            }
-        }
-        Ok(false)
     }
 }

@@ -287,35 +287,10 @@ impl BlockDecoder {
             EventKind::Disabled { .. } => {
                 executed.needs_trace
                     || event.ip_suppressed
-                        && (meta.detail() == Detail::MovCr3 || self.leaves_filter(meta, executed.target))
+                        && (meta.detail() == Detail::MovCr3
+                            || self.repair.leaves_filter(meta, executed.target))
             }
             _ => binds_behind(event, ip, meta),
         }
-    }
-
-    /// SKL014: the address at which a direct jump or call left the filter is missing.
-    fn leaves_filter(&self, meta: InstructionMeta, target: u64) -> bool {
-        let direct = meta.detail() == Detail::Direct
-            && matches!(meta.class(), InstructionClass::Call | InstructionClass::Jump);
-        direct && self.errata.skl014 && !self.filters.is_empty() && !self.is_filtered_in(target)
-    }
-
-    fn is_filtered_in(&self, ip: u64) -> bool {
-        let inside = |stop: bool| {
-            let mut ranges = self.filters.iter().filter(|range| range.stop == stop);
-            ranges.any(|range| (range.first..=range.last).contains(&ip))
-        };
-        !inside(true) && (inside(false) || !self.filters.iter().any(|range| !range.stop))
-    }
-
-    /// SKD022: whether the instruction at `ip` enters a virtual machine.
-    pub(super) fn enters_vm(&mut self, ip: u64) -> bool {
-        let node = self.graph.node_at(ip);
-        self.graph.learn(node).is_ok()
-            && self
-                .graph
-                .metas(node)
-                .first()
-                .is_some_and(|meta| matches!(meta.detail(), Detail::Vmlaunch | Detail::Vmresume))
     }
 }

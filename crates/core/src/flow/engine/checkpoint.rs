@@ -29,6 +29,7 @@ pub struct Checkpoint {
     pub(super) resume_ip: Option<u64>,
     pub(super) pending: Option<Box<Event>>,
     pub(super) damage: Option<Gap>,
+    pub(super) anchor: Option<u64>,
     /// Instructions executed before it.
     pub step: u64,
     /// Trace offset at which decoding goes on.
@@ -59,6 +60,7 @@ impl Engine {
             resume_ip: self.resume_ip,
             pending: self.pending.map(Box::new),
             damage: self.damage,
+            anchor: self.anchor_here(),
             step: self.step,
             offset: self.events.offset(),
             tsc: self.tsc(),
@@ -85,6 +87,8 @@ impl Engine {
         self.pending = checkpoint.pending.as_deref().cloned();
         self.damage = checkpoint.damage;
         self.step = checkpoint.step;
+        self.anchor = checkpoint.anchor;
+        self.decided = false;
         self.last_checkpoint = checkpoint.offset;
         self.state_known = checkpoint.state_known;
         self.mode_known = checkpoint.mode_known;

@@ -46,8 +46,56 @@ impl Engine {
         sink.event(event, Where { step: self.step, after, ip, resumed }, self);
     }
 
+    /// The step that a TRIG here counts from.
+    pub(super) fn anchor_here(&self) -> Option<u64> {
+        if self.decided && self.position == Position::Enabled {
+            Some(self.step)
+        } else {
+            self.anchor
+        }
+    }
+
     /// Walks to where the event belongs, reports it, and applies what it says.
     pub(super) fn handle<S: Sink>(&mut self, event: Event, sink: &mut S) -> Result<(), FlowError> {
+        if matches!(event.kind, EventKind::Tnt { .. } | EventKind::Tip { .. }) {
+            self.decided = true;
+            return self.place(event, sink);
+        }
+        self.anchor = self.anchor_here();
+        let branched = std::mem::take(&mut self.decided);
+        let event = self.repaired(event, branched)?;
+        self.place(event, sink)?;
+        if self.position != Position::Enabled {
+            self.anchor = None;
+        } else if !event.ip_suppressed && event.ip().is_some() {
+            self.anchor = Some(self.step);
+        }
+        Ok(())
+    }
+
+    /// What the event means on processors with errata; `branched`: the trace has just decided a branch.
+    fn repaired(&mut self, event: Event, branched: bool) -> Result<Event, FlowError> {
+        if self.position != Position::Enabled {
+            return Ok(event);
+        }
+        match event.kind {
+            EventKind::AsyncDisabled { at, ip } if self.repair.enters_vm(&mut self.graph, at) => {
+                return Ok(Event { kind: EventKind::Disabled { ip }, ..event });
+            }
+            EventKind::Tsx { ip, aborted: true, .. }
+                if branched && !event.ip_suppressed && !event.status_update && self.emitted == 0 =>
+            {
+                let here = self.graph.ip(self.node);
+                if self.repair.aborts_elsewhere(&mut self.graph, here, ip)? {
+                    self.stand_at(ip);
+                }
+            }
+            _ => {}
+        }
+        Ok(event)
+    }
+
+    fn place<S: Sink>(&mut self, event: Event, sink: &mut S) -> Result<(), FlowError> {
         let enabled = self.position == Position::Enabled;
         let ip = if event.ip_suppressed { None } else { event.ip() };
         match event.kind {
@@ -180,8 +228,15 @@ impl Engine {
                 }
             }
             _ if enabled && behind_kind(&event).is_some() => self.walk_past(&event, sink)?,
+            EventKind::Trig { icnt, ip: 0, .. } if enabled && !event.ip_suppressed => {
+                let passed = self.anchor.map(|anchor| self.step - anchor);
+                match passed.and_then(|passed| u64::from(icnt).checked_sub(passed)) {
+                    Some(left) => self.walk_on(left, sink)?,
+                    None => return Err(FlowError::at(PtError::BadPacket, self.ip_here().unwrap_or(0))),
+                }
+            }
             EventKind::Trig { .. } => {
-                if let (true, Some(ip)) = (enabled, ip.filter(|&ip| ip != 0)) {
+                if let (true, Some(ip)) = (enabled, ip) {
                     self.walk_to(ip, sink)?;
                 }
             }

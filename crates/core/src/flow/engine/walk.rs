@@ -45,6 +45,33 @@ impl Engine {
         }
     }
 
+    /// Proceeds without trace by a number of instructions.
+    pub(super) fn walk_on<S: Sink>(&mut self, instructions: u64, sink: &mut S) -> Result<(), FlowError> {
+        let mut left = instructions;
+        let mut passed = Passed::default();
+        loop {
+            let kind = self.learned(&mut passed)?;
+            let here = u64::from(self.graph.count(self.node) - self.emitted);
+            if left < here {
+                self.emit(sink, self.emitted + left as u16);
+                return Ok(());
+            }
+            self.emit_all(sink);
+            left -= here;
+            match kind {
+                NodeKind::Split => self.split(),
+                NodeKind::Stuck if left == 0 => return Ok(()),
+                NodeKind::Stuck => return Err(self.stuck()),
+                NodeKind::Endless => {
+                    let head = self.graph.next_ip(self.node);
+                    self.node = self.graph.node_at(head);
+                    self.arrive();
+                }
+                _ => return Err(self.contradiction(PtError::BadQuery)),
+            }
+        }
+    }
+
     /// Proceeds without trace until an instruction that the event binds behind has been executed, and holds it.
     pub(super) fn walk_past<S: Sink>(&mut self, event: &Event, sink: &mut S) -> Result<(), FlowError> {
         if self.held.as_mut().is_some_and(|held| held.binds(event)) {
@@ -78,6 +105,21 @@ impl Engine {
         }
     }
 
+    /// The first instruction from number `from` of the node on, counted from there, at which tracing can have been
+    /// switched off although it needs no trace: MOV CR3, and with SKL014 a branch that leaves the filter.
+    fn first_to_disable(&self, from: usize) -> Option<usize> {
+        let metas = self.graph.metas(self.node);
+        let leaves = |nth: usize| {
+            let next = self.graph.ips(self.node).get(nth + 1).copied();
+            let target = next.unwrap_or_else(|| self.graph.next_ip(self.node));
+            metas.get(nth).is_some_and(|&meta| self.repair.leaves_filter(meta, target))
+        };
+        let filtered = self.repair.looks_for_filter();
+        (from..metas.len()).position(|nth| {
+            metas.get(nth).is_some_and(|meta| meta.detail() == Detail::MovCr3) || filtered && leaves(nth)
+        })
+    }
+
     /// Proceeds to where tracing was switched off; returns where it is expected to resume.
     ///
     /// Without an IP that is behind the next MOV CR3 or the first instruction that needs trace; with
@@ -101,19 +143,16 @@ impl Engine {
             let from = self.emitted as usize;
             let found = match ip {
                 Some(ip) => self.graph.ips(self.node).iter().skip(from).position(|&at| at == ip),
-                None => self
-                    .graph
-                    .metas(self.node)
-                    .iter()
-                    .skip(from)
-                    .position(|meta| meta.detail() == Detail::MovCr3)
-                    .map(|nth| nth + 1),
+                None => self.first_to_disable(from).map(|nth| nth + 1),
             };
             if let Some(nth) = found.filter(|&nth| passed.reach(nth as u64, self.linear_limit())) {
                 self.emit(sink, (from + nth) as u16);
-                return Ok(match ip {
-                    Some(ip) => Some(ip),
-                    None => self.graph.ips(self.node).get((from + nth).wrapping_sub(1)).copied(),
+                let last = (from + nth).wrapping_sub(1);
+                let at = self.graph.ips(self.node).get(last).zip(self.graph.metas(self.node).get(last));
+                return Ok(match (ip, at) {
+                    (Some(ip), _) => Some(ip),
+                    (None, Some((&ip, meta))) => (meta.detail() == Detail::MovCr3).then_some(ip),
+                    (None, None) => None,
                 });
             }
             match kind {
