@@ -1,0 +1,57 @@
+"""Running the tools in this process."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from odograph import Packet, PacketEncoder
+
+
+class Printed(NamedTuple):
+    """What a tool printed, and its exit code."""
+
+    out: str
+    err: str
+    status: int
+
+
+Run = Callable[..., Printed]
+MakeTrace = Callable[..., str]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """``run(tool, *arguments)``; the tool is called by its name."""
+
+    def call(tool: str, *arguments: object) -> Printed:
+        out = io.BytesIO()
+        main = importlib.import_module(f"odograph.dropins.{tool}").main
+        status = main([tool, *map(str, arguments)], out)
+        return Printed(out.getvalue().decode(), capsys.readouterr().err, status)
+
+    return call
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> MakeTrace:
+    """``trace(*packets)`` makes a file and gives its name. A packet is a name, (name, fields) or bytes."""
+
+    def make(*packets: Any, name: str = "trace.pt") -> str:
+        encoder = PacketEncoder()
+        for packet in packets:
+            if isinstance(packet, bytes):
+                encoder.data += packet
+            else:
+                kind, fields = (packet, {}) if isinstance(packet, str) else packet
+                encoder.add(Packet(kind, **fields))
+        path = tmp_path / name
+        path.write_bytes(bytes(encoder))
+        return str(path)
+
+    return make
