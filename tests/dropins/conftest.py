@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from toolrun import MakeTrace, Printed, Run
 
 from odograph import Packet, PacketEncoder
-
-
-class Printed(NamedTuple):
-    """What a tool printed, and its exit code."""
-
-    out: str
-    err: str
-    status: int
-
-
-Run = Callable[..., Printed]
-MakeTrace = Callable[..., str]
 
 
 @pytest.fixture

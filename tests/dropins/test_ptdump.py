@@ -10,8 +10,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
-from conftest import MakeTrace, Run
+from toolrun import MakeTrace, Run
 
 PSB_PSBEND = "0000000000000000  psb\n0000000000000010  psbend\n"
 PAD = ("pad", {})
