@@ -15,6 +15,7 @@ use odograph_core::event::{Event, EventKind, Status};
 use odograph_core::flow::{Block, BlockDecoder, BlockOptions, CodeError, Insn, InstructionDecoder, Timeline};
 use odograph_core::history::{decode, DecodeOptions};
 use odograph_core::image::Image;
+use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::Packet;
 
 const NOP: u8 = 0x90;
@@ -267,6 +268,16 @@ fn asynchronous_events_bind_before_the_instruction_at_their_address() {
 }
 
 #[test]
+fn an_event_needs_no_code_at_its_address() {
+    //  1000 nop   1001 jmp 1f00, where nothing is mapped
+    let code = code(&[&[NOP, 0xe9], &0xefa_u32.to_le_bytes()]);
+    let interrupt = [fup(0x1f00), Packet::TipPgd(NONE)];
+    assert_eq!(listed(&code, &interrupt), ["[1000, 1001]", "async_disabled at 1f00"]);
+    assert_eq!(listed(&code, &[pgd(0x1f00)]), ["[1000, 1001]", "disabled 1f00"]);
+    assert_eq!(listed(&code, &[fup(0x1f01), tip(0x1000)]), ["[1000, 1001]", "nomap 1f00"]);
+}
+
+#[test]
 fn paging_binds_behind_mov_cr3_once() {
     let pip = |cr3| Packet::Pip { cr3, nr: false };
     let code = code(&[&MOV_CR3, &[NOP], &MOV_CR3, &[NOP]]);
@@ -373,6 +384,34 @@ fn an_instruction_across_two_sections_ends_its_block() {
     assert_eq!(&block.raw[..usize::from(block.size)], [0xb8, 1, 2, 3, 4]);
     decoder.next(&trace, &mut block).ok().unwrap();
     assert_eq!((block.ip, block.end_ip, block.ninsn, block.truncated), (0x1006, 0x1007, 2, false));
+}
+
+/// Two pieces of memory that touch each other at 1003, behind a callback.
+struct Pieces;
+
+impl ReadMemory for Pieces {
+    fn read(&self, address: u64, size: usize, _: &Asid) -> Result<Vec<u8>, MemoryError> {
+        let (start, piece): (u64, &[u8]) =
+            if address < 0x1003 { (0x1000, &[NOP, 0xb8, 1]) } else { (0x1003, &[2, 3, 4, NOP, 0xff, 0xe0]) };
+        let rest = piece.get((address - start) as usize..).unwrap_or(&[]);
+        Ok(rest[..size.min(rest.len())].to_vec())
+    }
+}
+
+#[test]
+fn an_instruction_is_truncated_where_a_callback_gives_less_than_it_was_asked_for() {
+    let mut image = Image::new(None);
+    image.set_callback(Some(Arc::new(Pieces)));
+    let trace = from(0x1000, &[tip(0x1000)]);
+    let mut decoder = BlockDecoder::new(&TraceConfig::default(), NO_OPTIONS, image);
+    let mut status = decoder.sync_forward(&trace).ok().unwrap();
+    while status.event_pending() {
+        status = decoder.event(&trace).ok().unwrap().1;
+    }
+    let mut block = Block::default();
+    decoder.next(&trace, &mut block).ok().unwrap();
+    assert_eq!((block.end_ip, block.ninsn, block.truncated), (0x1001, 2, true));
+    assert_eq!(&block.raw[..usize::from(block.size)], [0xb8, 1, 2, 3, 4]);
 }
 
 #[test]

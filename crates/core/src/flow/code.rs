@@ -45,6 +45,8 @@ pub struct Chunk {
     pub isid: i32,
     /// Identity of the section, 0 for the callback.
     pub section: u64,
+    /// The callback gave less than it was asked for: its memory ends here.
+    pub short: bool,
 }
 
 impl Chunk {
@@ -108,6 +110,7 @@ impl Space {
             bytes: buffer.into_boxed_slice(),
             isid: read.isid,
             section: read.section,
+            short: read.section == 0 && (length as u64) < room,
         });
         Ok(locked(&self.chunks).entry(address).or_insert(chunk).clone())
     }

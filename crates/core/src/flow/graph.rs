@@ -180,7 +180,7 @@ impl Graph {
             space_id,
             space,
             mode,
-            chunk: Arc::new(Chunk { start: 0, bytes: Box::default(), isid: 0, section: 0 }),
+            chunk: Arc::new(Chunk { start: 0, bytes: Box::default(), isid: 0, section: 0, short: false }),
             chunk_space: SpaceId::MAX,
             most_nodes: MOST_NODES,
             most_instructions: MOST_INSTRUCTIONS,
@@ -573,6 +573,7 @@ impl Graph {
                 // The instruction goes on in the next page or in whatever is mapped behind.
                 let mut bytes = [0u8; 15];
                 let mut have = 0;
+                let mut ends = chunk.short;
                 for (to, from) in bytes.iter_mut().zip(chunk.from(ip)) {
                     *to = *from;
                     have += 1;
@@ -587,7 +588,8 @@ impl Graph {
                         Err(CodeError::Pt(_)) => return Err(CodeError::Pt(PtError::BadInsn)),
                         Err(foreign) => return Err(foreign),
                     };
-                    truncated |= more.section != chunk.section;
+                    truncated |= more.section != chunk.section || ends;
+                    ends = more.short;
                     for (to, from) in bytes.iter_mut().skip(have).zip(more.from(at)) {
                         *to = *from;
                         have += 1;

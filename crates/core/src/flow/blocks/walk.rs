@@ -146,6 +146,13 @@ impl BlockDecoder {
                     self.branch(trace, &executed)?;
                     return self.arrive();
                 }
+                // An event may belong where there is no code.
+                (NodeKind::Stuck, _)
+                    if goal.as_ref().is_some_and(|event| self.belongs_before(event, self.ip)) =>
+                {
+                    self.pending = true;
+                    return Ok(());
+                }
                 (NodeKind::Stuck, _) => return Err(CodeError::Pt(self.graph.error(node))),
                 // Where the event would have bound has been looked at all around.
                 (NodeKind::Endless, _) if !counted => return Err(CodeError::Pt(PtError::BadQuery)),
