@@ -202,7 +202,9 @@ class History(Sequence[Instruction]):
         Columns: step (instructions executed before it), after (it belongs to the instruction just
         executed), kind (libipt's name), ip (where it binds; missing while nothing is traced), to
         (where execution went on), value (of the packet: CR3, payload, ratio, …), time (ns), tsc,
-        offset (of the packet), status_update (part of PSB+), resumed, detail (text).
+        lost_mtc and lost_cyc (MTC periods and CYC packets since the last TSC that the time does not
+        count, because the configuration or the processor's speed was not known), offset (of the
+        packet), status_update (part of PSB+), resumed, detail (text).
         """
         return Table(self._raw.events())
 
@@ -289,8 +291,26 @@ class History(Sequence[Instruction]):
         return step
 
     def time(self, step: int) -> int | None:
-        """Estimated time of a step in ns; None if no clock is known. IndexError out of range."""
+        """Estimated time of a step in ns; None if no clock is known. IndexError out of range.
+
+        It is the time of the last timing packet before the step, so it is never late; how early it may be
+        say :meth:`time_bounds`. perf.data recordings give perf's clock, other traces ns since TSC 0 by
+        the nominal frequency.
+        """
         return self[step].time
+
+    def time_bounds(self, step: int) -> tuple[int, int | None] | None:
+        """Between which times in ns a step was executed: those of the timing packets around it.
+
+        With MTC packets they are at most 2**mtc_freq crystal ticks apart. The second is None if no later
+        time follows; None if no clock is known. CYC packets are as exact as the cycle rate known at
+        that point: learned from MTC packets or, before that, from the core:bus ratio.
+        """
+        first = self.time(step)
+        if first is None:
+            return None
+        later = self.at_time(first + 1)
+        return first, self.time(later) if later < len(self) else None
 
     def time_range(self) -> tuple[int | None, int | None]:
         """First and last time in ns, None where unknown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,6 +46,20 @@ class Verdict:
         )
 
 
+_END = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece of a decoded stream: its steps, where its events and gaps lie, and when it was (TSC)."""
+
+    history: RawHistory
+    steps: tuple[int, int]
+    offsets: tuple[int, int]
+    time: tuple[int, int]
+    lost: bool = False
+
+
 class Recording:
     """An opened recording: threads, memory, and a history for each thread, decoded when first asked for."""
 
@@ -55,9 +69,9 @@ class Recording:
         self.source = source
         self.resync = resync
         self.config: TraceConfig = config if config is not None else _config_of(source)
-        self._decoded: dict[int, list[tuple[int, RawHistory, bool]]] = {}
+        self._decoded: dict[int, list[tuple[RawHistory, bool]]] = {}
         self._images: dict[int, list[tuple[int, Image]]] = {}
-        self._moment_regions: dict[int, list[tuple[int, int]]] = {}
+        self._owners: dict[int, list[tuple[int, int]]] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
 
@@ -96,8 +110,8 @@ class Recording:
         """
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
-            pieces = list(self._pieces(thread, progress))
-            self._histories[thread.tid] = History(RawHistory.join(pieces), partial(self.symbols, thread.tid))
+            pieces = RawHistory.join(self._pieces(thread, progress))
+            self._histories[thread.tid] = History(pieces, partial(self.symbols, thread.tid))
         return self._histories[thread.tid]
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
@@ -130,48 +144,49 @@ class Recording:
                 )
         return verdicts
 
-    def _pieces(
-        self, thread: Thread, progress: Progress | None
-    ) -> Iterator[tuple[RawHistory, int, int, bool]]:
+    def _pieces(self, thread: Thread, progress: Progress | None) -> list[_Piece]:
         """The parts of streams that are this thread's, in order of time."""
-        found: list[tuple[int, RawHistory, int, int, bool]] = []
+        found: list[_Piece] = []
         for stream in self.source.streams:
             owners: set[int | None] = {region.tid for region in stream.regions}
             owners = owners or {stream.tid}
             if thread.tid not in owners and self.kind != "raw":
                 continue
-            for start, part, lost in self._decode(stream, thread, progress):
-                regions = self._regions(stream, part)
-                for tsc, tid, first, last in regions:
+            for part, lost in self._decode(stream, thread, progress):
+                for tid, piece in self._regions(stream, part):
                     if tid == thread.tid or self.kind == "raw":
-                        found.append((max(tsc, start), part, first, last, lost))
+                        found.append(replace(piece, lost=lost))
                         lost = False
-        found.sort(key=lambda entry: entry[0])
-        for _, part, first, last, lost in found:
-            yield part, first, last, lost
+        # Without times all begin at 0 and keep the order of the recording.
+        found.sort(key=lambda piece: piece.time[0])
+        return found
 
-    def _regions(self, stream: TraceStream, part: RawHistory) -> list[tuple[int, int, int, int]]:
-        """(tsc, tid, first step, last step) of the regions of a decoded stream."""
+    def _regions(self, stream: TraceStream, part: RawHistory) -> Iterator[tuple[int, _Piece]]:
+        """Who ran in which piece of a decoded stream."""
+        first = next((tsc for _, tsc, _ in part.checkpoints()), None) or 0
         if len(stream.regions) <= 1:
             tid = stream.regions[0].tid if stream.regions else stream.tid or 0
-            return [(0, tid, 0, part.steps)]
-        owner = self._moment_regions[stream.idx]
-        cuts = [(0, 0), *part.moments()]
-        regions = []
-        for (step, moment), (end, _) in zip(cuts, [*cuts[1:], (part.steps, 0)], strict=True):
-            tsc, tid = owner[moment]
-            regions.append((tsc, tid, step, end))
-        return regions
+            yield tid, _Piece(part, (0, part.steps), (0, _END), (first, _END))
+            return
+        owners = self._owners[stream.idx]
+        cuts = [(0, 0, 0), *part.moments()]
+        ends = [*cuts[1:], (part.steps, None, _END)]
+        for (step, moment, offset), (last, next_moment, end) in zip(cuts, ends, strict=True):
+            if (step, offset) == (last, end):
+                continue
+            tsc, tid = owners[moment]
+            until = _END if next_moment is None else owners[next_moment][0]
+            yield tid, _Piece(part, (step, last), (offset, end), (max(tsc, first), until))
 
     def _decode(
         self, stream: TraceStream, thread: Thread, progress: Progress | None
-    ) -> list[tuple[int, RawHistory, bool]]:
-        """Decodes a stream, in pieces where data is missing: (start, history, data lost before it)."""
+    ) -> list[tuple[RawHistory, bool]]:
+        """Decodes a stream, in parts where data is missing: (history, data lost before it)."""
         if stream.idx in self._decoded:
             return self._decoded[stream.idx]
         trace = stream.read()
         moments, owners = self._moments(stream, thread)
-        self._moment_regions[stream.idx] = owners
+        self._owners[stream.idx] = owners
         recorded = self.source.pt.cpu
         parts = []
         edges = [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < len(trace)), len(trace)]
@@ -192,7 +207,7 @@ class Recording:
                 progress=report,
                 base=begin,
             )
-            parts.append((begin, history, begin in lost_at))
+            parts.append((history, begin in lost_at))
         self._decoded[stream.idx] = parts
         return parts
 
@@ -205,7 +220,7 @@ class Recording:
     def _moments(
         self, stream: TraceStream, thread: Thread
     ) -> tuple[list[tuple[int, Image]], list[tuple[int, int]]]:
-        """Images over the time of a stream, and whose they are: (tsc, tid) of each moment's region."""
+        """Images over the time of a stream, and whose they are: (tsc, tid) for each."""
         if self.kind == "raw" or not stream.regions:
             image = self.source.user_image or Image()
             return [(0, image)], [(0, thread.tid)]
@@ -226,7 +241,7 @@ class Recording:
                     inside.append((tsc, image))
             for tsc, image in [(region.tsc_start, current), *inside]:
                 moments.append((tsc, image))
-                owners.append((region.tsc_start, region.tid))
+                owners.append((tsc, region.tid))
         return moments, owners
 
     def __repr__(self) -> str:

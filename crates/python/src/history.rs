@@ -1,5 +1,6 @@
 //! Histories: decoding whole traces and the passes over them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,10 @@ struct Part {
     stream: Arc<Stream>,
     first: u64,
     last: u64,
+    /// Its events and gaps: those whose packets lie here in the stream.
+    within: Range<u64>,
+    /// It began no earlier and ended no later (TSC).
+    time: (u64, u64),
     at: u64,
     /// Offset of the stream's first byte in the trace it was cut from.
     base: u64,
@@ -76,9 +81,30 @@ struct Part {
 }
 
 impl Part {
+    fn whole(stream: Stream, base: u64) -> Part {
+        let last = stream.steps();
+        let (stream, within) = (Arc::new(stream), 0..u64::MAX);
+        Part { stream, first: 0, last, within, time: (0, u64::MAX), at: 0, base, lost: false }
+    }
+
     fn base(&self) -> i64 {
         self.at as i64 - self.first as i64
     }
+}
+
+/// A piece of a history to be put together with others, an object with these attributes.
+#[derive(FromPyObject)]
+struct Piece<'py> {
+    /// A history that was decoded, not joined.
+    history: PyRef<'py, RawHistory>,
+    /// Its steps, the second exclusive.
+    steps: (u64, u64),
+    /// Where in its trace its events and gaps lie, the second exclusive.
+    offsets: (u64, u64),
+    /// When it began at the earliest and ended at the latest, in TSC ticks.
+    time: (u64, u64),
+    /// Trace bytes are missing before it.
+    lost: bool,
 }
 
 fn gap_error(py: Python<'_>, gap: &Gap) -> PyErr {
@@ -158,8 +184,7 @@ impl RawHistory {
         });
         match decoded {
             Ok(stream) => {
-                let last = stream.steps();
-                let parts = vec![Part { stream: Arc::new(stream), first: 0, last, at: 0, base, lost: false }];
+                let parts = vec![Part::whole(stream, base)];
                 Ok(RawHistory { parts, clock: self::clock(clock) })
             }
             Err(DecodeError::Gap(gap)) => Err(gap_error(py, &gap)),
@@ -172,24 +197,21 @@ impl RawHistory {
         }
     }
 
-    /// Puts pieces of histories together, in order: (history, first step, last step exclusive, trace
-    /// bytes are missing before it).
+    /// Puts pieces of histories together, in order.
     #[staticmethod]
-    fn join(pieces: Vec<(PyRef<'_, RawHistory>, u64, u64, bool)>) -> RawHistory {
+    fn join(pieces: Vec<Piece<'_>>) -> RawHistory {
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let mut clock = Clock::Unknown;
-        for (history, start, stop, lost) in &pieces {
-            clock = history.clock;
-            let mut lost = *lost;
-            for part in &history.parts {
-                let end = part.at + (part.last - part.first);
-                let from = (*start).clamp(part.at, end);
-                let to = (*stop).clamp(from, end);
+        for piece in &pieces {
+            clock = piece.history.clock;
+            for part in &piece.history.parts {
+                let first = piece.steps.0.clamp(part.first, part.last);
+                let last = piece.steps.1.clamp(first, part.last);
+                let (within, time) = (piece.offsets.0..piece.offsets.1, piece.time);
+                let (stream, base, lost) = (part.stream.clone(), part.base, piece.lost);
                 // Pieces without instructions are kept: they may hold events and gaps.
-                let (first, last) = (part.first + (from - part.at), part.first + (to - part.at));
-                parts.push(Part { stream: part.stream.clone(), first, last, at, base: part.base, lost });
-                lost = false;
+                parts.push(Part { stream, first, last, within, time, at, base, lost });
                 at += last - first;
             }
         }
@@ -201,17 +223,10 @@ impl RawHistory {
         self.total()
     }
 
-    /// (step, moment) pairs of the streams: which image held from which step on.
-    fn moments(&self) -> Vec<(u64, usize)> {
-        let mut all = Vec::new();
-        for part in &self.parts {
-            for &(step, moment) in part.stream.moments() {
-                if step >= part.first && step <= part.last {
-                    all.push((step - part.first + part.at, moment));
-                }
-            }
-        }
-        all
+    /// (step, moment, trace offset) of a decoded stream: which image held from which step on, and from where
+    /// on events and gaps belong to it.
+    fn moments(&self) -> Vec<(u64, usize, u64)> {
+        self.parts.iter().flat_map(|part| part.stream.moments()).copied().collect()
     }
 
     fn ips<'py>(&self, py: Python<'py>, start: u64, stop: u64) -> Bound<'py, PyBytes> {
@@ -277,11 +292,9 @@ impl RawHistory {
     fn events(&self, py: Python<'_>) -> PyResult<RawTable> {
         let columns = py.detach(|| {
             let mut columns = EventColumns::default();
-            let last = self.parts.len().saturating_sub(1);
-            for (nth, part) in self.parts.iter().enumerate() {
-                let whole = nth == last || part.last == part.stream.steps();
+            for part in &self.parts {
                 let before = columns.offset.len();
-                part.stream.events(part.first, part.last, whole, part.base(), &mut columns);
+                part.stream.events(part.within.clone(), part.base(), &mut columns);
                 for offset in columns.offset.iter_mut().skip(before) {
                     *offset += part.base;
                 }
@@ -298,6 +311,8 @@ impl RawHistory {
             .optional_u64("value", columns.value)
             .optional_i64("time", time)
             .optional_u64("tsc", known(&columns.tsc))
+            .u32("lost_mtc", columns.lost_mtc)
+            .u32("lost_cyc", columns.lost_cyc)
             .u64("offset", columns.offset)
             .bool("status_update", &columns.status_update)
             .bool("resumed", &columns.resumed)
@@ -307,28 +322,25 @@ impl RawHistory {
 
     fn gaps(&self) -> Vec<RawGap> {
         let mut all = Vec::new();
-        let last = self.parts.len().saturating_sub(1);
-        for (nth, part) in self.parts.iter().enumerate() {
+        for part in &self.parts {
             if part.lost {
                 let lost = PtError::Eos.code();
                 all.push((part.at, GapCause::Lost.name(), Some(lost), part.base, 0, None, None, None, None));
             }
-            for gap in part.stream.gaps() {
-                let inside = gap.step >= part.first
-                    && (gap.step < part.last || (gap.step == part.last && nth == last));
-                if inside {
-                    all.push((
-                        gap.step - part.first + part.at,
-                        gap.cause.name(),
-                        gap.code.map(|code| code.code()),
-                        gap.offset + part.base,
-                        gap.bytes_lost,
-                        gap.ip,
-                        gap.asid.cr3,
-                        gap.asid.vmcs,
-                        gap.tsc.and_then(|tsc| self.clock.ns(tsc)),
-                    ));
-                }
+            let gaps = part.stream.gaps();
+            let first = gaps.partition_point(|gap| gap.offset < part.within.start);
+            for gap in gaps.iter().skip(first).take_while(|gap| gap.offset < part.within.end) {
+                all.push((
+                    gap.step.clamp(part.first, part.last) - part.first + part.at,
+                    gap.cause.name(),
+                    gap.code.map(|code| code.code()),
+                    gap.offset + part.base,
+                    gap.bytes_lost,
+                    gap.ip,
+                    gap.asid.cr3,
+                    gap.asid.vmcs,
+                    gap.tsc.and_then(|tsc| self.clock.ns(tsc)),
+                ));
             }
         }
         all
@@ -415,8 +427,8 @@ impl RawHistory {
 
     /// First and last time in ns, where known.
     fn time_range(&self) -> (Option<i64>, Option<i64>) {
-        let first = self.parts.first().and_then(|part| part.stream.tsc_range().0);
-        let last = self.parts.last().and_then(|part| part.stream.tsc_range().1);
+        let first = self.parts.first().and_then(|part| Some(part.stream.tsc_range().0?.max(part.time.0)));
+        let last = self.parts.last().and_then(|part| Some(part.stream.tsc_range().1?.min(part.time.1)));
         (first.and_then(|tsc| self.clock.ns(tsc)), last.and_then(|tsc| self.clock.ns(tsc)))
     }
 
@@ -425,10 +437,9 @@ impl RawHistory {
         self.parts
             .iter()
             .flat_map(|part| {
-                let all = part
-                    .stream
-                    .checkpoints()
-                    .filter(|(step, _, _)| *step >= part.first && *step <= part.last);
+                let all = part.stream.checkpoints().filter(|(step, _, offset)| {
+                    (part.first..=part.last).contains(step) && part.within.contains(offset)
+                });
                 all.map(|(step, tsc, offset)| (step - part.first + part.at, tsc, offset)).collect::<Vec<_>>()
             })
             .collect()

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::types::{Int16Type, Int32Type, Int64Type, UInt16Type, UInt64Type, UInt8Type};
+use arrow_array::types::{Int16Type, Int32Type, Int64Type, UInt16Type, UInt32Type, UInt64Type, UInt8Type};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Int16Array, Int32Array, Int64Array,
-    RecordBatch, RecordBatchIterator, StringArray, UInt16Array, UInt64Array, UInt8Array,
+    RecordBatch, RecordBatchIterator, StringArray, UInt16Array, UInt32Array, UInt64Array, UInt8Array,
 };
 use arrow_schema::{DataType, Field, Schema};
 use pyo3::exceptions::PyKeyError;
@@ -51,6 +51,11 @@ impl TableBuilder {
     /// A column of signed 32-bit numbers.
     pub fn i32(self, name: &str, values: Vec<i32>) -> Self {
         self.add(name, Arc::new(Int32Array::from(values)), false)
+    }
+
+    /// A column of unsigned 32-bit numbers.
+    pub fn u32(self, name: &str, values: Vec<u32>) -> Self {
+        self.add(name, Arc::new(UInt32Array::from(values)), false)
     }
 
     /// A column of unsigned 16-bit numbers.
@@ -144,6 +149,7 @@ impl RawTable {
             DataType::Int64 => ("int64", column_bytes::<Int64Type>(py, array).into_any()),
             DataType::UInt64 => ("uint64", column_bytes::<UInt64Type>(py, array).into_any()),
             DataType::Int32 => ("int32", column_bytes::<Int32Type>(py, array).into_any()),
+            DataType::UInt32 => ("uint32", column_bytes::<UInt32Type>(py, array).into_any()),
             DataType::UInt16 => ("uint16", column_bytes::<UInt16Type>(py, array).into_any()),
             DataType::UInt8 => ("uint8", column_bytes::<UInt8Type>(py, array).into_any()),
             DataType::Boolean => {

@@ -259,11 +259,11 @@ impl Engine {
     pub fn set_timeline(&mut self, timeline: Timeline) {
         self.timeline = timeline;
         self.set_moment(0);
-        self.catch_up(&mut Ignore);
+        self.catch_up(&mut Ignore, self.events.offset());
     }
 
-    /// Goes over to the image of the present moment.
-    fn catch_up<S: Sink>(&mut self, sink: &mut S) {
+    /// Goes over to the image of the present moment; `offset` is where what comes next lies in the trace.
+    fn catch_up<S: Sink>(&mut self, sink: &mut S, offset: u64) {
         if self.events.has_tsc() {
             let now = self.events.tsc();
             let mut moment = self.moment;
@@ -272,7 +272,7 @@ impl Engine {
             }
             if moment != self.moment {
                 self.set_moment(moment);
-                sink.moment(moment, self.step);
+                sink.moment(moment, self.step, offset);
             }
         }
     }
@@ -559,12 +559,12 @@ impl Engine {
                     // Execution goes on: no later event binds to the last instruction.
                     self.held = None;
                     if self.events.tsc() >= self.next_moment {
-                        self.catch_up(sink);
+                        self.catch_up(sink, self.events.offset());
                     }
                 }
                 FlowItem::Tip { ip } => {
                     if self.events.tsc() >= self.next_moment {
-                        self.catch_up(sink);
+                        self.catch_up(sink, self.events.offset());
                     }
                     if let Err(error) = self.take_tip(sink, ip) {
                         self.pending = Some(self.tip_event(ip));
@@ -623,7 +623,7 @@ impl Engine {
             },
         };
         if self.events.tsc() >= self.next_moment {
-            self.catch_up(sink);
+            self.catch_up(sink, event.offset);
         }
         let lost = self.position == Position::Lost;
         if lost && !self.find_position(&event, sink) {

@@ -96,8 +96,9 @@ pub trait Sink {
     /// Execution was lost.
     fn gap(&mut self, _gap: Gap) {}
 
-    /// From this step on, image `moment` of the timeline holds.
-    fn moment(&mut self, _moment: usize, _step: u64) {}
+    /// From this step on, image `moment` of the timeline holds; events and gaps from trace offset `offset` on
+    /// belong to it.
+    fn moment(&mut self, _moment: usize, _step: u64, _offset: u64) {}
 
     /// A PSB was reached (before its events) or a good while has passed: the engine can be copied
     /// here with [`Engine::checkpoint`].

@@ -1,8 +1,10 @@
 //! The events pass.
 
+use std::ops::Range;
+
 use super::stream::{Pass, Stream};
 use crate::event::{Event, EventKind};
-use crate::flow::{Engine, Graph, NodeId, RunState, Sink, Where};
+use crate::flow::{Engine, Sink, Where};
 
 /// One row per event; all columns have the same length.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,10 @@ pub struct EventColumns {
     pub value: Vec<Option<u64>>,
     /// TSC estimate, all ones if there is none.
     pub tsc: Vec<u64>,
+    /// MTC periods missing from that estimate.
+    pub lost_mtc: Vec<u32>,
+    /// CYC packets missing from it, because cycles per tick were not known.
+    pub lost_cyc: Vec<u32>,
     /// Trace offset.
     pub offset: Vec<u64>,
     /// It is part of PSB+.
@@ -92,6 +98,8 @@ impl EventColumns {
         self.to.push(to.filter(|_| !event.ip_suppressed));
         self.value.push(event_value(event));
         self.tsc.push(if event.has_tsc { event.tsc } else { u64::MAX });
+        self.lost_mtc.push(event.lost_mtc);
+        self.lost_cyc.push(event.lost_cyc);
         self.offset.push(event.offset);
         self.status_update.push(u8::from(event.status_update));
         self.resumed.push(u8::from(place.resumed));
@@ -165,40 +173,31 @@ pub fn event_detail(event: &Event) -> Option<String> {
 }
 
 struct Events<'a> {
-    start: u64,
-    stop: u64,
-    /// Events at the very last step belong to this piece.
-    whole: bool,
+    within: Range<u64>,
     base: i64,
-    reached: u64,
+    ended: bool,
     columns: &'a mut EventColumns,
 }
 
 impl Sink for Events<'_> {
-    #[inline]
-    fn run(&mut self, _: &Graph, _: NodeId, from: u16, to: u16, state: &RunState) {
-        self.reached = state.step + u64::from(to - from);
-    }
-
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
-        let inside =
-            place.step >= self.start && (place.step < self.stop || (self.whole && place.step == self.stop));
-        if inside {
+        if self.within.contains(&event.offset) {
             self.columns.push(event, &place, self.base);
         }
+        self.ended |= event.offset >= self.within.end;
     }
 }
 
 impl Pass for Events<'_> {
     fn done(&self) -> bool {
-        self.reached > self.stop
+        self.ended
     }
 }
 
 impl Stream {
-    /// Appends the events at steps `start..stop`, with `whole` also those at step `stop`; `base` is
-    /// added to the step column.
-    pub fn events(&self, start: u64, stop: u64, whole: bool, base: i64, columns: &mut EventColumns) {
-        self.walk(start, &mut Events { start, stop, whole, base, reached: 0, columns });
+    /// Appends the events whose packets lie `within` these trace offsets; `base` is added to the step column.
+    pub fn events(&self, within: Range<u64>, base: i64, columns: &mut EventColumns) {
+        let first = self.checkpoint_before_offset(within.start);
+        self.walk_from(first, &mut Events { within, base, ended: false, columns });
     }
 }

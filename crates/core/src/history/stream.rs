@@ -100,7 +100,7 @@ pub struct Stream {
     code: Arc<Code>,
     checkpoints: Vec<Checkpoint>,
     gaps: Vec<Gap>,
-    moments: Vec<(u64, usize)>,
+    moments: Vec<(u64, usize, u64)>,
     steps: u64,
     events: u64,
     first_tsc: Option<u64>,
@@ -115,7 +115,7 @@ struct Builder {
     distance: u64,
     checkpoints: Vec<Checkpoint>,
     gaps: Vec<Gap>,
-    moments: Vec<(u64, usize)>,
+    moments: Vec<(u64, usize, u64)>,
     events: u64,
     last_offset: u64,
 }
@@ -129,8 +129,8 @@ impl Sink for Builder {
         self.gaps.push(gap);
     }
 
-    fn moment(&mut self, moment: usize, step: u64) {
-        self.moments.push((step, moment));
+    fn moment(&mut self, moment: usize, step: u64, offset: u64) {
+        self.moments.push((step, moment, offset));
     }
 
     fn checkpoint(&mut self, engine: &Engine) {
@@ -266,8 +266,9 @@ impl Stream {
         &self.gaps
     }
 
-    /// (step, moment) pairs: from which step which image of the timeline held; before the first, moment 0.
-    pub fn moments(&self) -> &[(u64, usize)] {
+    /// (step, moment, trace offset): from which step which image of the timeline held, and from where on events
+    /// and gaps belong to it; before the first, moment 0.
+    pub fn moments(&self) -> &[(u64, usize, u64)] {
         &self.moments
     }
 
@@ -294,13 +295,7 @@ impl Stream {
     /// Walks from the last checkpoint at or before `step` until the pass is done or the trace ends.
     pub(super) fn walk<P: Pass>(&self, step: u64, pass: &mut P) {
         let after = self.checkpoints.partition_point(|checkpoint| checkpoint.step <= step);
-        // A step may sit on several checkpoints (nothing ran between them): begin at the first of them,
-        // so that no event at that step is missed.
-        let mut at = after.saturating_sub(1);
-        while at > 0 && self.checkpoints.get(at).is_some_and(|here| here.step == step) {
-            at -= 1;
-        }
-        self.walk_from(at, pass);
+        self.walk_from(after.saturating_sub(1), pass);
     }
 
     /// Walks from checkpoint number `at`.
@@ -323,6 +318,12 @@ impl Stream {
         self.checkpoints
             .partition_point(|checkpoint| checkpoint.tsc.is_none_or(|at| at < tsc))
             .saturating_sub(1)
+    }
+
+    /// Checkpoint to begin at for the events from a trace offset on: the last one before it. (At a checkpoint an
+    /// event of the very same packet may have been delivered.)
+    pub(super) fn checkpoint_before_offset(&self, offset: u64) -> usize {
+        self.checkpoints.partition_point(|checkpoint| checkpoint.offset < offset).saturating_sub(1)
     }
 
     fn borrow_graph(&self) -> Graph {

@@ -142,7 +142,7 @@ pub struct Told {
 /// Everything a stream tells.
 pub fn told(stream: &Stream) -> Told {
     let mut columns = EventColumns::default();
-    stream.events(0, stream.steps(), true, 0, &mut columns);
+    stream.events(0..u64::MAX, 0, &mut columns);
     let events = (0..columns.step.len()).map(|row| {
         let Some(&kind) = columns.kind.get(row) else { unreachable!() };
         (columns.step[row], columns.after[row], kind, columns.ip[row], columns.offset[row])
