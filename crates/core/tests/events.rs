@@ -408,6 +408,19 @@ fn a_psb_says_how_things_are() {
         assert_eq!(on(&[Packet::Psb, stray]), ["bad_context"], "{stray:?}");
     }
     assert_eq!(on(&[Packet::Psb, fup(0x1000), BITS32, Packet::Psbend]), ["bad_status_update"]);
+    let lines = run_with(
+        &TraceConfig::default(),
+        &[Packet::Psb, Packet::Cbr { ratio: 9 }, Packet::Mnt { payload: 1 }, BEGIN, Packet::Psbend],
+    );
+    assert_eq!(
+        lines,
+        [
+            "status Disabled { ip: 0 } suppressed",
+            "status Cbr { ratio: 9 }",
+            "Mnt { payload: 1 }",
+            "status Tsx { ip: 0, speculative: true, aborted: false } suppressed",
+        ]
+    );
     // A FUP without an address does not say that tracing is on.
     let lines = run_with(&TraceConfig::default(), &[Packet::Psb, Packet::Fup(NONE), BITS64, Packet::Psbend]);
     assert_eq!(

@@ -458,14 +458,10 @@ impl EventDecoder {
         event
     }
 
+    /// The event at an address, if its kind has one.
     pub(super) fn with_ip(&self, mut event: Event, ip: Result<u64, PtError>) -> Event {
-        match ip {
-            Ok(ip) => event.set_ip(ip),
-            Err(_) => {
-                event.set_ip(0);
-                event.ip_suppressed = true;
-            }
-        }
+        event.set_ip(ip.unwrap_or(0));
+        event.ip_suppressed |= ip.is_err() && event.ip().is_some();
         event
     }
 
