@@ -7,7 +7,6 @@ import pytest
 from odograph import (
     Asid,
     BlockDecoder,
-    EventDecoder,
     Image,
     InstructionClass,
     InstructionDecoder,
@@ -67,7 +66,7 @@ def test_a_compressed_return_goes_to_the_call_that_has_a_displacement() -> None:
     assert instructions[0].raw == CODE[:5]
     events = decoder.take_events()
     assert [event.kind for event in events] == ["enabled", "exec_mode", "async_disabled"]
-    assert events[-1].ip == ORG + 0xE
+    assert events[-1].at == ORG + 0xE
 
 
 def test_blocks_end_where_the_trace_decides() -> None:
@@ -78,28 +77,6 @@ def test_blocks_end_where_the_trace_decides() -> None:
         (ORG + 5, ORG + 5, 1),
     ]
     assert [block.iclass for block in blocks] == [InstructionClass.ret, InstructionClass.cond_jump]
-
-
-def test_events_pair_packets_up() -> None:
-    data = trace(
-        *psb_plus(None, Packet("cbr", ratio=20)),
-        ip("tip.pge", ORG),
-        tnt("!"),
-        ip("fup", ORG + 5),
-        ip("tip", 0x200000),
-        ip("tip.pgd", 0x300000),
-    )
-    events = list(EventDecoder(data))
-    assert [(event.kind, event.ip, event.to) for event in events] == [
-        ("disabled", None, None),
-        ("exec_mode", None, None),
-        ("cbr", None, None),
-        ("enabled", ORG, None),
-        ("tnt", None, None),
-        ("async_branch", ORG + 5, 0x200000),
-        ("disabled", None, 0x300000),
-    ]
-    assert [event.status_update for event in events[:4]] == [True, True, True, False]
 
 
 def test_an_error_comes_after_what_ran_before_it_and_resync_goes_on() -> None:

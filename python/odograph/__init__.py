@@ -2,7 +2,7 @@
 
 from odograph._native import __version__
 from odograph.config import TraceConfig
-from odograph.decoders import Block, BlockDecoder, Event, EventDecoder, InstructionDecoder
+from odograph.decoders import Block, BlockDecoder, InstructionDecoder
 from odograph.errors import (
     ImageError,
     InvalidArgument,
@@ -13,6 +13,7 @@ from odograph.errors import (
     TraceError,
     UnsupportedOperation,
 )
+from odograph.events import Event, EventDecoder, QueryDecoder, Status
 from odograph.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
 from odograph.image import AddressSpace, Asid, Image, Section, SectionCache
 from odograph.memory import BytesMemory, CoreMemory, FileMemory, LayeredMemory, Memory, ProcessMemory
@@ -47,11 +48,13 @@ __all__ = [
     "PacketEncoder",
     "ProcessMemory",
     "PtError",
+    "QueryDecoder",
     "Recording",
     "RecordingError",
     "Reentered",
     "Section",
     "SectionCache",
+    "Status",
     "Table",
     "TraceConfig",
     "TraceError",

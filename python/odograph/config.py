@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from odograph.errors import InvalidArgument
@@ -21,11 +22,14 @@ Cpu = Literal["auto"] | None | tuple[int, int] | tuple[int, int, int]
 class TraceConfig:
     """Decoder configuration; 0 means unknown, as in libipt's ``pt_config``.
 
-    ``cpu``: ``"auto"`` applies the errata of the processor the recording names and quirks the stream
-    itself shows, ``None`` applies none, ``(family, model[, stepping])`` applies exactly that row of the
-    table, with a warning if there is none. ``mtc_freq`` is IA32_RTIT_CTL.MTCFreq, ``nom_freq`` the
-    maximum non-turbo ratio, ``cpuid_0x15_eax`` and ``_ebx`` the TSC to crystal clock ratio.
-    ``filters``: up to four address ranges that were in force while recording.
+    ``cpu``: ``"auto"`` applies the errata of the processor the recording names and quirks the stream itself
+    shows, ``None`` applies none, ``(family, model[, stepping])`` applies exactly that row of the table,
+    with a warning if there is none. ``mtc_freq`` is IA32_RTIT_CTL.MTCFreq, ``nom_freq`` the maximum
+    non-turbo ratio, ``cpuid_0x15_eax`` and ``_ebx`` the TSC to crystal clock ratio. ``filters``: up to four
+    address ranges that were in force while recording. ``unknown_packet(trace, offset)`` is asked for the
+    size in bytes, 0 to 255, of a packet with an unknown opcode, which is then passed over; a negative
+    :class:`~odograph.PtError` is the error that comes there, and an exception comes out. Without it unknown
+    opcodes are ``bad_opc``.
 
     Raises :class:`~odograph.InvalidArgument` for values that do not fit.
     """
@@ -38,6 +42,7 @@ class TraceConfig:
     filters: tuple[Filter, ...] = field(default=())
     keep_tcal_on_ovf: bool = False
     enable_iflags_events: bool = False
+    unknown_packet: Callable[[Any, int], int] | None = None
 
     def __post_init__(self) -> None:
         for name, bits in (("mtc_freq", 8), ("nom_freq", 8), ("cpuid_0x15_eax", 32), ("cpuid_0x15_ebx", 32)):
@@ -50,8 +55,13 @@ class TraceConfig:
         if self.cpu is not None and self.cpu != "auto":
             _checked_cpu(self.cpu)
 
-    def for_native(self, recorded: tuple[int, int, int] | None = None) -> dict[str, Any]:
-        """Plain values for the native module; ``recorded`` is the processor the recording names."""
+    def for_native(
+        self, recorded: tuple[int, int, int] | None = None, *, trace: Any = None
+    ) -> dict[str, Any]:
+        """Plain values for the native module; ``recorded`` is the processor the recording names.
+
+        ``trace`` is what ``unknown_packet`` gets.
+        """
         named: tuple[int, int, int] | None
         if self.cpu == "auto":
             errata, named = "auto", recorded
@@ -76,6 +86,8 @@ class TraceConfig:
             "filters": [(kind == "stop", first, last) for kind, first, last in self.filters],
             "keep_tcal_on_ovf": self.keep_tcal_on_ovf,
             "enable_iflags_events": self.enable_iflags_events,
+            "libipt_compat": False,
+            "unknown_packet": self.unknown_packet and partial(self.unknown_packet, trace),
         }
 
 

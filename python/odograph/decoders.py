@@ -1,4 +1,4 @@
-"""Decoders that go step by step: events, blocks, instructions."""
+"""Decoders that go step by step through the code: blocks, instructions."""
 
 from __future__ import annotations
 
@@ -8,31 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from odograph._native import RawEventDecoder, RawFlowDecoder
+from odograph._native import RawFlowDecoder
 from odograph.config import TraceConfig
+from odograph.events import Event, event_of
 from odograph.history import ExecMode, Instruction, InstructionClass, trace_bytes
 from odograph.image import Asid, Image
 
 if TYPE_CHECKING:
     from odograph._native import _RawBlockFields
 
-__all__ = ["Block", "BlockDecoder", "Event", "EventDecoder", "InstructionDecoder"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event. ``kind`` is libipt's name; the other fields are those of ``History.events()``."""
-
-    kind: str
-    ip: int | None
-    to: int | None
-    value: int | None
-    detail: str | None
-    status_update: bool
-    resumed: bool
-    after: bool
-    tsc: int | None
-    offset: int
+__all__ = ["Block", "BlockDecoder", "InstructionDecoder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,64 +37,6 @@ class Block:
     ips: tuple[int, ...]
 
 
-class EventDecoder:
-    """Iterates over the events of a trace; TNT and TIP are events here (``tnt``, ``tip``).
-
-    Errors are raised as :class:`~odograph.errors.TraceError` and repeat until the decoder is
-    synchronised again. Iteration synchronises at the first PSB unless that was done before.
-    """
-
-    def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
-        self.config = TraceConfig() if config is None else config
-        self._raw = RawEventDecoder(trace_bytes(trace), self.config.for_native())
-        self._synced = False
-
-    @property
-    def offset(self) -> int:
-        """Offset of the first packet that has not been used."""
-        return self._raw.offset
-
-    @property
-    def sync_offset(self) -> int:
-        """Offset of the last PSB."""
-        return self._raw.sync_offset
-
-    @property
-    def tsc(self) -> int | None:
-        """TSC estimate in ticks; None before the first TSC packet."""
-        return self._raw.tsc
-
-    def sync_forward(self) -> None:
-        """Goes to the next PSB. TraceError with code ``eos`` if there is none."""
-        self._synced = True
-        self._raw.sync_forward()
-
-    def sync_backward(self) -> None:
-        """Goes to the PSB before. TraceError with code ``eos`` if there is none."""
-        self._synced = True
-        self._raw.sync_backward()
-
-    def sync_set(self, offset: int) -> None:
-        """Goes to the PSB at an offset. TraceError with code ``nosync`` if none is there."""
-        self._synced = True
-        self._raw.sync_set(offset)
-
-    def resync(self) -> None:
-        """The same as :meth:`sync_forward`."""
-        self.sync_forward()
-
-    def __iter__(self) -> Iterator[Event]:
-        return self
-
-    def __next__(self) -> Event:
-        if not self._synced:
-            self.sync_forward()
-        found = self._raw.next()
-        if found is None:
-            raise StopIteration
-        return Event(*found)
-
-
 T = TypeVar("T")
 
 
@@ -120,7 +47,8 @@ class _FlowDecoder(ABC, Generic[T]):
         self.config = TraceConfig() if config is None else config
         self._image = Image() if image is None else image
         self._version = self._image.version
-        self._raw = RawFlowDecoder(trace_bytes(trace), self.config.for_native(), self._image)
+        data = trace_bytes(trace)
+        self._raw = RawFlowDecoder(data, self.config.for_native(trace=data), self._image)
         self._synced = False
         self._ready: deque[T] = deque()
         self._events: list[Event] = []
@@ -208,7 +136,7 @@ class _FlowDecoder(ABC, Generic[T]):
                 raise StopIteration
             block, event = found
             if event is not None:
-                self._events.append(Event(*event))
+                self._events.append(event_of(event))
             if block is not None:
                 self._ready.extend(self._convert(block))
         return self._ready.popleft()

@@ -353,10 +353,11 @@ def decode(
         raise InvalidArgument(f"resync is 'ip' or 'psb', not {resync!r}")
     config = TraceConfig() if config is None else config
     image = Image() if image is None else image
+    data = trace_bytes(trace)
     raw = RawHistory.decode(
-        trace_bytes(trace),
+        data,
         [(0, image)],
-        config.for_native(),
+        config.for_native(trace=data),
         raise_on_gap=on_error == "raise",
         to_psb=resync == "psb",
         clock=clock_of(config),

@@ -29,6 +29,8 @@ class Packet:
     - ``ptw``: ``payload plc ip`` (plc 0: 4 bytes, 1: 8); ``cfe``: ``type vector ip``;
       ``evd``: ``type payload``; ``trig``: ``trbv icnt ip icntv mult``
     - ``bbp``: ``short type``; ``bip``: ``id short payload``; ``bep``: ``ip``
+    - ``unknown``: none; its size is what ``TraceConfig.unknown_packet`` says
+    - ``invalid``: none; a TMA that erratum SKZ84 spoilt
 
     ``offset`` and ``size_bytes`` say where it was found (None if it was made); they do not count in
     comparisons.
@@ -81,7 +83,8 @@ class PacketDecoder:
 
     def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
         self.config = TraceConfig() if config is None else config
-        self._raw = RawPacketDecoder(trace_bytes(trace))
+        data = trace_bytes(trace)
+        self._raw = RawPacketDecoder(data, self.config.for_native(trace=data))
 
     @property
     def offset(self) -> int | None:

@@ -197,10 +197,11 @@ class Recording:
                 if progress is not None:
                     progress(begin + offset, len(trace))
 
+            piece = trace[begin:end]
             history = RawHistory.decode(
-                trace[begin:end],
+                piece,
                 moments,
-                self.config.for_native(recorded),
+                self.config.for_native(recorded, trace=piece),
                 raise_on_gap=False,
                 to_psb=self.resync == "psb",
                 clock=self._clock(),

@@ -68,8 +68,30 @@ impl Errata {
     pub fn of(cpu: Cpu) -> Option<Errata> {
         let (_, _, names) =
             ROWS.iter().find(|(family, models, _)| *family == cpu.family && models.contains(&cpu.model))?;
-        let has = |name: &str| names.split(' ').any(|erratum| erratum == name);
-        Some(Errata {
+        Some(Errata::named(&names.split(' ').collect::<Vec<_>>()))
+    }
+
+    /// The names of those that are set and that stand in the table.
+    pub fn names(&self) -> Vec<&'static str> {
+        let all = [
+            ("bdm70", self.bdm70),
+            ("bdm64", self.bdm64),
+            ("skd007", self.skd007),
+            ("skd022", self.skd022),
+            ("skd010", self.skd010),
+            ("skl014", self.skl014),
+            ("skl168", self.skl168),
+            ("skz84", self.skz84),
+            ("apl11", self.apl11),
+            ("apl12", self.apl12),
+        ];
+        all.into_iter().filter(|&(_, set)| set).map(|(name, _)| name).collect()
+    }
+
+    /// Those with these names; others are passed over.
+    pub fn named(names: &[&str]) -> Errata {
+        let has = |name: &str| names.contains(&name);
+        Errata {
             bdm70: has("bdm70"),
             bdm64: has("bdm64"),
             skd007: has("skd007"),
@@ -81,7 +103,7 @@ impl Errata {
             apl11: has("apl11"),
             apl12: has("apl12"),
             stray_psb_fup: false,
-        })
+        }
     }
 
     /// The errata that a configuration asks for.
@@ -101,20 +123,7 @@ mod tests {
     use super::*;
 
     fn names(family: u16, model: u8) -> Option<Vec<&'static str>> {
-        let e = Errata::of(Cpu { family, model, stepping: 7 })?;
-        let all = [
-            ("bdm70", e.bdm70),
-            ("bdm64", e.bdm64),
-            ("skd007", e.skd007),
-            ("skd022", e.skd022),
-            ("skd010", e.skd010),
-            ("skl014", e.skl014),
-            ("skl168", e.skl168),
-            ("skz84", e.skz84),
-            ("apl11", e.apl11),
-            ("apl12", e.apl12),
-        ];
-        Some(all.into_iter().filter(|&(_, set)| set).map(|(name, _)| name).collect())
+        Errata::of(Cpu { family, model, stepping: 7 }).map(|errata| errata.names())
     }
 
     #[test]

@@ -1,50 +1,24 @@
-//! Events and blocks, one at a time.
+//! Blocks and the events between them, one at a time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use odograph_core::asid::Asid;
 use odograph_core::error::PtError;
-use odograph_core::event::{Event, EventDecoder, EventKind};
+use odograph_core::event::{Event, EventKind};
 use odograph_core::flow::{
     Code, Engine, EngineOptions, FlowError, Gap, Graph, NodeId, Progress, RunState, Sink, Synchronisation,
     Timeline, Where,
 };
-use odograph_core::history::{event_detail, event_value};
 use odograph_core::memory::MemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::config::Config;
 use crate::error::{self, Kind, Place};
+use crate::event::{to_python, RawEvent};
 use crate::history::{lend, Lent};
 use crate::image::RawImage;
-
-/// kind, ip, to, value, detail, status update, resumed, after, tsc, offset.
-type RawEvent =
-    (&'static str, Option<u64>, Option<u64>, Option<u64>, Option<String>, bool, bool, bool, Option<u64>, u64);
-
-fn raw_event(event: &Event, place: Option<&Where>) -> RawEvent {
-    let shown = |ip: u64| (!event.ip_suppressed).then_some(ip);
-    let (own_ip, to) = match event.kind {
-        EventKind::AsyncBranch { from, to } => (Some(from), shown(to)),
-        EventKind::AsyncDisabled { at, ip } => (Some(at), shown(ip)),
-        EventKind::Disabled { ip } => (None, shown(ip)),
-        _ => (event.ip().and_then(shown), None),
-    };
-    (
-        event.name(),
-        own_ip.or(place.and_then(|place| place.ip)),
-        to,
-        event_value(event),
-        event_detail(event),
-        event.status_update,
-        place.is_some_and(|place| place.resumed),
-        place.is_some_and(|place| place.after),
-        event.has_tsc.then_some(event.tsc),
-        event.offset,
-    )
-}
 
 fn failed(py: Python<'_>, code: PtError, offset: u64, ip: Option<u64>, asid: Option<Asid>) -> PyErr {
     error::pt(
@@ -56,67 +30,13 @@ fn failed(py: Python<'_>, code: PtError, offset: u64, ip: Option<u64>, asid: Opt
     )
 }
 
-/// Walks over the events of a trace.
-#[pyclass(module = "odograph._native")]
-pub struct RawEventDecoder {
-    trace: Lent,
-    events: EventDecoder,
-}
-
-#[pymethods]
-impl RawEventDecoder {
-    #[new]
-    fn new(trace: &Bound<'_, PyAny>, config: Config) -> PyResult<Self> {
-        Ok(RawEventDecoder { trace: lend(trace)?, events: EventDecoder::new(&config.0) })
-    }
-
-    #[getter]
-    fn offset(&self) -> u64 {
-        self.events.offset()
-    }
-
-    #[getter]
-    fn sync_offset(&self) -> u64 {
-        self.events.sync_offset()
-    }
-
-    #[getter]
-    fn tsc(&self) -> Option<u64> {
-        self.events.has_tsc().then(|| self.events.tsc())
-    }
-
-    fn sync_forward(&mut self, py: Python<'_>) -> PyResult<()> {
-        let synced = self.events.sync_forward(self.trace.as_ref());
-        synced.map_err(|code| failed(py, code, self.events.offset(), None, None))
-    }
-
-    fn sync_backward(&mut self, py: Python<'_>) -> PyResult<()> {
-        let synced = self.events.sync_backward(self.trace.as_ref());
-        synced.map_err(|code| failed(py, code, self.events.offset(), None, None))
-    }
-
-    fn sync_set(&mut self, py: Python<'_>, offset: u64) -> PyResult<()> {
-        let synced = self.events.sync_set(self.trace.as_ref(), offset);
-        synced.map_err(|code| failed(py, code, offset, None, None))
-    }
-
-    /// The next event, None at the end. TNT and TIP are events here.
-    fn next(&mut self, py: Python<'_>) -> PyResult<Option<RawEvent>> {
-        match self.events.next(self.trace.as_ref()) {
-            Ok(event) => Ok(Some(raw_event(&event, None))),
-            Err(PtError::Eos) => Ok(None),
-            Err(code) => Err(failed(py, code, self.events.offset(), None, None)),
-        }
-    }
-}
-
 /// ip, size, raw, iclass, truncated.
 type RawInstruction = (u64, u8, Py<PyBytes>, u8, bool);
 
 /// What the engine found and the caller has not taken yet.
 enum Found {
     Block(Block),
-    Event(RawEvent),
+    Event(Event),
 }
 
 struct Block {
@@ -160,7 +80,11 @@ impl Sink for Collect {
     }
 
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
-        self.found.push_back(Found::Event(raw_event(event, Some(&place))));
+        let mut event = *event;
+        if let EventKind::Enabled { resumed, .. } = &mut event.kind {
+            *resumed = place.resumed;
+        }
+        self.found.push_back(Found::Event(event));
     }
 
     fn gap(&mut self, _: Gap) {}
@@ -239,10 +163,11 @@ impl RawFlowDecoder {
     }
 
     /// The next block or event; None at the end. Raises what the trace or a callback raised.
-    fn next(&mut self, py: Python<'_>) -> PyResult<Option<(Option<RawBlock>, Option<RawEvent>)>> {
+    #[allow(clippy::type_complexity)]
+    fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<(Option<RawBlock>, Option<RawEvent<'py>>)>> {
         loop {
             match self.collect.found.pop_front() {
-                Some(Found::Event(event)) => return Ok(Some((None, Some(event)))),
+                Some(Found::Event(event)) => return Ok(Some((None, Some(to_python(py, &event)?)))),
                 Some(Found::Block(block)) => return Ok(Some((Some(self.block(py, block)), None))),
                 None => {}
             }
@@ -303,6 +228,5 @@ impl RawFlowDecoder {
 
 /// Adds this room's classes.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<RawEventDecoder>()?;
     module.add_class::<RawFlowDecoder>()
 }

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use odograph_core::config::TraceConfig;
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
@@ -16,6 +15,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::config::Config;
 use crate::error::{self, Kind, Place};
 use crate::image::RawImage;
 use crate::table::{RawTable, TableBuilder};
@@ -146,7 +146,7 @@ impl RawHistory {
         py: Python<'_>,
         trace: &Bound<'_, PyAny>,
         moments: Vec<(u64, PyRef<'_, RawImage>)>,
-        config: crate::config::Config,
+        config: Config,
         raise_on_gap: bool,
         to_psb: bool,
         clock: RawClock,
@@ -157,7 +157,7 @@ impl RawHistory {
         let timeline = Timeline::new(
             moments.iter().map(|(tsc, image)| Moment { tsc: *tsc, image: image.snapshot() }).collect(),
         );
-        let config: TraceConfig = config.0;
+        let Config(config, unknown) = config;
         let options = DecodeOptions {
             on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },
             resync: if to_psb { Resync::Psb } else { Resync::Ip },
@@ -182,6 +182,9 @@ impl RawHistory {
                 raised.is_some()
             })
         });
+        if let Some(error) = unknown.raised(py) {
+            return Err(error);
+        }
         match decoded {
             Ok(stream) => {
                 let parts = vec![Part::whole(stream, base)];

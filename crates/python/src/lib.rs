@@ -5,6 +5,7 @@ mod asid;
 mod config;
 mod disassemble;
 mod error;
+mod event;
 mod flow;
 mod history;
 mod image;
@@ -30,6 +31,7 @@ mod _native {
         crate::packet::register(module)?;
         crate::listing::register(module)?;
         crate::instruction_listing::register(module)?;
+        crate::event::register(module)?;
         crate::flow::register(module)?;
         crate::history::register(module)?;
         crate::symbols::register(module)?;

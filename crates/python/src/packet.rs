@@ -1,10 +1,13 @@
 //! Packets: one at a time, and counted.
 
+use odograph_core::config::UnknownPackets;
+use odograph_core::cpu::Errata;
 use odograph_core::error::PtError;
 use odograph_core::packet::{self, sync, BlockContext, IpCompression, IpPayload, Packet, Tnt};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::history::{lend, Lent};
 
@@ -134,6 +137,9 @@ fn from_python(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Packet> {
     })
 }
 
+/// Size of a TMA with reserved bits set and of the bogus byte behind it: erratum SKZ84.
+const CORRUPT_TMA: usize = 8;
+
 /// Walks over the packets of a trace.
 #[pyclass(module = "odograph._native")]
 pub struct RawPacketDecoder {
@@ -141,17 +147,27 @@ pub struct RawPacketDecoder {
     pos: Option<usize>,
     sync_offset: usize,
     blocks: BlockContext,
+    libipt: bool,
+    skz84: bool,
+    sizes: Option<UnknownPackets>,
+    unknown: UnknownSizes,
 }
 
 #[pymethods]
 impl RawPacketDecoder {
     #[new]
-    fn new(trace: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn new(trace: &Bound<'_, PyAny>, config: Config) -> PyResult<Self> {
+        let Config(config, unknown) = config;
+        let libipt = config.libipt_compat;
         Ok(RawPacketDecoder {
             trace: lend(trace)?,
             pos: None,
             sync_offset: 0,
-            blocks: BlockContext::default(),
+            blocks: BlockContext { short_items: None, libipt },
+            libipt,
+            skz84: Errata::chosen(config.cpu).skz84,
+            sizes: config.unknown_packets,
+            unknown,
         })
     }
 
@@ -169,7 +185,7 @@ impl RawPacketDecoder {
     fn sync_forward(&mut self) -> bool {
         let from = match self.pos {
             None => 0,
-            Some(pos) => (pos.saturating_sub(15)).max(self.sync_offset + 16),
+            Some(pos) => pos.saturating_sub(15).max(self.sync_offset + 1),
         };
         let found = sync::forward(self.trace.as_ref(), from);
         self.go(found)
@@ -199,7 +215,23 @@ impl RawPacketDecoder {
                 Place::default(),
             ));
         };
-        match packet::decode(self.trace.as_ref().get(pos..).unwrap_or(&[]), &mut self.blocks) {
+        let trace = self.trace.as_ref();
+        let rest = trace.get(pos..).unwrap_or(&[]);
+        let decoded = match packet::decode(rest, &mut self.blocks) {
+            Err(PtError::BadPacket) if self.skz84 && rest.starts_with(&[0x02, 0x73]) => {
+                if rest.len() < CORRUPT_TMA {
+                    return Ok(None);
+                }
+                self.pos = Some(pos + CORRUPT_TMA);
+                return Ok(Some((pos, CORRUPT_TMA, ("invalid", PyDict::new(py)))));
+            }
+            Err(PtError::BadOpc) => match &self.sizes {
+                Some(sizes) => sizes.size(trace, pos).map(|size| (Packet::Unknown, size)),
+                None => Err(PtError::BadOpc),
+            },
+            decoded => decoded,
+        };
+        match decoded {
             Ok((packet, size)) => {
                 if packet == Packet::Psb {
                     self.sync_offset = pos;
@@ -210,7 +242,8 @@ impl RawPacketDecoder {
             Err(PtError::Eos) => Ok(None),
             Err(code) => {
                 let place = Place { offset: Some(pos as u64), ..Place::default() };
-                Err(error::pt(py, Kind::Trace, code, code.message(), place))
+                let error = || error::pt(py, Kind::Trace, code, code.message(), place);
+                Err(self.unknown.raised(py).unwrap_or_else(error))
             }
         }
     }
@@ -221,7 +254,7 @@ impl RawPacketDecoder {
         if let Some(offset) = to {
             self.pos = Some(offset);
             self.sync_offset = offset;
-            self.blocks = BlockContext::default();
+            self.blocks = BlockContext { short_items: None, libipt: self.libipt };
         }
         to.is_some()
     }
