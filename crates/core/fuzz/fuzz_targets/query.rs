@@ -6,6 +6,7 @@ use odograph_core::config::{CpuChoice, TraceConfig};
 use odograph_core::cpu::Cpu;
 use odograph_core::error::PtError;
 use odograph_core::event::{Event, EventDecoder, EventKind, QueryDecoder, Status};
+use odograph_core::packet;
 
 fn matched(events: &mut EventDecoder, queries: &mut QueryDecoder, trace: &[u8], mut status: Status) {
     loop {
@@ -38,7 +39,13 @@ fn matched(events: &mut EventDecoder, queries: &mut QueryDecoder, trace: &[u8], 
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let [choice, flags, trace @ ..] = bytes else { return };
+    let [choice, flags, rest @ ..] = bytes else { return };
+    // Finding a PSB takes a fuzzer long.
+    let start = [&packet::PSB[..], &[0x7d, 0, 0x10, 0, 0, 0, 0, 0x02, 0x23]].concat();
+    let trace = &match choice & 16 {
+        0 => [&start, rest].concat(),
+        _ => rest.to_vec(),
+    };
     let models = [0x3d, 0x4e, 0x55, 0x5c, 0x7a, 0x97];
     let cpu = models.get(usize::from(*choice) % 8).map(|&model| Cpu { family: 6, model, stepping: 0 });
     let config = TraceConfig {
