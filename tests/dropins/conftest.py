@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toolrun import MakeTrace, Printed, Run
+from toolrun import List, MakeTrace, Printed, Run
+from tracedcode import ORG
 
 from odograph import Packet, PacketEncoder
 
@@ -43,3 +44,17 @@ def trace(tmp_path: Path) -> MakeTrace:
         return str(path)
 
     return make
+
+
+@pytest.fixture
+def listed(run: Run, trace: MakeTrace, tmp_path: Path) -> List:
+    """``listed(code, packets, *options)``: what ptxed prints for code at ORG, without complaints."""
+
+    def call(code: bytes, packets: list[Any], *options: str) -> str:
+        file = tmp_path / "code.bin"
+        file.write_bytes(code)
+        printed = run("ptxed", *options, "--pt", trace(*packets), "--raw", f"{file}:{ORG:#x}")
+        assert printed == Printed(printed.out, "", 0)
+        return printed.out
+
+    return call

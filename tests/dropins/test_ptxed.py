@@ -11,10 +11,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
 from toolrun import MakeTrace, Printed, Run
-from elfcore import core
 from tracedcode import HLT, NOP, ORG, call, fup, lines, pgd, start
+
+from elfcore import core
 
 #: Three NOPs, traced up to the HLT behind them.
 CODE = NOP * 3 + HLT
@@ -133,7 +133,9 @@ def test_a_part_of_a_file_of_code(run: Run, files: tuple[str, str], tmp_path: Pa
     assert run("ptxed", "--pt", pt, "--no-inst", "--raw", f"{code}:1-0x100000:0x1000") == listed
 
 
-def test_later_code_covers_earlier(run: Run, files: tuple[str, str], tmp_path: Path, trace: MakeTrace) -> None:
+def test_later_code_covers_earlier(
+    run: Run, files: tuple[str, str], tmp_path: Path, trace: MakeTrace
+) -> None:
     _, raw = files
     over = tmp_path / "over.bin"
     over.write_bytes(b"\x0f\x1f\x00")
@@ -179,7 +181,7 @@ def test_elf_files(run: Run, files: tuple[str, str], tmp_path: Path) -> None:
     )
     assert run("ptxed", "--elf", f"{elf}:0x1000", "--verbose", "--pt", pt, "--no-inst").out == LISTED
     unmoved = run("ptxed", "--elf", elf, "--pt", pt, "--no-inst")
-    assert unmoved.out == "[26, 1000: error: no memory mapped at this address]\n"
+    assert unmoved.out == "[27, 1000: error: no memory mapped at this address]\n"
 
 
 def test_elf_files_that_are_none(run: Run, files: tuple[str, str], tmp_path: Path) -> None:
@@ -204,7 +206,9 @@ def test_elf_files_that_are_none(run: Run, files: tuple[str, str], tmp_path: Pat
     assert run("ptxed", "--elf", beyond, "--pt", pt, "--raw", raw, "--no-inst") == Printed(LISTED, text, 0)
 
 
-def test_options_of_decoders_mean_nothing_behind_the_trace(run: Run, tmp_path: Path, trace: MakeTrace) -> None:
+def test_options_of_decoders_mean_nothing_behind_the_trace(
+    run: Run, tmp_path: Path, trace: MakeTrace
+) -> None:
     code = tmp_path / "call.bin"
     code.write_bytes(call(1) + HLT + NOP + HLT)
     pt = trace(*start(), fup(ORG + 7), pgd())

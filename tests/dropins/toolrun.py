@@ -16,3 +16,11 @@ class Printed(NamedTuple):
 
 Run = Callable[..., Printed]
 MakeTrace = Callable[..., str]
+List = Callable[..., str]
+
+
+def by_both(listed: List, code: bytes, packets: object, *options: str) -> str:
+    """The listing of ptxed without text of instructions, which must not depend on the decoder."""
+    out = listed(code, packets, "--block-decoder", "--no-inst", *options)
+    assert listed(code, packets, "--insn-decoder", "--no-inst", *options) == out
+    return out

@@ -244,12 +244,13 @@ class _Ptxed:
             raise Failure(f"warning: failed to open {name}: {error.strerror}.") from error
         if not is_elf:
             raise Failure(f"warning: ignoring {name}: not an ELF file.")
-        segments = [segment for segment in elf.segments(name) or [] if segment.file_size]
+        headers = enumerate(elf.program_headers(name) or [])
+        segments = [(at, each) for at, each in headers if each.kind == elf.PT_LOAD and each.file_size]
         if not segments:
             self._warn(f"{name}: did not find any load sections.")
             return
-        shift = base - min(segment.address for segment in segments) if base else 0
-        for number, segment in enumerate(segments):
+        shift = base - min(segment.address for _, segment in segments) if base else 0
+        for number, segment in segments:
             vaddr = (segment.address + shift) % (1 << 64)
             try:
                 add_section(self._image, name, segment.offset, segment.file_size, vaddr, self._cache)

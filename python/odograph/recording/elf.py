@@ -9,11 +9,22 @@ import os
 import struct
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["MACHINE_386", "MACHINE_X86_64", "Segment", "build_id", "kind", "segments", "symbol_address"]
+__all__ = [
+    "MACHINE_386",
+    "MACHINE_X86_64",
+    "PT_LOAD",
+    "Segment",
+    "build_id",
+    "kind",
+    "program_headers",
+    "segments",
+    "symbol_address",
+]
 
 MACHINE_386, MACHINE_X86_64 = 3, 62
+PT_LOAD = 1
 
-_PT_LOAD, _PT_NOTE = 1, 4
+_PT_NOTE = 4
 _SHT_SYMTAB, _SHT_NOTE = 2, 7
 _NT_GNU_BUILD_ID = 3
 _LIMIT = 1 << 20
@@ -78,12 +89,16 @@ def find_build_id(notes: bytes, order: str = "<") -> bytes | None:
 
 def segments(path: str | os.PathLike[str]) -> list[Segment] | None:
     """The loadable segments of an ELF file, None if it is none."""
+    headers = program_headers(path)
+    return None if headers is None else [header for header in headers if header.kind == PT_LOAD]
+
+
+def program_headers(path: str | os.PathLike[str]) -> list[Segment] | None:
+    """All program headers of an ELF file, None if it is none."""
     try:
         with open(path, "rb") as file:
             header = _header(file)
-            if header is None:
-                return None
-            return [segment for segment in _segments(file, header) if segment.kind == _PT_LOAD]
+            return None if header is None else _segments(file, header)
     except (OSError, struct.error, ValueError, OverflowError):
         return None
 
