@@ -14,6 +14,7 @@ The family tree::
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 __all__ = [
     "ImageError",
@@ -58,6 +59,43 @@ class PtError(enum.IntEnum):
     overflow = 25
     bad_file = 26
     bad_cpu = 27
+
+    @property
+    def message(self) -> str:
+        """The sentence libipt's ``pt_errstr`` gives."""
+        return _MESSAGES[self]
+
+
+_MESSAGES: Final = (
+    "OK",
+    "internal error",
+    "invalid argument",
+    "decoder out of sync",
+    "unknown opcode",
+    "unknown packet",
+    "unexpected packet context",
+    "reached end of trace stream",
+    "trace stream does not match query",
+    "out of memory",
+    "bad configuration",
+    "no ip",
+    "ip has been suppressed",
+    "no memory mapped at this address",
+    "unknown instruction",
+    "no timing information",
+    "no core:bus ratio",
+    "bad image",
+    "locking error",
+    "not supported",
+    "compressed return without call",
+    "bad compressed return",
+    "bad status update",
+    "expected tracing enabled event",
+    "event ignored",
+    "overflow",
+    "bad file",
+    "unknown cpu",
+)
 
 
 class OdographError(Exception):

@@ -44,38 +44,6 @@ pte_overflow: Final = 25
 pte_bad_file: Final = 26
 pte_bad_cpu: Final = 27
 
-_MESSAGES: Final = (
-    "OK",
-    "internal error",
-    "invalid argument",
-    "decoder out of sync",
-    "unknown opcode",
-    "unknown packet",
-    "unexpected packet context",
-    "reached end of trace stream",
-    "trace stream does not match query",
-    "out of memory",
-    "bad configuration",
-    "no ip",
-    "ip has been suppressed",
-    "no memory mapped at this address",
-    "unknown instruction",
-    "no timing information",
-    "no core:bus ratio",
-    "bad image",
-    "locking error",
-    "not supported",
-    "compressed return without call",
-    "bad compressed return",
-    "bad status update",
-    "expected tracing enabled event",
-    "event ignored",
-    "overflow",
-    "bad file",
-    "unknown cpu",
-)
-
-
 def pt_errcode(status: int) -> int:
     """The positive error code of a negative status; 0 for any other."""
     return -status if status < 0 else pte_ok
@@ -84,7 +52,7 @@ def pt_errcode(status: int) -> int:
 def pt_errstr(code: int) -> str:
     """The sentence for a positive error code, or ``internal error.`` for one that does not exist."""
     code = operator.index(code)
-    return _MESSAGES[code] if 0 <= code < len(_MESSAGES) else "internal error."
+    return PtError(code).message if 0 <= code < len(PtError) else "internal error."
 
 
 class UnknownStatus(OdographError):
