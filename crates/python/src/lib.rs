@@ -2,11 +2,11 @@
 
 mod argument;
 mod asid;
+mod blocks;
 mod config;
 mod disassemble;
 mod error;
 mod event;
-mod flow;
 mod history;
 mod image;
 mod instruction_listing;
@@ -32,7 +32,7 @@ mod _native {
         crate::listing::register(module)?;
         crate::instruction_listing::register(module)?;
         crate::event::register(module)?;
-        crate::flow::register(module)?;
+        crate::blocks::register(module)?;
         crate::history::register(module)?;
         crate::symbols::register(module)?;
         crate::disassemble::register(module)?;
