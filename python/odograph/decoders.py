@@ -25,9 +25,9 @@ __all__ = ["Block", "BlockDecoder", "InstructionDecoder"]
 class Block:
     """Instructions executed without a decision, an event or a change of section between them.
 
-    ``iclass`` is the class of the last one; ``raw`` its bytes if it is ``truncated``, that is, goes on in another
-    section. ``isid`` is 0 for sections not from a cache. ``tsc`` is that of the last event before it, None if there
-    was no TSC packet yet.
+    ``iclass`` is the class of the last one; ``raw`` its bytes if it is ``truncated``, that is, goes on in
+    another section. ``isid`` is 0 for sections not from a cache. ``tsc`` is that of the last event before it,
+    None if there was no TSC packet yet.
     """
 
     ip: int
@@ -84,7 +84,7 @@ class _FlowDecoder(ABC, Generic[T]):
 
     @property
     def status(self) -> Status:
-        """What the last step has said: tracing is off (``ip_suppressed``), the trace has ended (``eos``)."""
+        """What the last step said: tracing is off (``ip_suppressed``), the trace has ended (``eos``)."""
         return self._status
 
     @property
@@ -239,11 +239,12 @@ class BlockDecoder(_FlowDecoder[Block]):
     """Iterates over the blocks of a trace.
 
     ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change.
-    ``end_on_call`` and ``end_on_jump`` end blocks behind direct calls and jumps as well; ``tick_events`` gives an
-    event wherever time has advanced.
+    ``end_on_call`` and ``end_on_jump`` end blocks behind direct calls and jumps as well; ``tick_events``
+    gives an event wherever time has advanced.
+
     Iteration synchronises at the first PSB unless that was done before. Errors are raised as
-    :class:`~odograph.errors.TraceError` with code, offset, ip and asid, after all blocks before them, and repeat;
-    :meth:`resync` or a synchronisation lets it go on. Exceptions of a read-memory callback come out
+    :class:`~odograph.errors.TraceError` with code, offset, ip and asid, after all blocks before them, and
+    repeat; :meth:`resync` or a synchronisation lets it go on. Exceptions of a read-memory callback come out
     unchanged, and the next call tries again. Events are collected: see :meth:`take_events`.
     """
 

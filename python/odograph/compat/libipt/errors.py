@@ -44,6 +44,7 @@ pte_overflow: Final = 25
 pte_bad_file: Final = 26
 pte_bad_cpu: Final = 27
 
+
 def pt_errcode(status: int) -> int:
     """The positive error code of a negative status; 0 for any other."""
     return -status if status < 0 else pte_ok
