@@ -269,6 +269,7 @@ def open(
     buildid_dirs: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = (),
     config: TraceConfig | None = None,
     resync: Literal["ip", "psb"] = "ip",
+    kcore: str | os.PathLike[str] | None = None,
 ) -> Recording:
     """Opens a perf.data recording or a raw Intel PT file; ``"-"`` is standard input.
 
@@ -276,6 +277,7 @@ def open(
     ``sysroot`` and ``buildid_dirs`` are searched for binaries before the paths that the recording
     names; build ids are checked. ``config`` replaces what the recording says of the processor.
     ``resync`` says where decoding goes on after damage: at the next packet that gives an IP, or PSB.
+    ``kcore`` is a copy of the kernel's memory; a recording made with ``perf record --kcore`` has its own.
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """
@@ -283,5 +285,7 @@ def open(
     # no need of them.
     from odograph.recording import open_recording
 
-    source = open_recording(path, image=image, sysroot=sysroot, buildid_dirs=buildid_dirs, config=config)
+    source = open_recording(
+        path, image=image, sysroot=sysroot, buildid_dirs=buildid_dirs, config=config, kcore=kcore
+    )
     return Recording(source, config, resync)

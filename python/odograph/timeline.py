@@ -85,7 +85,7 @@ class _Builder:
         self._recording = recording
         self._mappings: list[Mapping] = []
         self._runs: list[tuple[int, bytes]] = []
-        self.image = Image()
+        self.image = recording.new_image()
 
     def begin(self) -> None:
         """A program begins: only kernel memory stays."""
@@ -94,7 +94,7 @@ class _Builder:
         self._rebuild()
 
     def _rebuild(self) -> None:
-        self.image = Image()
+        self.image = self._recording.new_image()
         self._recording.fill(self.image, self._mappings)
 
     def add(self, mapping: Mapping) -> None:

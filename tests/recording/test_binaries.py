@@ -96,6 +96,28 @@ def test_vdso_from_the_build_id_directory(tmp_path: Path) -> None:
     assert "memory of the recorded machine" in missing.reason
 
 
+def test_vdso_of_an_installed_kernel(tmp_path: Path) -> None:
+    installed = tmp_path / "root/lib/modules"
+    x64 = elf_file(installed / "6.1.0/vdso/vdso64.so", ID)
+    ia32 = elf_file(installed / "6.1.0/vdso/vdso32.so", b"\1" * 20)
+    other = elf_file(installed / "5.9.0/vdso/vdso64.so", OTHER)
+    files = Binaries(tmp_path / "root", release="6.1.0")
+
+    def path(build_id: bytes | None, process_class: str | None, files: Binaries = files) -> str | None:
+        found = files.find(mapping("[vdso]", build_id), process_class)
+        return found.path if isinstance(found, CodeSource) else None
+
+    assert path(None, "x64") == str(x64)
+    assert path(None, "ia32") == str(ia32)
+    assert path(None, "x32") is None
+    # Without a class only a build id tells which one it was, and that may be one of another kernel.
+    assert path(None, None) is None
+    assert path(b"\1" * 20, None) == str(ia32)
+    assert path(OTHER, "x64") == str(other)
+    assert path(b"\2" * 20, "x64") is None
+    assert path(None, "x64", Binaries(tmp_path / "root", release="../modules/6.1.0")) is None
+
+
 def test_deleted_file_is_used_only_with_its_build_id(tmp_path: Path) -> None:
     file = elf_file(tmp_path / "prog", ID)
     assert isinstance(Binaries().find(mapping(f"{file} (deleted)", ID)), CodeSource)
@@ -117,7 +139,7 @@ def test_code_made_at_run_time() -> None:
 def test_kernel_from_a_copy_of_its_memory(tmp_path: Path) -> None:
     elf_file(tmp_path / "kcore_dir" / "kcore", b"", 0xFFFFFFFF81000000, b"\xf4" * 0x2000)
     kernel = Mapping(0xFFFFFFFF81000800, 0x1000, 0, "[kernel.kallsyms]_text", kernel=True)
-    found = Binaries(kcore_dir=tmp_path / "kcore_dir").find(kernel)
+    found = Binaries(kcore=tmp_path / "kcore_dir" / "kcore").find(kernel)
     assert isinstance(found, CodeSource)
     with open(found.path, "rb") as file:
         file.seek(found.offset)

@@ -92,12 +92,15 @@ class Input:
     buildid_dirs: tuple[str, ...]
     cpu: str | tuple[int, ...]
     resync: Literal["ip", "psb"]
+    kcore: str | None = None
 
     def open(self) -> Recording:
         """Open it. Raises RecordingError if it is no recording, Failure if an option cannot be followed."""
         import odograph
 
         image = self._image()
+        if self.kcore is not None:
+            _must_exist(self.kcore, "--kcore")
         config = None
         if self.cpu != "auto":
             from dataclasses import replace
@@ -112,6 +115,7 @@ class Input:
             buildid_dirs=self.buildid_dirs,
             config=config,
             resync=self.resync,
+            kcore=self.kcore,
         )
 
     def _image(self) -> Image | None:
@@ -153,9 +157,11 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         buildid_dirs: tuple[str, ...],
         cpu: Any,
         resync: Any,
+        kcore: str | None,
         **rest: Any,
     ) -> Any:
-        return command(source=Input(file, maps, elves, sysroot, buildid_dirs, cpu, resync), **rest)
+        source = Input(file, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore)
+        return command(source=source, **rest)
 
     with_input.__name__ = command.__name__
     with_input.__doc__ = command.__doc__
@@ -190,6 +196,11 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             metavar="DIR",
             help="A directory of binaries by build id, besides ~/.debug.",
+        ),
+        click.option(
+            "--kcore",
+            metavar="FILE",
+            help="A copy of the recorded kernel's memory (perf record --kcore makes one).",
         ),
         click.option(
             "--cpu",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from odograph.errors import RecordingError
+from odograph.recording import elf
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.detect import detect, not_a_recording
 from odograph.recording.perfdata.reader import PerfDataReader
@@ -45,29 +46,31 @@ def open_recording(
     sysroot: Paths = (),
     buildid_dirs: Paths = (),
     config: Any = None,
+    kcore: str | os.PathLike[str] | None = None,
 ) -> Recording:
     """Open a perf.data file (file, pipe or directory form), a raw PT file, or ``-`` for standard input.
 
     ``sysroot`` and ``buildid_dirs`` are searched for the binaries before the paths that the recording
-    names. ``image`` is memory the caller knows better; ``config`` is kept for whoever decodes. Raises
-    RecordingError, with the file offset where there is one, if the file is no recording; damage that
-    leaves something to decode is listed in ``problems``.
+    names. ``image`` is memory the caller knows better; ``config`` is kept for whoever decodes. ``kcore``
+    is a copy of the kernel's memory, by default the one in the directory form (perf record --kcore).
+    Raises RecordingError, with the file offset where there is one, if the file is no recording or
+    ``kcore`` no ELF file; damage that leaves something to decode is listed in ``problems``.
     """
     name = os.fspath(path)
     with _collector_paused():
-        recording = _open(name, sysroot, buildid_dirs)
+        recording = _open(name, sysroot, buildid_dirs, kcore)
     recording.user_image = None if image is None else image.snapshot()
     recording.config = config
     return recording
 
 
-def _open(name: str, sysroot: Paths, buildid_dirs: Paths) -> Recording:
+def _open(name: str, sysroot: Paths, buildid_dirs: Paths, kcore: str | os.PathLike[str] | None) -> Recording:
     try:
         is_directory = name != "-" and os.path.isdir(name)
         data_path = os.path.join(name, "data") if is_directory else name
         if is_directory and not os.path.exists(data_path):
             raise RecordingError(not_a_recording(name))
-        binaries = Binaries(sysroot, buildid_dirs, os.path.join(name, "kcore_dir") if is_directory else None)
+        binaries = Binaries(sysroot, buildid_dirs, _kcore(name if is_directory else None, kcore))
         data = map_file(data_path)
         if detect(data, data_path) == "raw":
             return read_raw(name, data)
@@ -75,6 +78,17 @@ def _open(name: str, sysroot: Paths, buildid_dirs: Paths) -> Recording:
         return read_perfdata(name, reader, binaries)
     except struct.error as error:
         raise damaged(error) from error
+
+
+def _kcore(directory: str | None, given: str | os.PathLike[str] | None) -> str | None:
+    """The copy of the kernel's memory that was asked for, or that lies with the recording."""
+    if given is None:
+        return None if directory is None else os.path.join(directory, "kcore_dir", "kcore")
+    path = os.fspath(given)
+    path = os.path.join(path, "kcore") if os.path.isdir(path) else path
+    if elf.segments(path) is None:
+        raise RecordingError(f"{path} is no copy of a kernel's memory: it cannot be read or is no ELF file")
+    return path
 
 
 @contextmanager

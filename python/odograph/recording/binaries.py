@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from odograph.recording import elf
 from odograph.recording.processmemory import Mapping
+from odograph.recording.vdso import NAME as VDSO
+from odograph.recording.vdso import vdso_files
 
 __all__ = ["Binaries", "CodeSource", "Missing"]
 
@@ -40,29 +42,32 @@ class Missing(NamedTuple):
 class Binaries:
     """Searches, best first: ``sysroot`` directories, build id directories, the path itself.
 
-    A file whose build id is not the recorded one is reported and not used.
+    A file whose build id is not the recorded one is reported and not used. ``kcore`` is a copy of the
+    kernel's memory, ``release`` the recorded kernel's.
     """
 
     def __init__(
         self,
         sysroot: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
         buildid_dirs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
-        kcore_dir: str | os.PathLike[str] | None = None,
+        kcore: str | os.PathLike[str] | None = None,
+        release: str = "",
     ) -> None:
         self.sysroot = _paths(sysroot)
         self.buildid_dirs = [*_paths(buildid_dirs), Path(DEFAULT_BUILDID_DIR).expanduser()]
-        self.kcore = None if kcore_dir is None else Path(kcore_dir) / "kcore"
-        self._found: dict[tuple[str, bytes | None], Path | Missing] = {}
+        self.kcore = None if kcore is None else Path(kcore)
+        self.release = release
+        self._found: dict[tuple[str, bytes | None, str | None], Path | Missing] = {}
         self._kernel: dict[Path, tuple[list[elf.Segment] | None, int | None]] = {}
 
-    def find(self, mapping: Mapping) -> CodeSource | Missing:
-        """Where the bytes of ``mapping`` lie on this machine."""
+    def find(self, mapping: Mapping, process_class: str | None = None) -> CodeSource | Missing:
+        """Where the bytes of ``mapping`` lie on this machine; the class of the process decides its vdso."""
         if mapping.kernel:
             return self._find_kernel(mapping)
-        key = (mapping.filename, mapping.build_id)
+        key = (mapping.filename, mapping.build_id, process_class)
         found = self._found.get(key)
         if found is None:
-            found = self._found[key] = self._find_user(mapping)
+            found = self._found[key] = self._find_user(mapping, process_class)
         if isinstance(found, Missing):
             return found._replace(mapping=mapping)
         size = found.stat().st_size if found.exists() else 0
@@ -76,7 +81,7 @@ class Binaries:
             str(found), mapping.pgoff, min(mapping.length, size - mapping.pgoff), mapping.address
         )
 
-    def _find_user(self, mapping: Mapping) -> Path | Missing:
+    def _find_user(self, mapping: Mapping, process_class: str | None) -> Path | Missing:
         name = mapping.filename
         wanted = mapping.build_id
         if _is_anonymous(name):
@@ -86,7 +91,7 @@ class Binaries:
                 "record with odograph record --with qemu, which keeps the executed bytes",
             )
         mismatch: tuple[Path, bytes | None] | None = None
-        for candidate in self._candidates(name, wanted):
+        for candidate in self._candidates(name, wanted, process_class):
             if not _is_file(candidate):
                 continue
             if wanted is None:
@@ -111,7 +116,8 @@ class Binaries:
             return Missing(
                 mapping,
                 f"{name}{with_id} exists only in the memory of the recorded machine",
-                "copy its build id directory (~/.debug), or record with odograph record",
+                "copy its build id directory (~/.debug) or lib/modules/*/vdso below a --sysroot, "
+                "or record with odograph record",
                 hex_id,
             )
         return Missing(
@@ -121,7 +127,7 @@ class Binaries:
             hex_id,
         )
 
-    def _candidates(self, name: str, wanted: bytes | None) -> Iterable[Path]:
+    def _candidates(self, name: str, wanted: bytes | None, process_class: str | None) -> Iterable[Path]:
         plain = name.removesuffix(" (deleted)")
         if "\0" in plain:
             return
@@ -138,6 +144,9 @@ class Binaries:
                 for inner in ("elf", "vdso", "debug"):
                     yield entry / inner
                 yield directory / text[:2] / f"{text[2:]}"
+        if name == VDSO:
+            for root in (*self.sysroot, Path("/")):
+                yield from vdso_files(root, self.release, process_class, wanted is not None)
         # A file that was deleted while mapped is another one now, unless its build id tells otherwise.
         if is_path and (plain == name or wanted is not None):
             yield Path(plain)
@@ -176,7 +185,7 @@ class Binaries:
             self._kernel[path] = (elf.segments(path), elf.symbol_address(path, ("_text", "_stext")))
         loads, reference = self._kernel[path]
         shift = 0
-        if path.name != "kcore":
+        if path != self.kcore and path.name != "kcore":
             # A vmlinux only fits the kernel's own text, and only the build that was recorded.
             if not mapping.filename.startswith("[kernel") or reference is None:
                 return None

@@ -29,6 +29,7 @@ _SWITCH_BY_TRACEPOINT = 1
 
 def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Recording:
     """Read all records and put them in order. Raises RecordingError if there is no Intel PT in it."""
+    binaries.release = reader.features.os_release
     sideband = Sideband(reader.problems, reader.features.build_ids)
     samples = _Samples(reader, sideband)
     for record in reader.records():

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from odograph.errors import ImageError, InvalidArgument, PtError, RecordingError
+from odograph.errors import ImageError, InvalidArgument, OdographError, PtError, RecordingError
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
@@ -16,6 +16,8 @@ from odograph.recording.perfdata.time import TimeConversion
 from odograph.recording.problem import Problem, Problems
 from odograph.recording.processmemory import KERNEL_PID, Change, Mapping, ProcessMemory
 from odograph.recording.stream import TraceStream
+from odograph.recording.vdso import NAME as VDSO
+from odograph.recording.vdso import process_class
 
 if TYPE_CHECKING:
     from odograph.image import Asid, Image
@@ -67,6 +69,7 @@ class Recording:
     user_image: Image | None = None
     config: Any = None
     noted: Problems = field(default_factory=Problems)
+    _kernel: Image | None = field(default=None, init=False, repr=False)
 
     @property
     def problems(self) -> list[Problem]:
@@ -106,7 +109,23 @@ class Recording:
 
     def resolve(self, mapping: Mapping) -> CodeSource | Missing:
         """Where the bytes of a mapping (one without ``code``) lie on this machine, or why not."""
-        return self.binaries.find(mapping)
+        known = self._process_class(mapping) if mapping.filename == VDSO else None
+        return self.binaries.find(mapping, known)
+
+    def _process_class(self, mapping: Mapping) -> str | None:
+        """By the first ELF file for x86 that the program mapped to which ``mapping`` belongs."""
+        known = None
+        memory = self.memories.get(mapping.pid)
+        for _, changes in () if memory is None else memory.timeline():
+            for change in changes:
+                if change.kind == "clear":
+                    known = None
+                elif change.mapping == mapping:
+                    return known
+                elif known is None and change.mapping is not None and _is_file(change):
+                    source = self.binaries.find(change.mapping)
+                    known = process_class(source.path) if isinstance(source, CodeSource) else None
+        return known
 
     def mappings(self, pid: int) -> list[Mapping]:
         """What lies where in the end, executed bytes included, sorted by address and without overlap."""
@@ -135,13 +154,26 @@ class Recording:
         Sections of an image given to ``open`` lie over what was recorded, its callback is asked for the
         rest.
         """
-        from odograph.image import Image
-
-        image = Image()
+        image = self.new_image()
         if self.kind == "perf.data":
             thread = self.thread(tid)
             self.fill(image, self.mappings(thread.pid))
         return self.with_user_image(image)
+
+    def new_image(self) -> Image:
+        """The image with which a process begins: empty but for the copy of the kernel's memory, if any."""
+        if self._kernel is None:
+            from odograph.image import Image
+            from odograph.recording.elfimage import add_elf
+
+            self._kernel = Image()
+            kcore = self.binaries.kcore
+            try:
+                if kcore is not None:
+                    add_elf(self._kernel, os.fspath(kcore))
+            except OdographError as error:
+                self.noted.add(None, f"the copy of the kernel's memory is damaged: {error}")
+        return self._kernel.snapshot()
 
     def with_user_image(self, image: Image) -> Image:
         """``image`` under the sections of an image given to ``open``, and its callback for the rest."""
@@ -253,6 +285,11 @@ class Recording:
             "recorder_gaps": executed.gaps if executed else [],
             "problems": [{"offset": p.offset, "message": p.message} for p in self.problems],
         }
+
+
+def _is_file(change: Change) -> bool:
+    mapping = change.mapping
+    return mapping is not None and change.kind == "add" and mapping.code is None and mapping.filename != VDSO
 
 
 class _Rest:

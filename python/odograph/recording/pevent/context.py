@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from odograph.errors import ImageError, PtError
 from odograph.image import Image, SectionCache
-from odograph.recording import elf
 from odograph.recording.elfimage import add_section
 from odograph.recording.perfdata.records import Mmap
 from odograph.recording.pevent.settings import Settings
+from odograph.recording.vdso import NAME, process_class
 
 __all__ = ["Context", "Contexts"]
 
@@ -18,8 +18,8 @@ class Context:
     def __init__(self, pid: int, image: Image) -> None:
         self.pid = pid
         self.image = image
-        self.kind: tuple[int, int] | None = None
-        """(bits, machine) of the first ELF file mapped."""
+        self.process_class: str | None = None
+        """That of the first ELF file mapped, as :func:`~odograph.recording.vdso.process_class` has it."""
 
     def __repr__(self) -> str:
         return f"<Context pid-{self.pid:x}, {self.image!r}>"
@@ -47,7 +47,7 @@ class Contexts:
     def fork(self, parent: int, child: int) -> None:
         """A new process with the memory of ``parent``."""
         source = self.get(parent)
-        self._begin(child & 0xFFFFFFFF, source.image).kind = source.kind
+        self._begin(child & 0xFFFFFFFF, source.image).process_class = source.process_class
 
     def _begin(self, pid: int, memory: Image) -> Context:
         context = self._by_pid[pid] = Context(pid, memory.snapshot())
@@ -61,25 +61,21 @@ class Contexts:
         """
         context = self.get(mmap.pid)
         name = mmap.filename
-        if name == "[vdso]":
+        if name == NAME:
             name = _vdso(context, settings)
         elif name == "//anon" or name.startswith("[") or " (deleted)" in name:
             return False
         else:
             name = settings.sysroot + name
         add_section(context.image, name, mmap.pgoff, mmap.length, mmap.address, self._cache)
-        if context.kind is None:
-            context.kind = elf.kind(name)
+        if context.process_class is None:
+            context.process_class = process_class(name)
         return True
 
 
 def _vdso(context: Context, settings: Settings) -> str:
-    files = {
-        (64, elf.MACHINE_X86_64): settings.vdso_x64,
-        (32, elf.MACHINE_X86_64): settings.vdso_x32,
-        (32, elf.MACHINE_386): settings.vdso_ia32,
-    }
-    name = None if context.kind is None else files.get(context.kind)
+    files = {"x64": settings.vdso_x64, "x32": settings.vdso_x32, "ia32": settings.vdso_ia32}
+    name = None if context.process_class is None else files[context.process_class]
     if name is None:
         raise ImageError(f"no file is given for the vdso of process {context.pid}", code=PtError.bad_config)
     return name
