@@ -35,9 +35,9 @@ impl Last {
         Last { ip, next }
     }
 
-    /// A place behind this. An error at the instruction itself leaves that the last.
+    /// A place behind this. The instruction stays the last for errors at itself and where it leads.
     pub fn or_place(self, ip: u64) -> Last {
-        if ip == self.ip {
+        if ip == self.ip || Some(ip) == self.next {
             self
         } else {
             Last { ip, next: None }
@@ -93,6 +93,7 @@ mod tests {
         let indirect = Last::instruction(0x1000, &[0xff, 0xe0], ExecMode::Bits64);
         assert_eq!(indirect.blame(PtError::Nomap), 0x1002);
         assert_eq!(indirect.or_place(0x5000).blame(PtError::Nomap), 0x5000);
+        assert_eq!(jump.or_place(0x1012).blame(PtError::BadQuery), 0x1000);
         assert_eq!(indirect.or_place(0x1000).blame(PtError::Nomap), 0x1002);
         let unknown = Last::instruction(0x1000, &[], ExecMode::Bits64);
         assert_eq!(unknown.blame(PtError::Nomap), 0x1000);

@@ -42,7 +42,10 @@ impl Page<'_> {
         let mut insn = Insn::default();
         let status = decoder.next(trace, &mut insn);
         if insn.class == InstructionClass::Unknown {
-            let last = if status.is_ok() { last } else { last.or_place(insn.ip) };
+            let last = match status {
+                Ok(_) | Err(CodeError::Pt(PtError::EventIgnored)) => last,
+                Err(_) => last.or_place(insn.ip),
+            };
             return Run { instructions: 0, block: false, last, status };
         }
         let raw = insn.raw.get(..usize::from(insn.size)).unwrap_or(&[]);

@@ -8,7 +8,7 @@ use super::events::EventColumns;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InstructionOptions {
     /// Instructions come from the instruction decoder, else from the block decoder. Both list the same, except
-    /// for offsets.
+    /// for the columns of offset and time: a block has those from before all of it.
     pub insn_decoder: bool,
     /// Where blocks end, and whether there are ticks.
     pub blocks: BlockOptions,
