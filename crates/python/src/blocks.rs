@@ -98,6 +98,11 @@ macro_rules! walker {
             }
 
             #[getter]
+            fn synced(&self) -> bool {
+                self.decoder.is_synced()
+            }
+
+            #[getter]
             fn offset(&self) -> u64 {
                 self.decoder.offset()
             }

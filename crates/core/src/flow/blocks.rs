@@ -199,6 +199,11 @@ impl BlockDecoder {
         self.ahead.map_or_else(|| self.events.offset(), |ahead| ahead.offset)
     }
 
+    /// It has been synchronised, perhaps without success.
+    pub fn is_synced(&self) -> bool {
+        self.events.is_synced()
+    }
+
     /// Offset of the last PSB.
     pub fn sync_offset(&self) -> u64 {
         self.events.sync_offset()

@@ -171,6 +171,11 @@ impl InstructionDecoder {
         self.blocks.offset()
     }
 
+    /// As [`BlockDecoder::is_synced`].
+    pub fn is_synced(&self) -> bool {
+        self.blocks.is_synced()
+    }
+
     /// As [`BlockDecoder::sync_offset`].
     pub fn sync_offset(&self) -> u64 {
         self.blocks.sync_offset()
