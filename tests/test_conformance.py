@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from conformance import CommandLine, Runner, as_executable, command_lines, comparable, difference, failures
+from conformance import (
+    TOOLS,
+    CommandLine,
+    Runner,
+    as_executable,
+    command_lines,
+    comparable,
+    difference,
+    failures,
+)
 from conformance import in_process as in_this_process
-
-TOOLS = ["ptdump"]
 
 
 def report(lines: list[CommandLine], run: Runner) -> list[str]:

@@ -10,6 +10,7 @@ __all__ = [
     "Asid",
     "RawBlockDecoder",
     "RawEventDecoder",
+    "RawFieldListing",
     "RawHistory",
     "RawImage",
     "RawInstructionDecoder",
@@ -164,6 +165,23 @@ class RawPacketDecoder:
     def sync_backward(self) -> bool: ...
     def sync_set(self, offset: int) -> bool: ...
     def next(self) -> tuple[int, int, _RawPacketFields] | None: ...
+
+@final
+class RawFieldListing:
+    def __new__(
+        cls,
+        trace: ReadableBuffer,
+        kinds: Sequence[str],
+        first: int,
+        last: int | None,
+        *,
+        json: bool,
+        stream: int,
+        numbered: bool,
+    ) -> RawFieldListing: ...
+    @property
+    def ended(self) -> bool: ...
+    def next_piece(self) -> str: ...
 
 @final
 class RawPacketListing:

@@ -1,9 +1,11 @@
 //! Listings of packets, text in pieces.
 
+use odograph_listing::fields::{FieldListing, FieldOptions};
 use odograph_listing::packets::{PacketListing, PacketOptions, Progress};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::argument::Number;
 use crate::config::Config;
 use crate::error;
 use crate::history::{lend, Lent};
@@ -53,7 +55,51 @@ impl RawPacketListing {
     }
 }
 
+/// The packets of a trace with all their fields by name, as lines or JSON objects.
+#[pyclass(module = "odograph._native")]
+pub struct RawFieldListing {
+    trace: Lent,
+    listing: FieldListing,
+    ended: bool,
+}
+
+#[pymethods]
+impl RawFieldListing {
+    /// Packets of these kinds (all if there are none) that begin at `first` or behind it, and before `last`.
+    #[new]
+    #[pyo3(signature = (trace, kinds, first, last, *, json, stream, numbered))]
+    fn new(
+        trace: &Bound<'_, PyAny>,
+        kinds: Vec<String>,
+        first: Number,
+        last: Option<Number>,
+        json: bool,
+        stream: u64,
+        numbered: bool,
+    ) -> PyResult<Self> {
+        let offset = |number: Number| usize::try_from(number.0).unwrap_or(usize::MAX);
+        let (first, end) = (offset(first), last.map(offset));
+        let listing = FieldListing::new(FieldOptions { kinds, first, end, json, stream, numbered });
+        Ok(RawFieldListing { trace: lend(trace)?, listing, ended: false })
+    }
+
+    /// The next piece of text.
+    fn next_piece(&mut self, py: Python<'_>) -> String {
+        let mut text = Vec::new();
+        let (trace, listing) = (self.trace.as_ref(), &mut self.listing);
+        self.ended = !py.detach(|| listing.next_piece(trace, &mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// There are no more pieces.
+    #[getter]
+    fn ended(&self) -> bool {
+        self.ended
+    }
+}
+
 /// Adds this room's classes.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<RawPacketListing>()
+    module.add_class::<RawPacketListing>()?;
+    module.add_class::<RawFieldListing>()
 }

@@ -3,7 +3,7 @@
 use odograph_core::config::UnknownPackets;
 use odograph_core::cpu::Errata;
 use odograph_core::error::PtError;
-use odograph_core::packet::{self, sync, BlockContext, IpCompression, IpPayload, Packet, Tnt};
+use odograph_core::packet::{self, sync, BlockContext, Field, IpCompression, IpPayload, Packet, Tnt};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -16,56 +16,17 @@ type RawPacket<'py> = (&'static str, Bound<'py, PyDict>);
 
 fn to_python<'py>(py: Python<'py>, packet: &Packet) -> PyResult<RawPacket<'py>> {
     let fields = PyDict::new(py);
-    macro_rules! set {
-        ($($name:ident),*) => {{ $( fields.set_item(stringify!($name), $name)?; )* }};
-    }
-    let mut kind = Packet::KINDS.get(packet.kind()).copied().unwrap_or("unknown");
-    match *packet {
-        Packet::Pad | Packet::Psb | Packet::Psbend | Packet::Ovf | Packet::Stop | Packet::Unknown => {}
-        Packet::Fup(payload) | Packet::Tip(payload) | Packet::TipPge(payload) | Packet::TipPgd(payload) => {
-            let (compression, ip) = (payload.compression as u8, payload.ip);
-            set!(compression, ip);
+    let mut result = Ok(());
+    packet.fields(|name, value| {
+        let added = match value {
+            Field::Number(number) => fields.set_item(name, number),
+            Field::Flag(flag) => fields.set_item(name, flag),
+        };
+        if result.is_ok() {
+            result = added;
         }
-        Packet::Tnt8(Tnt { size, bits }) | Packet::Tnt64(Tnt { size, bits }) => set!(size, bits),
-        Packet::ModeExec { csl, csd, iflag } => {
-            kind = "mode.exec";
-            set!(csl, csd, iflag);
-        }
-        Packet::ModeTsx { intx, abrt } => {
-            kind = "mode.tsx";
-            set!(intx, abrt);
-        }
-        Packet::Pip { cr3, nr } => set!(cr3, nr),
-        Packet::Vmcs { base } => set!(base),
-        Packet::Cbr { ratio } => set!(ratio),
-        Packet::Tsc { tsc } => set!(tsc),
-        Packet::Tma { ctc, fc } => set!(ctc, fc),
-        Packet::Mtc { ctc } => set!(ctc),
-        Packet::Cyc { value } => set!(value),
-        Packet::Mnt { payload } => set!(payload),
-        Packet::Exstop { ip } | Packet::Bep { ip } => set!(ip),
-        Packet::Mwait { hints, ext } => set!(hints, ext),
-        Packet::Pwre { state, sub_state, hw } => set!(state, sub_state, hw),
-        Packet::Pwrx { last, deepest, interrupt, store, autonomous } => {
-            set!(last, deepest, interrupt, store, autonomous);
-        }
-        Packet::Ptw { payload, plc, ip } => set!(payload, plc, ip),
-        Packet::Cfe { kind: r#type, vector, ip } => {
-            fields.set_item("type", r#type)?;
-            set!(vector, ip);
-        }
-        Packet::Evd { kind: r#type, payload } => {
-            fields.set_item("type", r#type)?;
-            set!(payload);
-        }
-        Packet::Trig { trbv, icnt, ip, icntv, mult } => set!(trbv, icnt, ip, icntv, mult),
-        Packet::Bbp { short, kind: r#type } => {
-            fields.set_item("type", r#type)?;
-            set!(short);
-        }
-        Packet::Bip { id, short, payload } => set!(id, short, payload),
-    }
-    Ok((kind, fields))
+    });
+    result.map(|()| (packet.name(), fields))
 }
 
 fn from_python(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Packet> {

@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-__all__ = ["address", "json_option", "styled", "write_json", "write_json_rows", "write_lines"]
+__all__ = [
+    "address",
+    "json_option",
+    "styled",
+    "write_json",
+    "write_json_rows",
+    "write_json_texts",
+    "write_lines",
+]
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,11 +35,16 @@ def write_json(document: dict[str, Any]) -> None:
 
 def write_json_rows(document: dict[str, Any], name: str, rows: Iterable[dict[str, Any]]) -> None:
     """One JSON object whose last member ``name`` is a list of any length, a row on each line."""
+    write_json_texts(document, name, (json.dumps(row, default=_plain) for row in rows))
+
+
+def write_json_texts(document: dict[str, Any], name: str, rows: Iterable[str]) -> None:
+    """The same for rows that are JSON already; a text may hold several, with ``,`` and a newline between."""
     head = json.dumps(document, default=_plain)
     sys.stdout.write(f"{head[:-1]}{', ' if document else ''}{json.dumps(name)}: [")
     separator = "\n"
     for row in rows:
-        sys.stdout.write(separator + json.dumps(row, default=_plain))
+        sys.stdout.write(separator + row)
         separator = ",\n"
     sys.stdout.write("\n]}\n")
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, input_options
-from odograph.cli.output import json_option, write_json_rows, write_lines
+from odograph.cli.output import json_option, write_json_texts
 
 if TYPE_CHECKING:
-    from odograph.packets import Packet
     from odograph.recording.stream import TraceStream
 
 __all__ = ["command"]
@@ -62,15 +61,14 @@ def command(
         if not 0 <= stream < len(streams):
             raise Failure(f"there is no stream {stream}; {recording.path} has {len(streams)}")
         streams = [streams[stream]]
-    wanted = frozenset(kind.lower() for kind in kinds)
+    wanted = sorted({kind.lower() for kind in kinds})
     _check_kinds(wanted)
-    entries = _entries(streams, first or 0, last, wanted)
+    texts = _texts(streams, (first or 0, last), wanted, as_json)
     if as_json:
-        write_json_rows(
-            {"path": recording.path, "streams": len(streams)}, "packets", (_row(entry) for entry in entries)
-        )
+        write_json_texts({"path": recording.path, "streams": len(streams)}, "packets", texts)
     else:
-        write_lines(_lines(entries, len(streams) > 1))
+        for text in texts:
+            sys.stdout.write(text)
     return 0
 
 
@@ -83,95 +81,23 @@ _KINDS = (
 # fmt: on
 
 
-def _check_kinds(kinds: frozenset[str]) -> None:
-    for kind in sorted(kinds):
+def _check_kinds(kinds: list[str]) -> None:
+    for kind in kinds:
         if kind not in _KINDS and kind not in ("tnt", "mode"):
             raise Failure(f"there is no packet {kind!r}; there are {', '.join(_KINDS)}")
 
 
-def _matches(kind: str, kinds: frozenset[str]) -> bool:
-    return (
-        not kinds
-        or kind in kinds
-        or (kind.startswith("tnt") and "tnt" in kinds)
-        or (kind.startswith("mode") and "mode" in kinds)
-    )
-
-
-Entry = tuple[int, "Packet | None", int, str]
-"""Stream, packet, offset, and what is wrong there if there is no packet."""
-
-
-def _entries(
-    streams: list[TraceStream], first: int, last: int | None, kinds: frozenset[str]
-) -> Iterator[Entry]:
-    from odograph.errors import TraceError
-    from odograph.packets import PacketDecoder
+def _texts(
+    streams: list[TraceStream], part: tuple[int, int | None], kinds: list[str], as_json: bool
+) -> Iterator[str]:
+    """The listing in pieces of many packets."""
+    from odograph._native import RawFieldListing
 
     for number, stream in enumerate(streams):
-        trace = stream.read()
-        decoder = PacketDecoder(trace)
-        end = len(trace) if last is None else min(last, len(trace))
-        # Packets have a known beginning only from a PSB on: go through those before `first`.
-        with suppress(TraceError):
-            decoder.sync_set(min(first + 1, len(trace)))
-            decoder.sync_backward()
-        if decoder.sync_offset is None or decoder.sync_offset > first:
-            decoder = PacketDecoder(trace)
-            try:
-                decoder.sync_forward()
-            except TraceError:
-                continue
-        while (decoder.offset or 0) < end:
-            at = decoder.offset or 0
-            try:
-                packet = next(decoder)
-            except StopIteration:
-                if at >= first and at < len(trace):
-                    yield number, None, at, "the trace ends inside a packet"
-                break
-            except TraceError as error:
-                if at >= first:
-                    yield number, None, at, error.args[0]
-                try:
-                    decoder.sync_forward()
-                except TraceError:
-                    break
-                continue
-            if at >= first and _matches(packet.kind, kinds):
-                yield number, packet, at, ""
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    number, packet, offset, wrong = entry
-    if packet is None:
-        return {"stream": number, "offset": offset, "error": wrong}
-    row: dict[str, Any] = {"stream": number, "offset": offset, "size": packet.size_bytes, "kind": packet.kind}
-    return {**row, **packet.fields}
-
-
-def _lines(entries: Iterator[Entry], several: bool) -> Iterator[str]:
-    for number, packet, offset, wrong in entries:
-        prefix = f"{number} " if several else ""
-        if packet is None:
-            yield f"{prefix}{offset:08x}  [{wrong}]"
-        else:
-            yield f"{prefix}{offset:08x}  {packet.kind:9} {_payload(packet)}".rstrip()
-
-
-def _payload(packet: Packet) -> str:
-    fields = packet.fields
-    if packet.kind in ("tnt8", "tnt64"):
-        size, bits = fields["size"], fields["bits"]
-        return "".join("!" if bits >> at & 1 else "." for at in range(size - 1, -1, -1))
-    if packet.kind in ("fup", "tip", "tip.pge", "tip.pgd"):
-        compression = fields["compression"]
-        return "-" if compression == 0 else f"{compression}: {fields['ip']:016x}"
-    words = []
-    for name, value in fields.items():
-        if isinstance(value, bool):
-            if value:
-                words.append(name)
-        else:
-            words.append(f"{name} {value:#x}")
-    return "  ".join(words)
+        listing = RawFieldListing(
+            stream.read(), kinds, *part, json=as_json, stream=number, numbered=len(streams) > 1
+        )
+        while not listing.ended:
+            text = listing.next_piece()
+            if text:
+                yield text

@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod fields;
 mod kind;
 mod last_ip;
 pub mod sync;
@@ -13,6 +14,7 @@ pub mod sync;
 pub(crate) use decode::{cyc, ip};
 pub use decode::{decode, short_tnt, BlockContext};
 pub use encode::{encode, encode_into};
+pub use fields::Field;
 pub use kind::count_kinds;
 pub use last_ip::LastIp;
 

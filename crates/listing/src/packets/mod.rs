@@ -14,6 +14,7 @@ use odograph_core::error::PtError;
 use odograph_core::packet::{self, sync, BlockContext, Packet};
 
 pub use options::PacketOptions;
+pub(crate) use payload::branches;
 use tracking::{Column, Complaints, Tracking};
 
 use crate::text::{hex_digits, pad};

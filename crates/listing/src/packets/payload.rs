@@ -16,8 +16,14 @@ pub fn payload(packet: &Packet, out: &mut Vec<u8>) -> &'static str {
         Packet::Tip(payload) => ip(payload, "tip", out),
         Packet::TipPge(payload) => ip(payload, "tip.pge", out),
         Packet::TipPgd(payload) => ip(payload, "tip.pgd", out),
-        Packet::Tnt8(bits) => tnt(bits, "tnt.8", out),
-        Packet::Tnt64(bits) => tnt(bits, "tnt.64", out),
+        Packet::Tnt8(tnt) => {
+            branches(tnt, out);
+            "tnt.8"
+        }
+        Packet::Tnt64(tnt) => {
+            branches(tnt, out);
+            "tnt.64"
+        }
         Packet::ModeExec { csl, csd, iflag } => {
             flags(&[(csd, "cs.d"), (csl, "cs.l"), (iflag, "if")], out);
             "mode.exec"
@@ -192,8 +198,7 @@ fn ip(payload: IpPayload, name: &'static str, out: &mut Vec<u8>) -> &'static str
     name
 }
 
-/// The branches, oldest first.
-fn tnt(tnt: Tnt, name: &'static str, out: &mut Vec<u8>) -> &'static str {
+/// The branches of a TNT packet, oldest first; `!` is taken.
+pub fn branches(tnt: Tnt, out: &mut Vec<u8>) {
     out.extend((0..tnt.size.min(64)).rev().map(|at| if tnt.bits >> at & 1 == 1 { b'!' } else { b'.' }));
-    name
 }
