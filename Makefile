@@ -62,11 +62,12 @@ acceptance: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py
 
-# Needs cargo-fuzz (cargo install cargo-fuzz); TARGET=packets, events, query, flow or instruction.
+# Needs cargo-fuzz (cargo install cargo-fuzz); CRATE=core or listing, TARGET as in its fuzz/Cargo.toml.
+CRATE ?= core
 TARGET ?= flow
 SECONDS ?= 600
 fuzz:
-	cd crates/core && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $(TARGET) -- -max_total_time=$(SECONDS)
+	cd crates/$(CRATE) && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $(TARGET) -- -max_total_time=$(SECONDS)
 
 clean:
 	rm -rf $(VENV) target build

@@ -18,7 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "600")
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-m", "acceptance or not acceptance", "-rs"]
 STRESS = ["cargo", "run", "--release", "--quiet", "-p", "odograph-core", "--example", "stress", "--"]
-FUZZ = ["cargo", "fuzz", "run", "--fuzz-dir", "crates/core/fuzz", "-s", "none"]
+CARGO_FUZZ = ["cargo", "fuzz"]
+
+
+def fuzz(crate: str, target: str, *options: str) -> list[str]:
+    """The command that runs a fuzz target."""
+    where = ["--fuzz-dir", f"crates/{crate}/fuzz", "-s", "none"]
+    return [*CARGO_FUZZ, "run", *where, target, "--", f"-max_total_time={FUZZ_SECONDS}", *options]
+
 
 PARTS: dict[str, list[str]] = {
     "core": ["cargo", "test", "--release", "--quiet", "--workspace", "--exclude", "odograph-python"],
@@ -38,9 +45,10 @@ PARTS: dict[str, list[str]] = {
         ),
     ],
     "speed": [sys.executable, "benchmarks/bench.py"],
-    "fuzz packets": [*FUZZ, "packets", "--", f"-max_total_time={FUZZ_SECONDS}"],
-    "fuzz query": [*FUZZ, "query", "--", f"-max_total_time={FUZZ_SECONDS}", "-max_len=400"],
-    "fuzz flow": [*FUZZ, "flow", "--", f"-max_total_time={FUZZ_SECONDS}", "-max_len=400"],
+    "fuzz packets": fuzz("core", "packets"),
+    "fuzz query": fuzz("core", "query", "-max_len=400"),
+    "fuzz flow": fuzz("core", "flow", "-max_len=400"),
+    "fuzz packet listing": fuzz("listing", "packet_listing", "-max_len=400"),
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
     "fuzz pevent": [sys.executable, "tests/fuzz_pevent.py", "--seconds", FUZZ_SECONDS],
@@ -64,11 +72,11 @@ def main(wanted: list[str]) -> int:
     for name in wanted or PARTS:
         start = time.monotonic()
         print(f"== {name}", flush=True)
-        if PARTS[name][:2] == FUZZ[:2] and not shutil.which("cargo-fuzz"):
+        if PARTS[name][:2] == CARGO_FUZZ and not shutil.which("cargo-fuzz"):
             skipped.append(name)
             print("   skipped: cargo-fuzz is not installed (cargo install cargo-fuzz)", flush=True)
             continue
-        environment = {**os.environ, "RUSTC_BOOTSTRAP": "1"} if PARTS[name][:2] == FUZZ[:2] else None
+        environment = {**os.environ, "RUSTC_BOOTSTRAP": "1"} if PARTS[name][:2] == CARGO_FUZZ else None
         command = PARTS[name]
         run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         took = time.monotonic() - start
