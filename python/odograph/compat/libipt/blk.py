@@ -23,7 +23,7 @@ from odograph.compat.libipt.event import pt_event, sizeof_pt_event
 from odograph.compat.libipt.flow import FlowDecoder
 from odograph.compat.libipt.image import pt_image
 from odograph.compat.libipt.insn import pt_max_insn_size
-from odograph.compat.libipt.structure import Structure, copied
+from odograph.compat.libipt.structure import BITS, Structure, copied
 from odograph.errors import InvalidArgument
 
 
@@ -53,8 +53,8 @@ class pt_block(Structure):
         ("ninsn", c_uint16),
         ("raw", c_uint8 * pt_max_insn_size),
         ("size", c_uint8),
-        ("speculative", c_uint32, 1),
-        ("truncated", c_uint32, 1),
+        ("speculative", BITS, 1),
+        ("truncated", BITS, 1),
     )
 
 

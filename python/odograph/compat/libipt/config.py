@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from odograph.compat.libipt.cpu import ERRATA, pt_cpu, pt_errata
 from odograph.compat.libipt.errors import FromCallback, UnknownStatus, pte_bad_cpu
 from odograph.compat.libipt.packet import pt_packet_unknown
-from odograph.compat.libipt.structure import Structure, copied, structure, union
+from odograph.compat.libipt.structure import BITS, Structure, copied, structure, union
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, PtError
 
@@ -77,7 +77,7 @@ class pt_conf_addr_filter(Structure):
                 ctl=type(
                     "pt_conf_addr_filter_ctl",
                     (Structure,),
-                    {"_fields_": [(f"addr{number}_cfg", c_uint32, 4) for number in range(4)]},
+                    {"_fields_": [(f"addr{number}_cfg", BITS, 4) for number in range(4)]},
                 ),
             ),
         ),

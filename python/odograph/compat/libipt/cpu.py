@@ -9,7 +9,7 @@ from typing import Any
 from odograph._native import cpu_errata
 from odograph.compat.libipt.enums import pcv_intel
 from odograph.compat.libipt.errors import pte_bad_cpu, pte_invalid
-from odograph.compat.libipt.structure import Structure
+from odograph.compat.libipt.structure import BITS, Structure
 
 ERRATA = ("bdm70", "bdm64", "skd007", "skd022", "skd010", "skl014", "apl12", "apl11", "skl168", "skz84")
 
@@ -38,7 +38,7 @@ class pt_errata(Structure):
     skl168: int
     skz84: int
     reserved: Any
-    _fields_ = (*((name, c_uint32, 1) for name in ERRATA), ("reserved", c_uint32 * 15))
+    _fields_ = (*((name, BITS, 1) for name in ERRATA), ("reserved", c_uint32 * 15))
 
 
 def pt_cpu_errata(errata: pt_errata | None, cpu: pt_cpu | None) -> int:

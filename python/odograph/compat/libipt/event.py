@@ -7,7 +7,7 @@ from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
 from typing import TYPE_CHECKING, Any
 
 from odograph.compat.libipt.enums import pt_event_type
-from odograph.compat.libipt.structure import Structure, structure, union
+from odograph.compat.libipt.structure import BITS, Structure, structure, union
 
 if TYPE_CHECKING:
     from odograph._native import _RawEventFields
@@ -82,9 +82,9 @@ class pt_event(Structure):
     variant: Any
     _fields_ = (
         ("type", c_uint32),
-        ("ip_suppressed", c_uint32, 1),
-        ("status_update", c_uint32, 1),
-        ("has_tsc", c_uint32, 1),
+        ("ip_suppressed", BITS, 1),
+        ("status_update", BITS, 1),
+        ("has_tsc", BITS, 1),
         ("tsc", c_uint64),
         ("lost_mtc", c_uint32),
         ("lost_cyc", c_uint32),

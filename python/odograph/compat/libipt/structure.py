@@ -6,6 +6,9 @@ import ctypes
 from collections.abc import Iterator
 from typing import Any, TypeAlias, TypeVar
 
+BITS = ctypes.c_uint8
+"""What bits lie in: C puts them right behind the byte before, whatever type they are declared with."""
+
 Field: TypeAlias = Any
 """A ctypes type, or a number of bits."""
 
@@ -39,8 +42,7 @@ class Union(ctypes.Union):
 
 def _layout(fields: dict[str, Field]) -> list[tuple[Any, ...]]:
     return [
-        (name, ctypes.c_uint32, field) if isinstance(field, int) else (name, field)
-        for name, field in fields.items()
+        (name, BITS, field) if isinstance(field, int) else (name, field) for name, field in fields.items()
     ]
 
 
