@@ -48,6 +48,7 @@ PARTS: dict[str, list[str]] = {
     "fuzz packets": fuzz("core", "packets"),
     "fuzz query": fuzz("core", "query", "-max_len=400"),
     "fuzz flow": fuzz("core", "flow", "-max_len=400"),
+    "fuzz instruction listing": fuzz("listing", "instruction_listing", "-max_len=400"),
     "fuzz packet listing": fuzz("listing", "packet_listing", "-max_len=400"),
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
