@@ -187,8 +187,11 @@ def test_kernel_memory_is_in_every_context(listed: Listed, code: str, tmp_path: 
     out = listed(itrace_start(2), packets, "--pevent:kcore", f"{kernel}")
     assert out == lines(0xFFFF_8000_0000_0000, 0xFFFF_8000_0000_0001) + "[disabled]\n"
     packets = [*start(ORG, tsc(10)), pgd()]
-    out = listed(itrace_start(2), packets, "--pevent:kcore", f"{kernel}:{ORG:#x}")
-    assert out == lines(ORG, ORG + 1) + "[disabled]\n"
+    out = listed(itrace_start(2), packets, "-v", "--pevent:kcore", f"{kernel}:{ORG:#x}")
+    segment, _, rest = out.partition("\n")
+    assert segment.startswith(f"{kernel}: offset=0x")
+    assert segment.endswith(" size=0x3 vaddr=0xffff800000000000.")
+    assert rest == lines(ORG, ORG + 1) + "[disabled]\n"
 
 
 def test_the_system_root_stands_before_names(listed: Listed, code: str, tmp_path: Path) -> None:

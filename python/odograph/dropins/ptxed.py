@@ -163,7 +163,9 @@ class _Ptxed:
             case "--raw":
                 self._add_raw(arguments.text(option, status=0))
             case "--elf":
-                self._add_elf(arguments.text(option, status=0))
+                self._add_elf(arguments.text(option, status=0), self._image)
+            case "--pevent:kcore":
+                self._add_elf(arguments.text(option), self._sideband.kernel())
             case "--insn-decoder" | "--block-decoder":
                 if self._trace is not None:
                     # The tool swaps the two names of its message.
@@ -200,9 +202,11 @@ class _Ptxed:
         if what != "cfg":
             configuration[1 if what == "a" else 2] = self._arguments.number(option)
             return
-        if self._arguments.left == 0:
-            raise Failure(f"{option}: internal error.")
-        configuration[0] |= self._arguments.number(option, 4)
+        try:
+            configuration[0] |= self._arguments.number(option, 4)
+        except Failure as failure:
+            # That nothing is there is lost on the way.
+            raise Failure(failure.text.replace("missing argument", "internal error")) from failure
 
     def _open(self, word: str) -> None:
         """The trace, with a decoder as the options so far have configured it."""
@@ -235,7 +239,7 @@ class _Ptxed:
                 f"{failure.text}\n{self._arguments.program}: --raw: failed to load '{word}'."
             ) from failure
 
-    def _add_elf(self, word: str) -> None:
+    def _add_elf(self, word: str, image: Image) -> None:
         name, base = split_base(word)
         try:
             with open(name, "rb") as file:
@@ -245,15 +249,15 @@ class _Ptxed:
         if not is_elf:
             raise Failure(f"warning: ignoring {name}: not an ELF file.")
         headers = enumerate(elf.program_headers(name) or [])
-        segments = [(at, each) for at, each in headers if each.kind == elf.PT_LOAD and each.file_size]
+        segments = [(at, header) for at, header in headers if header.kind == elf.PT_LOAD]
+        shift = base - min((segment.address for _, segment in segments), default=0) if base else 0
+        segments = [(at, segment) for at, segment in segments if segment.file_size]
         if not segments:
             self._warn(f"{name}: did not find any load sections.")
-            return
-        shift = base - min(segment.address for _, segment in segments) if base else 0
         for number, segment in segments:
             vaddr = (segment.address + shift) % (1 << 64)
             try:
-                add_section(self._image, name, segment.offset, segment.file_size, vaddr, self._cache)
+                add_section(image, name, segment.offset, segment.file_size, vaddr, self._cache)
             except OdographError as error:
                 what = pt_errstr(error.code or PtError.bad_file)
                 self._warn(f"{name}: failed to create section for phdr {number}: {what}.")

@@ -10,6 +10,7 @@ from odograph.dropins.options import Arguments, Failure, FileRange, parse_number
 from odograph.errors import OdographError, PtError
 
 if TYPE_CHECKING:
+    from odograph.image import Image
     from odograph.recording.pevent import Context, Session, Settings, SidebandRecord, Stream
 
 __all__ = ["SidebandOptions", "split_base"]
@@ -76,8 +77,8 @@ class SidebandOptions:
                 self._add_stream(arguments.text(option), True)
             case "--pevent:primary" | "--pevent:secondary":
                 self._add_stream(arguments.text(option), option == "--pevent:primary")
-            case "--pevent:kcore":
-                self._add_kcore(arguments.text(option))
+            case "--pevent:kcore" if self._only_lists:
+                arguments.text(option)
             case "--pevent:sample-config":
                 word = arguments.text(option)
                 self._add_sample_config(word, option if self._only_lists else word)
@@ -89,6 +90,10 @@ class SidebandOptions:
             case _:
                 return False
         return True
+
+    def kernel(self) -> Image:
+        """The memory of the kernel, with which the memory of every process begins."""
+        return self._made().contexts.kernel
 
     def hide_records(self) -> None:
         """Prints no records, unless options that follow say otherwise."""
@@ -128,17 +133,6 @@ class SidebandOptions:
             self._made().add_stream(file.name, file.first, file.last, primary, self._current())
         except OdographError as error:
             raise Failure(f"error loading {file.name}: bad file.") from error
-
-    def _add_kcore(self, word: str) -> None:
-        if self._only_lists:
-            return
-        name, base = split_base(word)
-        try:
-            added = self._made().add_kcore(name, base or None)
-        except OdographError:
-            added = False
-        if not added:
-            raise Failure(f"error loading {name}: bad file.")
 
     # Lines ---------------------------------------------------------------------------------------------
 
