@@ -30,6 +30,8 @@ pub use options::InstructionOptions;
 
 /// About how much text a piece has. A block is not divided, so pieces may be larger.
 const PIECE: usize = 1 << 16;
+/// Most blocks or instructions for a piece, whether they have text or not.
+const PIECE_STEPS: usize = 1 << 18;
 
 /// Why a piece of the listing ended.
 pub enum Progress {
@@ -147,7 +149,10 @@ impl InstructionListing {
     pub fn next_piece(&mut self, trace: &[u8], stop_at: StopAt, out: &mut Vec<u8>) -> Progress {
         let enough = out.len().saturating_add(PIECE);
         let mut writer = Writer::new(self.options.att);
-        while out.len() < enough {
+        for _ in 0..PIECE_STEPS {
+            if out.len() >= enough {
+                break;
+            }
             let found = match self.step {
                 Step::Sync => self.sync(trace, out),
                 Step::Events(standing) => self.events(trace, standing, out),
