@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from odograph._native import RawInstructionListing
-from odograph.compat.libipt import pt_errstr
 from odograph.dropins import tool
 from odograph.dropins.options import Arguments, DecoderOptions, Failure, FileRange, open_range
 from odograph.dropins.sideband import SidebandOptions, split_base
 from odograph.errors import OdographError, PtError
 from odograph.image import Image, SectionCache
-from odograph.recording import elf
-from odograph.recording.elfimage import add_section
-from odograph.recording.pevent.event import TracePoint
+
+if TYPE_CHECKING:
+    from odograph.recording.pevent import Session
 
 __all__ = ["main"]
 
@@ -82,6 +81,13 @@ _SHOWN = {
 _DECODING = {"--event:tick", "--block:end-on-call", "--block:end-on-jump"}
 _EVERYTHING = (1 << 64) - 1
 _FILTER, _STOP = 1, 2
+
+
+def _said(error: OdographError) -> str:
+    # Imported where it is needed: the tool begins sooner without. So are the modules of recordings below.
+    from odograph.compat.libipt import pt_errstr
+
+    return pt_errstr(error.code or PtError.bad_file)
 
 
 class _Unnamed(Failure):
@@ -230,16 +236,19 @@ class _Ptxed:
             file = FileRange.parse(name)
             size = _EVERYTHING if file.last is None else file.last - file.first
             try:
-                add_section(self._image, file.name, file.first, size, base, self._cache)
+                isid = self._cache.add_file(file.name, file.first, size, base)
+                self._image.add_cached(self._cache, isid)
             except OdographError as error:
-                what = pt_errstr(error.code or PtError.bad_file)
-                raise Failure(f"failed to add {file.name} at 0x{base:x}: {what}.") from error
+                raise Failure(f"failed to add {file.name} at 0x{base:x}: {_said(error)}.") from error
         except Failure as failure:
             raise Failure(
                 f"{failure.text}\n{self._arguments.program}: --raw: failed to load '{word}'."
             ) from failure
 
     def _add_elf(self, word: str, image: Image) -> None:
+        from odograph.recording import elf
+        from odograph.recording.elfimage import add_section
+
         name, base = split_base(word)
         try:
             with open(name, "rb") as file:
@@ -259,8 +268,7 @@ class _Ptxed:
             try:
                 add_section(image, name, segment.offset, segment.file_size, vaddr, self._cache)
             except OdographError as error:
-                what = pt_errstr(error.code or PtError.bad_file)
-                self._warn(f"{name}: failed to create section for phdr {number}: {what}.")
+                self._warn(f"{name}: failed to create section for phdr {number}: {_said(error)}.")
                 continue
             if self._verbose:
                 where = f"offset=0x{segment.offset:x} size=0x{segment.file_size:x}"
@@ -275,17 +283,24 @@ class _Ptxed:
         shown = self._shown | decoding | ({"stat"} if self._statistics else set())
         listing = RawInstructionListing(trace, config, sorted(shown), self._image)
         session = self._sideband.session
-        while not listing.ended:
-            if session is None:
-                text, event = listing.next_piece()
-            else:
-                text, event = listing.next_piece(session.next_tsc, every=session.pending_switch)
-            self._stdout.write(text)
-            if session is not None and event is not None:
-                image = session.event(TracePoint(*event))
-                if image is not None:
-                    listing.set_image(image)
+        if session is None:
+            while not listing.ended:
+                text, _ = listing.next_piece()
+                self._stdout.write(text)
+        else:
+            self._list_beside(session, listing)
         self._say_statistics("insn-decoder" in decoding, listing.instructions, listing.blocks)
+
+    def _list_beside(self, session: Session, listing: RawInstructionListing) -> None:
+        """Lists, with the records that an event's time has reached behind that event."""
+        from odograph.recording.pevent import TracePoint
+
+        while not listing.ended:
+            text, event = listing.next_piece(session.next_tsc, every=session.pending_switch)
+            self._stdout.write(text)
+            image = None if event is None else session.event(TracePoint(*event))
+            if image is not None:
+                listing.set_image(image)
 
     def _say_statistics(self, by_instruction: bool, instructions: int, blocks: int) -> None:
         if not self._statistics:
