@@ -23,31 +23,38 @@ pub fn error_line(out: &mut Vec<u8>, blame: Blame, kind: &str, code: PtError) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Last {
     ip: u64,
-    next: Option<u64>,
+    raw: [u8; 15],
+    size: u8,
+    mode: ExecMode,
 }
 
 impl Last {
-    /// The instruction of these bytes.
-    pub fn instruction(ip: u64, raw: &[u8], mode: ExecMode) -> Last {
-        let decoded = instruction::decode(raw, mode).ok();
-        let next = decoded
-            .map(|decoded| decoded.target(ip).unwrap_or_else(|| ip.wrapping_add(u64::from(decoded.size))));
-        Last { ip, next }
+    /// The instruction of these bytes; it is decoded when an error comes.
+    pub fn instruction(ip: u64, bytes: &[u8], mode: ExecMode) -> Last {
+        let mut raw = [0; 15];
+        raw.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Last { ip, raw, size: bytes.len().min(raw.len()) as u8, mode }
+    }
+
+    /// Where control goes from the instruction if branches are taken; `None` behind a place.
+    fn next(self) -> Option<u64> {
+        let decoded = instruction::decode(self.raw.get(..usize::from(self.size))?, self.mode).ok()?;
+        let behind = self.ip.wrapping_add(u64::from(decoded.size));
+        Some(decoded.target(self.ip).unwrap_or(behind))
     }
 
     /// A place behind this. The instruction stays the last for errors at itself and where it leads.
     pub fn or_place(self, ip: u64) -> Last {
-        if ip == self.ip || Some(ip) == self.next {
+        if ip == self.ip || Some(ip) == self.next() {
             self
         } else {
-            Last { ip, next: None }
+            Last { ip, ..Last::default() }
         }
     }
 
-    /// The address to blame: where control goes from the instruction if branches are taken, but the instruction
-    /// itself where it and the trace do not match.
+    /// The address to blame: where control goes, but the instruction itself where it and the trace do not match.
     pub fn blame(self, code: PtError) -> u64 {
-        match self.next {
+        match self.next() {
             Some(next) if code != PtError::BadQuery => next,
             _ => self.ip,
         }
