@@ -116,7 +116,7 @@ class RawHistory:
     @staticmethod
     def decode(
         trace: ReadableBuffer,
-        moments: Sequence[tuple[int, RawImage]],
+        moments: Sequence[tuple[int, RawImage, int]],
         config: dict[str, Any],
         *,
         raise_on_gap: bool,

@@ -356,7 +356,7 @@ def decode(
     data = trace_bytes(trace)
     raw = RawHistory.decode(
         data,
-        [(0, image)],
+        [(0, image, 0)],
         config.for_native(trace=data),
         raise_on_gap=on_error == "raise",
         to_psb=resync == "psb",

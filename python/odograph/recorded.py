@@ -220,12 +220,12 @@ class Recording:
 
     def _moments(
         self, stream: TraceStream, thread: Thread
-    ) -> tuple[list[tuple[int, Image]], list[tuple[int, int]]]:
+    ) -> tuple[list[tuple[int, Image, int]], list[tuple[int, int]]]:
         """Images over the time of a stream, and whose they are: (tsc, tid) for each."""
         if self.kind == "raw" or not stream.regions:
             image = self.source.user_image or Image()
-            return [(0, image)], [(0, thread.tid)]
-        moments: list[tuple[int, Image]] = []
+            return [(0, image, 0)], [(0, thread.tid)]
+        moments: list[tuple[int, Image, int]] = []
         owners: list[tuple[int, int]] = []
         for region in stream.regions:
             if region.pid not in self._images:
@@ -241,7 +241,7 @@ class Recording:
                 elif tsc < end:
                     inside.append((tsc, image))
             for tsc, image in [(region.tsc_start, current), *inside]:
-                moments.append((tsc, image))
+                moments.append((tsc, image, region.tid & 0xFFFFFFFF))
                 owners.append((tsc, region.tid))
         return moments, owners
 

@@ -103,3 +103,52 @@ def test_steps_and_events_keep_together(tmp_path: Path) -> None:
         times = history.instructions()["time"].tolist()
         assert times == sorted(times)
         assert len(set(times)) == 2
+
+
+KERNEL = 0xFFFFFFFF81000000
+
+
+def tip(ip: int) -> bytes:
+    return b"\xcd" + ip.to_bytes(8, "little")
+
+
+def user_code(jump: int) -> bytes:
+    """A loop of a conditional branch over ``jump`` bytes, then an indirect jump into the kernel."""
+    return bytes([0x75, jump]) + bytes(jump) + bytes.fromhex("ffe0")
+
+
+def test_a_thread_stays_until_the_kernel_is_reached(tmp_path: Path) -> None:
+    """Time runs ahead: by its packets, thread 9 is on while 7 is still to be seen in its own code."""
+    path = tmp_path / "a"
+    with PerfDataWriter(path, timed=True, per_cpu=True, exclude_kernel=False) as writer:
+        writer.add_switch(0, 7, 7, tsc=100)
+        writer.add_switch(0, 9, 9, tsc=1000, previous=(7, 7))
+        for pid, jump in ((7, 2), (9, 5)):
+            writer.add_code(pid, 0, BASE, user_code(jump))
+            writer.add_code(pid, 0, KERNEL, b"\x90\xff\xe0")
+        head = PSB + tsc(200) + bytes.fromhex("9901") + PSBEND
+        trace = head + enabled(BASE) + tsc(1100) + b"\x06" + tip(KERNEL) + tip(BASE) + b"\x06" + tip(KERNEL)
+        writer.add_trace(-1, -1, trace + b"\x01", cpu=0, tsc=1300)
+    histories = odograph.open(path).histories()
+    assert all(not history.gaps() for history in histories.values())
+    assert histories[7].ips().tolist() == [BASE, BASE + 4]
+    assert histories[9].ips().tolist() == [KERNEL, KERNEL + 1, BASE, BASE + 7, KERNEL, KERNEL + 1]
+
+
+def test_what_disables_tracing_still_runs_in_the_old_thread(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with PerfDataWriter(path, timed=True, per_cpu=True) as writer:
+        writer.add_switch(0, 7, 7, tsc=100)
+        writer.add_switch(0, 9, 9, tsc=1000, previous=(7, 7))
+        for pid, size in ((7, 3), (9, 5)):
+            writer.add_code(pid, 0, BASE, b"\x90" * size + b"\x0f\x05")
+        trace = PSB + tsc(200) + bytes.fromhex("9901") + PSBEND
+        trace += enabled(BASE) + tsc(1001) + b"\x01" + enabled(BASE) + b"\x01"
+        writer.add_trace(-1, -1, trace, cpu=0, tsc=1300)
+    histories = odograph.open(path).histories()
+    assert all(not history.gaps() for history in histories.values())
+    for tid, size in ((7, 3), (9, 5)):
+        history = histories[tid]
+        assert history.ips().tolist() == [*range(BASE, BASE + size + 1)]
+        events = history.events()
+        assert events["kind"][~events["status_update"]].tolist() == ["enabled", "disabled"]

@@ -138,14 +138,15 @@ impl RawHistory {
 
 #[pymethods]
 impl RawHistory {
-    /// Decodes a trace. `moments`: (tsc, image) pairs. `progress(offset)` is called now and then.
+    /// Decodes a trace. `moments`: (tsc, image, number of the thread that runs). `progress(offset)` is called now
+    /// and then.
     #[staticmethod]
     #[pyo3(signature = (trace, moments, config, *, raise_on_gap, to_psb, clock, progress=None, base=0))]
     #[allow(clippy::too_many_arguments)]
     fn decode(
         py: Python<'_>,
         trace: &Bound<'_, PyAny>,
-        moments: Vec<(u64, PyRef<'_, RawImage>)>,
+        moments: Vec<(u64, PyRef<'_, RawImage>, u32)>,
         config: Config,
         raise_on_gap: bool,
         to_psb: bool,
@@ -155,7 +156,10 @@ impl RawHistory {
     ) -> PyResult<RawHistory> {
         let trace = Arc::new(lend(trace)?);
         let timeline = Timeline::new(
-            moments.iter().map(|(tsc, image)| Moment { tsc: *tsc, image: image.snapshot() }).collect(),
+            moments
+                .iter()
+                .map(|(tsc, image, owner)| Moment { tsc: *tsc, image: image.snapshot(), owner: *owner })
+                .collect(),
         );
         let Config(config, unknown) = config;
         let options = DecodeOptions {

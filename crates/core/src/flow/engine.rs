@@ -21,7 +21,7 @@ use super::passed::Passed;
 use super::repair::Repair;
 use super::return_stack::ReturnStack;
 use super::sink::{Gap, GapCause, RunState, Sink};
-use super::timeline::Timeline;
+use super::timeline::{Moment, Timeline};
 use crate::asid::Asid;
 use crate::config::TraceConfig;
 use crate::error::PtError;
@@ -166,6 +166,9 @@ pub struct Engine {
     mode_known: bool,
 }
 
+/// Addresses from here on are the kernel's on x86-64.
+const KERNEL_START: u64 = 1 << 63;
+
 /// Most instructions without a packet before a walk counts as endless.
 const LINEAR_LIMIT: u64 = 1 << 24;
 
@@ -263,18 +266,50 @@ impl Engine {
     }
 
     /// Goes over to the image of the present moment; `offset` is where what comes next lies in the trace.
+    ///
+    /// While instructions are traced, only the memory of the thread that runs may change: its time and that of
+    /// the records that tell of threads have errors of their own. Who runs changes with [`Engine::change_thread`].
     fn catch_up<S: Sink>(&mut self, sink: &mut S, offset: u64) {
-        if self.events.has_tsc() {
-            let now = self.events.tsc();
-            let mut moment = self.moment;
-            while self.timeline.get(moment + 1).is_some_and(|next| next.tsc <= now) {
-                moment += 1;
-            }
-            if moment != self.moment {
-                self.set_moment(moment);
-                sink.moment(moment, self.step, offset);
-            }
+        let owner = self.timeline.get(self.moment).map(|moment| moment.owner);
+        let anybody = self.position != Position::Enabled;
+        self.go_to_moment(sink, offset, |moment| anybody || Some(moment.owner) == owner);
+    }
+
+    /// Another thread may run, behind a packet that was reached from `before`: in the kernel, or where nothing is
+    /// traced. What comes next lies at `offset`.
+    fn change_thread<S: Sink>(&mut self, sink: &mut S, offset: u64, before: Option<u64>) {
+        let in_kernel = |ip: u64| ip >= KERNEL_START;
+        if self.position != Position::Enabled
+            || before.is_some_and(in_kernel)
+            || self.node_ip().is_some_and(in_kernel)
+        {
+            self.go_to_moment(sink, offset, |_| true);
         }
+    }
+
+    /// Goes over to the last moment that has come and is `fit`.
+    fn go_to_moment<S: Sink>(&mut self, sink: &mut S, offset: u64, fit: impl Fn(&Moment) -> bool) {
+        if !self.events.has_tsc() {
+            return;
+        }
+        let now = self.events.tsc();
+        let mut found = self.moment;
+        let mut next = self.moment + 1;
+        while let Some(moment) = self.timeline.get(next).filter(|moment| moment.tsc <= now) {
+            if fit(moment) {
+                found = next;
+            }
+            next += 1;
+        }
+        if found != self.moment {
+            self.set_moment(found);
+            sink.moment(found, self.step, offset);
+        }
+    }
+
+    /// Where the engine stands, roughly: the first address of its node.
+    fn node_ip(&self) -> Option<u64> {
+        (self.node != 0).then(|| self.graph.ip(self.node))
     }
 
     /// Addresses have come to mean something else (image, address space or mode changed).
@@ -560,15 +595,20 @@ impl Engine {
                     self.held = None;
                     if self.events.tsc() >= self.next_moment {
                         self.catch_up(sink, self.events.offset());
+                        self.change_thread(sink, self.events.offset(), None);
                     }
                 }
                 FlowItem::Tip { ip } => {
+                    let before = self.node_ip();
                     if self.events.tsc() >= self.next_moment {
                         self.catch_up(sink, self.events.offset());
                     }
                     if let Err(error) = self.take_tip(sink, ip) {
                         self.pending = Some(self.tip_event(ip));
                         return Err(error);
+                    }
+                    if self.events.tsc() >= self.next_moment {
+                        self.change_thread(sink, self.events.offset(), before);
                     }
                 }
                 FlowItem::Other => return Ok(true),
@@ -622,6 +662,7 @@ impl Engine {
                 Err(code) => return Err(FlowError::Events(code)),
             },
         };
+        let before = self.node_ip();
         if self.events.tsc() >= self.next_moment {
             self.catch_up(sink, event.offset);
         }
@@ -630,7 +671,12 @@ impl Engine {
             return Ok(Progress::More);
         }
         match self.handle(event, sink) {
-            Ok(()) => Ok(Progress::More),
+            Ok(()) => {
+                if self.events.tsc() >= self.next_moment {
+                    self.change_thread(sink, event.offset.saturating_add(1), before);
+                }
+                Ok(Progress::More)
+            }
             Err(error) => {
                 // The event may tell where to go on, and a callback's exception changes nothing; but
                 // one that was looked at for that already must not come a third time.

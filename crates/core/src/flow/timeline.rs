@@ -11,6 +11,8 @@ pub struct Moment {
     pub tsc: u64,
     /// Memory of the traced program from then on.
     pub image: Image,
+    /// Which thread runs from then on. A change of threads takes place in the kernel or where nothing is traced.
+    pub owner: u32,
 }
 
 /// The images of a trace, in order of time; at least one.
@@ -22,14 +24,14 @@ pub struct Timeline {
 impl Timeline {
     /// One image for the whole trace.
     pub fn constant(image: Image) -> Self {
-        Timeline { moments: Arc::new(vec![Moment { tsc: 0, image }]) }
+        Timeline { moments: Arc::new(vec![Moment { tsc: 0, image, owner: 0 }]) }
     }
 
     /// Several, sorted by time here; an empty list means an empty image.
     pub fn new(mut moments: Vec<Moment>) -> Self {
         moments.sort_by_key(|moment| moment.tsc);
         if moments.is_empty() {
-            moments.push(Moment { tsc: 0, image: Image::default() });
+            moments.push(Moment { tsc: 0, image: Image::default(), owner: 0 });
         }
         Timeline { moments: Arc::new(moments) }
     }
