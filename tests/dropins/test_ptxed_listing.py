@@ -88,7 +88,17 @@ def test_time_is_that_of_the_last_event(listed: List) -> None:
         "0000000000000020  0000000000001002\n"
         "[0000000000000030  disabled]\n"
     )
+    # Packets that are no event do not move it.
+    code = JMP_RAX + JMP_RAX + SYSCALL
+    packets = [*start(ORG, tsc(0x10)), tsc(0x20), tip(ORG + 2), tsc(0x30), tip(ORG + 4), pgd()]
+    assert by_both(listed, code, packets, "--time") == (
+        "0000000000000010  0000000000001000\n"
+        "0000000000000010  0000000000001002\n"
+        "0000000000000010  0000000000001004\n"
+        "[disabled]\n"
+    )
     # Without a TSC there is nothing to show.
+    code = SYSCALL + NOP + HLT
     packets = [*start(), pgd()]
     assert by_both(listed, code, packets, "--event:time") == lines(ORG) + "[disabled]\n"
 

@@ -47,6 +47,7 @@ fuzz_target!(|data: &[u8]| {
     options.events.time = chosen & 4 != 0;
     options.events.ip = chosen & 8 != 0;
     options.check = chosen & 16 != 0;
+    options.time = chosen & 128 != 0;
     // Blocks that end earlier notice later that code goes round without end.
     let mut shorter = options;
     shorter.blocks.end_on_call = chosen & 32 != 0;

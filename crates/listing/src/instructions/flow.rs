@@ -47,11 +47,6 @@ impl Flow {
         either!(self, decoder => decoder.offset())
     }
 
-    /// The time of the last event taken, 0 before the first.
-    pub fn tsc(&self) -> u64 {
-        either!(self, decoder => decoder.time().tsc)
-    }
-
     pub fn set_image(&mut self, image: Image) {
         either!(self, decoder => decoder.set_image(image));
     }

@@ -108,6 +108,8 @@ pub struct InstructionListing {
     flow: Flow,
     step: Step,
     last: Last,
+    /// The time of the last event that had one, 0 before.
+    time: u64,
     /// Where the last failed synchronisation stood.
     failed_sync: u64,
     retries: Retries,
@@ -123,6 +125,7 @@ impl InstructionListing {
             options,
             step: Step::Sync,
             last: Last::default(),
+            time: 0,
             failed_sync: 0,
             retries: Retries::default(),
             instructions: 0,
@@ -209,6 +212,9 @@ impl InstructionListing {
         let offset = self.options.offset.then(|| self.flow.offset());
         let (event, status) = self.flow.event(trace)?;
         self.retries.succeeded();
+        if event.has_tsc {
+            self.time = event.tsc;
+        }
         if !self.options.quiet && !event.status_update {
             event_line(out, &event, self.options.events, offset);
         }
@@ -216,8 +222,8 @@ impl InstructionListing {
     }
 
     fn code(&mut self, trace: &[u8], writer: &mut Writer, out: &mut Vec<u8>) -> Found {
-        let (offset, time) = (self.flow.offset(), self.flow.tsc());
-        let mut page = Page { options: &self.options, writer, out, offset, time };
+        let offset = self.flow.offset();
+        let mut page = Page { options: &self.options, writer, out, offset, time: self.time };
         let run = match &mut self.flow {
             Flow::Blocks(decoder) => page.block(decoder, trace, self.blocks + 1, self.last),
             Flow::Instructions(decoder) => page.instruction(decoder, trace, self.last),

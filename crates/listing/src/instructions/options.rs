@@ -8,7 +8,7 @@ use super::events::EventColumns;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InstructionOptions {
     /// Instructions come from the instruction decoder, else from the block decoder. Both list the same, except
-    /// for the columns of offset and time: a block has those from before all of it.
+    /// for the column of offsets: a block has the one from before all of it.
     pub insn_decoder: bool,
     /// Where blocks end, and whether there are ticks.
     pub blocks: BlockOptions,
@@ -16,7 +16,7 @@ pub struct InstructionOptions {
     pub quiet: bool,
     /// A column with the offset in the trace.
     pub offset: bool,
-    /// A column with the time.
+    /// A column with the time of the last event.
     pub time: bool,
     /// A column with the bytes of instructions.
     pub raw_insn: bool,
