@@ -7,15 +7,19 @@
 //! Source: Intel SDM volume 3C, "Intel Processor Trace"; pairing and order as in libipt.
 
 mod bits;
+mod control;
 mod decoder;
+mod fast;
 mod overflow;
+mod packets;
 mod pending;
 mod psb;
 mod query;
 mod status;
 mod types;
 
-pub use decoder::{Carry, EventDecoder, FlowItem};
+pub use decoder::{Carry, EventDecoder};
+pub use fast::FlowItem;
 pub use query::QueryDecoder;
 pub use status::Status;
 pub use types::{Event, EventKind, EventTime};
