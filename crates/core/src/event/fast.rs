@@ -1,7 +1,7 @@
 //! The fast path: TNT, TIP and timing while nothing rarer is open.
 
 use super::decoder::EventDecoder;
-use crate::packet::{self, Packet};
+use crate::packet::{self, IpCompression, IpPayload, Packet};
 
 /// What the fast path found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,68 @@ pub enum FlowItem {
     Other,
 }
 
+/// A walk over TNT and TIP packets that somebody else decodes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    /// Offset of the next packet.
+    pub pos: usize,
+    /// What a TIP is relative to.
+    pub last_ip: u64,
+    /// A TIP was passed.
+    pub tip: bool,
+}
+
+impl Cursor {
+    /// The next eight bytes, if there are as many.
+    #[inline]
+    pub fn word(&self, trace: &[u8]) -> Option<u64> {
+        let bytes = trace.get(self.pos..self.pos.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+}
+
 impl EventDecoder {
+    /// Consumes PAD, MTC and CYC, if nothing is open. False if there are none.
+    #[inline]
+    pub(crate) fn pass_time(&mut self, trace: &[u8]) -> bool {
+        let from = self.pos;
+        while self.quiescent {
+            let Some(rest) = trace.get(self.pos..) else { break };
+            self.pos += match rest.first() {
+                Some(0x00) => 1,
+                Some(0x59) => {
+                    let Some(&ctc) = rest.get(1) else { break };
+                    self.time.on_mtc(ctc);
+                    2
+                }
+                Some(opcode) if opcode & 0b11 == 0b11 => match packet::cyc(rest) {
+                    Ok((value, size)) if !(self.errata.skd007 && size == 2) => {
+                        self.on_cyc(value);
+                        size
+                    }
+                    _ => break,
+                },
+                _ => break,
+            };
+        }
+        self.pos > from
+    }
+
+    /// A place in the trace to walk on from, if nothing is open.
+    #[inline]
+    pub(crate) fn cursor(&self) -> Option<Cursor> {
+        self.quiescent.then_some(Cursor { pos: self.pos, last_ip: self.last_ip.base(), tip: false })
+    }
+
+    /// Goes on where a walk by [`EventDecoder::cursor`] has come to.
+    #[inline]
+    pub(crate) fn go_on(&mut self, cursor: Cursor) {
+        self.pos = cursor.pos;
+        if cursor.tip {
+            self.last_ip.update(IpPayload { compression: IpCompression::Full, ip: cursor.last_ip });
+        }
+    }
+
     /// Consumes PAD, timing and the next TNT or TIP, as long as nothing rarer comes up.
     ///
     /// Any mixture of this and [`EventDecoder::next`] gives the same events.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 mod checkpoint;
 mod damage;
 mod events;
+mod fast;
 mod walk;
 
 pub use checkpoint::Checkpoint;
@@ -316,8 +317,8 @@ impl Engine {
     fn enter(&mut self) {
         let here = self.ip_here();
         let image = self.image();
+        self.stack.forget_nodes(&self.graph);
         self.graph.enter(&image, self.asid, self.mode);
-        self.stack.forget_nodes();
         if self.node == 0 || self.position != Position::Enabled {
             return;
         }
@@ -335,8 +336,8 @@ impl Engine {
     /// Evicts the graph if it is full. The caller sets the current node anew.
     fn make_room(&mut self) {
         if self.graph.is_full() {
+            self.stack.forget_nodes(&self.graph);
             self.graph.evict();
-            self.stack.forget_nodes();
             self.node = 0;
         }
     }
@@ -472,7 +473,7 @@ impl Engine {
                     let Some(site) = self.stack.pop() else {
                         return Err(self.contradiction(PtError::RetstackEmpty));
                     };
-                    self.node = if site.node != 0 { site.node } else { self.graph.node_at(site.ip) };
+                    self.node = self.graph.node_of(site);
                     self.arrive();
                     return Ok(());
                 }
@@ -564,57 +565,6 @@ impl Engine {
                 kind => self.pass(sink, kind, &mut passed)?,
             }
         }
-    }
-
-    /// Decodes until something rarer than TNT and TIP comes up, at most `budget` packets.
-    fn run_fast<S: Sink>(&mut self, trace: &[u8], sink: &mut S, budget: u32) -> Result<bool, FlowError> {
-        self.decided = true;
-        for _ in 0..budget {
-            while self.bits_left > 0 {
-                let node = *self.graph.node(self.node);
-                match node.kind {
-                    NodeKind::Conditional if self.emitted == 0 => {
-                        sink.run(&self.graph, self.node, 0, node.count, &self.state());
-                        self.step += u64::from(node.count);
-                        if node.push_count > 0 {
-                            self.graph.push_return_sites(self.node, 0, node.count, &mut self.stack);
-                        }
-                        self.bits_left -= 1;
-                        let taken = self.bits >> self.bits_left & 1 != 0;
-                        let known = if taken { node.taken } else { node.next };
-                        self.node = if known != 0 { known } else { self.graph.follow(self.node, taken) };
-                    }
-                    _ => self.decide(trace, sink)?,
-                }
-            }
-            match self.events.next_flow(trace) {
-                FlowItem::Tnt { bits, size } => {
-                    self.bits = bits;
-                    self.bits_left = size;
-                    // Execution goes on: no later event binds to the last instruction.
-                    self.held = None;
-                    if self.events.tsc() >= self.next_moment {
-                        self.catch_up(sink, self.events.offset());
-                        self.change_thread(sink, self.events.offset(), None);
-                    }
-                }
-                FlowItem::Tip { ip } => {
-                    let before = self.node_ip();
-                    if self.events.tsc() >= self.next_moment {
-                        self.catch_up(sink, self.events.offset());
-                    }
-                    if let Err(error) = self.take_tip(sink, ip) {
-                        self.pending = Some(self.tip_event(ip));
-                        return Err(error);
-                    }
-                    if self.events.tsc() >= self.next_moment {
-                        self.change_thread(sink, self.events.offset(), before);
-                    }
-                }
-                FlowItem::Other => return Ok(true),
-            }
-        }
-        Ok(false)
     }
 
     /// Decodes a bounded piece of the trace: at most `budget` packets, or one rarer event.

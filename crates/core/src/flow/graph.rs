@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::code::{Chunk, Code, CodeError, Space, SpaceId};
 use super::return_stack::{ReturnSite, ReturnStack};
+use super::window::Windows;
 use crate::asid::Asid;
 use crate::error::PtError;
 use crate::image::Image;
@@ -149,6 +150,7 @@ pub struct Graph {
     most_nodes: usize,
     most_instructions: usize,
     generation: u64,
+    windows: Windows,
 }
 
 const NO_NODE: Node = Node {
@@ -185,6 +187,7 @@ impl Graph {
             most_nodes: MOST_NODES,
             most_instructions: MOST_INSTRUCTIONS,
             generation: 1,
+            windows: Windows::default(),
         }
     }
 
@@ -222,6 +225,7 @@ impl Graph {
     /// Forgets all learned code. Every `NodeId` becomes invalid.
     pub fn evict(&mut self) {
         self.generation += 1;
+        self.windows.clear();
         self.nodes.truncate(1);
         self.cold.truncate(1);
         self.ips.clear();
@@ -264,6 +268,23 @@ impl Graph {
     #[inline]
     pub fn ip(&self, id: NodeId) -> u64 {
         self.node(id).ip
+    }
+
+    /// The address of a return site.
+    pub fn ip_of(&self, site: ReturnSite) -> u64 {
+        match site {
+            ReturnSite::Node(node) => self.ip(node),
+            ReturnSite::Ip(ip) => ip,
+        }
+    }
+
+    /// The node of a return site.
+    #[inline]
+    pub(super) fn node_of(&mut self, site: ReturnSite) -> NodeId {
+        match site {
+            ReturnSite::Node(node) => node,
+            ReturnSite::Ip(ip) => self.node_at(ip),
+        }
     }
 
     /// Number of instructions in a node.
@@ -345,12 +366,36 @@ impl Graph {
             return;
         }
         let all = node.pushes as usize..node.pushes as usize + node.push_count as usize;
-        for push in self.pushes.get(all).unwrap_or(&[]) {
+        let pushes = self.pushes.get(all).unwrap_or(&[]);
+        if from == 0 && to == node.count {
+            for push in pushes {
+                stack.push(push.node);
+            }
+            return;
+        }
+        for push in pushes {
             let nth = push.at.wrapping_sub(node.first);
             if nth >= u32::from(from) && nth < u32::from(to) {
-                stack.push(ReturnSite { ip: self.node(push.node).ip, node: push.node });
+                stack.push(push.node);
             }
         }
+    }
+
+    /// The return sites that a node pushes, in order.
+    pub(super) fn return_sites(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let node = self.node(id);
+        let all = node.pushes as usize..node.pushes as usize + node.push_count as usize;
+        self.pushes.get(all).unwrap_or(&[]).iter().map(|push| push.node)
+    }
+
+    /// What is remembered of packets met before.
+    #[inline]
+    pub(super) fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    pub(super) fn windows_mut(&mut self) -> &mut Windows {
+        &mut self.windows
     }
 
     /// The node behind a branch decided by one bit, looked up once.

@@ -19,6 +19,7 @@ mod repair;
 mod return_stack;
 mod sink;
 mod timeline;
+mod window;
 
 pub use blocks::{Block, BlockDecoder, BlockInstruction, BlockOptions};
 pub use code::{Code, CodeError, Space, SpaceId};

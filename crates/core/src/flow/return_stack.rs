@@ -1,76 +1,172 @@
 //! The return-address stack that compressed RETs are resolved with.
 
-/// What a call pushed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReturnSite {
-    /// Address after the call.
-    pub ip: u64,
-    /// The graph node for that address, 0 if not looked up yet.
-    pub node: u32,
+use super::graph::{Graph, NodeId};
+
+/// Where a return goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnSite {
+    /// To a node of the graph.
+    Node(NodeId),
+    /// To an address that has to be looked up.
+    Ip(u64),
 }
 
 const DEPTH: usize = 64;
+/// Room to grow before what is left is moved down.
+const ROOM: usize = 1024;
+/// Most sites that are looked at or pushed at once.
+pub(super) const AT_ONCE: usize = 4;
 
 /// Sixty-four entries; a push onto a full stack drops the oldest, as the processor does.
 /// Source: Intel SDM volume 3C, "Return Compression"; depth as in libipt.
+///
+/// Sites are nodes of the graph where possible. They lie one behind the other in a larger array, so that a few of them
+/// can be compared or written at once.
 #[derive(Clone, Debug)]
 pub struct ReturnStack {
-    sites: [ReturnSite; DEPTH],
-    top: u8,
-    depth: u8,
+    /// 0 where only the address is known.
+    nodes: Box<[NodeId; ROOM]>,
+    ips: Box<[u64; ROOM]>,
+    top: usize,
+    /// The oldest site that is left.
+    floor: usize,
 }
 
 impl Default for ReturnStack {
     fn default() -> Self {
-        ReturnStack { sites: [ReturnSite::default(); DEPTH], top: 0, depth: 0 }
+        // The first sites that are compared may lie below the oldest.
+        ReturnStack { nodes: Box::new([0; ROOM]), ips: Box::new([0; ROOM]), top: AT_ONCE, floor: AT_ONCE }
     }
 }
 
 impl ReturnStack {
+    #[cold]
+    fn move_down(&mut self) {
+        let from = self.top.saturating_sub(DEPTH).max(self.floor).min(self.top);
+        self.nodes.copy_within(from..self.top, AT_ONCE);
+        self.ips.copy_within(from..self.top, AT_ONCE);
+        self.top = self.top - from + AT_ONCE;
+        self.floor = AT_ONCE;
+    }
+
     /// Remembers a return site.
     #[inline]
-    pub fn push(&mut self, site: ReturnSite) {
-        self.top = (self.top + 1) % DEPTH as u8;
-        self.sites[self.top as usize % DEPTH] = site;
-        self.depth = (self.depth + 1).min(DEPTH as u8);
+    pub fn push(&mut self, node: NodeId) {
+        if self.top >= ROOM - AT_ONCE {
+            self.move_down();
+        }
+        if let Some(slot) = self.nodes.get_mut(self.top) {
+            *slot = node;
+            self.top += 1;
+            self.floor = self.floor.max(self.top.saturating_sub(DEPTH));
+        }
+    }
+
+    /// Remembers a return site by its address.
+    pub fn push_ip(&mut self, ip: u64) {
+        self.push(0);
+        if let Some(slot) = self.ips.get_mut(self.top.wrapping_sub(1)) {
+            *slot = ip;
+        }
+    }
+
+    fn at(&self, index: usize) -> Option<ReturnSite> {
+        match *self.nodes.get(index)? {
+            0 => self.ips.get(index).map(|&ip| ReturnSite::Ip(ip)),
+            node => Some(ReturnSite::Node(node)),
+        }
     }
 
     /// Takes the newest return site; None if there is none.
     #[inline]
     pub fn pop(&mut self) -> Option<ReturnSite> {
-        if self.depth == 0 {
+        if self.top == self.floor {
             return None;
         }
-        let site = self.sites[self.top as usize % DEPTH];
-        self.top = (self.top + DEPTH as u8 - 1) % DEPTH as u8;
-        self.depth -= 1;
-        Some(site)
+        self.top -= 1;
+        self.at(self.top)
+    }
+
+    /// The site with `nth` newer ones above it, if there is one and it is a node.
+    #[inline]
+    pub fn node_below(&self, nth: usize) -> Option<NodeId> {
+        let index = self.top.checked_sub(nth + 1).filter(|&index| index >= self.floor)?;
+        self.nodes.get(index).copied().filter(|&node| node != 0)
+    }
+
+    /// Does what a number of pops and pushes do together: takes `pops` sites if they are `popped`, the oldest of them
+    /// first, and pushes the first `pushes` of `pushed`. In between there were up to `rise` sites more than now. False,
+    /// and nothing happens, if those sites are not there.
+    #[inline]
+    #[must_use]
+    pub fn exchange(
+        &mut self,
+        popped: &[NodeId; AT_ONCE],
+        pops: u8,
+        pushed: &[NodeId; AT_ONCE],
+        pushes: u8,
+        rise: u8,
+    ) -> bool {
+        let floor = self.floor.max((self.top + usize::from(rise)).saturating_sub(DEPTH));
+        let left = self.top.wrapping_sub(usize::from(pops));
+        if left < floor || left > self.top || left > ROOM - 2 * AT_ONCE {
+            return false;
+        }
+        let Some(here) = self.nodes.get(self.top - AT_ONCE..self.top) else { return false };
+        // What is not popped is 0 in `popped` and not compared.
+        let differs = here
+            .iter()
+            .zip(popped)
+            .fold(0, |all, (&here, &popped)| all | if popped == 0 { 0 } else { here ^ popped });
+        if differs != 0 {
+            return false;
+        }
+        if let Some(room) = self.nodes.get_mut(left..left + AT_ONCE) {
+            room.copy_from_slice(pushed);
+        }
+        self.top = left + usize::from(pushes);
+        self.floor = floor;
+        true
+    }
+
+    /// Makes room for [`ReturnStack::exchange`].
+    #[inline]
+    pub fn make_room(&mut self) {
+        if self.top >= ROOM - 2 * AT_ONCE {
+            self.move_down();
+        }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.depth = 0;
+        self.top = AT_ONCE;
+        self.floor = AT_ONCE;
     }
 
     /// The addresses held, oldest first.
-    pub fn addresses(&self) -> Vec<u64> {
-        let depth = self.depth as usize;
-        (0..depth).map(|i| self.sites[(self.top as usize + DEPTH + 1 - depth + i) % DEPTH].ip).collect()
+    pub fn addresses(&self, graph: &Graph) -> Vec<u64> {
+        let sites = (self.floor..self.top).filter_map(|index| self.at(index));
+        sites.map(|site| graph.ip_of(site)).collect()
     }
 
     /// A stack that holds these addresses, oldest first.
     pub fn from_addresses(addresses: &[u64]) -> Self {
         let mut stack = Self::default();
         for &ip in addresses {
-            stack.push(ReturnSite { ip, node: 0 });
+            stack.push_ip(ip);
         }
         stack
     }
 
-    /// Forgets the graph nodes, not the addresses.
-    pub fn forget_nodes(&mut self) {
-        for site in &mut self.sites {
-            site.node = 0;
+    /// Forgets the graph nodes, not the addresses. Due before the graph forgets them.
+    pub fn forget_nodes(&mut self, graph: &Graph) {
+        for index in self.floor..self.top {
+            if let (Some(node), Some(ip)) = (self.nodes.get_mut(index), self.ips.get_mut(index)) {
+                if *node != 0 {
+                    *ip = graph.ip(*node);
+                    *node = 0;
+                }
+            }
         }
     }
 }
@@ -79,21 +175,50 @@ impl ReturnStack {
 mod tests {
     use super::*;
 
+    fn all(stack: &mut ReturnStack) -> Vec<ReturnSite> {
+        std::iter::from_fn(|| stack.pop()).collect()
+    }
+
     #[test]
     fn the_oldest_of_65_is_dropped() {
         let mut stack = ReturnStack::default();
         for ip in 0..65 {
-            stack.push(ReturnSite { ip, node: 0 });
+            stack.push_ip(ip);
         }
-        assert_eq!(stack.addresses(), (1..65).collect::<Vec<u64>>());
-        let popped: Vec<u64> = std::iter::from_fn(|| stack.pop()).map(|site| site.ip).collect();
-        assert_eq!(popped, (1..65).rev().collect::<Vec<u64>>());
+        assert_eq!(all(&mut stack), (1..65).rev().map(ReturnSite::Ip).collect::<Vec<_>>());
         assert_eq!(stack.pop(), None);
     }
 
     #[test]
-    fn addresses_survive_a_round_trip() {
-        let stack = ReturnStack::from_addresses(&[1, 2, 3]);
-        assert_eq!(ReturnStack::from_addresses(&stack.addresses()).addresses(), [1, 2, 3]);
+    fn depth_has_nothing_to_do_with_how_much_was_pushed() {
+        let mut stack = ReturnStack::default();
+        for round in 0..1000u32 {
+            stack.push(2 * round + 1);
+            stack.push(2 * round + 2);
+            assert_eq!(stack.pop(), Some(ReturnSite::Node(2 * round + 2)));
+        }
+        assert_eq!(all(&mut stack).len(), 63, "the last push made room for itself");
+    }
+
+    #[test]
+    fn an_exchange_is_pops_and_pushes() {
+        let mut stack = ReturnStack::default();
+        for node in 1..=3 {
+            stack.push(node);
+        }
+        assert!(!stack.exchange(&[0, 0, 2, 2], 2, &[7, 8, 0, 0], 2, 0), "other sites lie there");
+        assert!(!stack.exchange(&[9, 1, 2, 3], 4, &[0; 4], 0, 0), "there are not so many");
+        assert!(stack.exchange(&[0, 0, 2, 3], 2, &[7, 8, 0, 0], 2, 0));
+        assert_eq!(all(&mut stack), [8, 7, 1].map(ReturnSite::Node));
+    }
+
+    #[test]
+    fn what_rose_in_between_pushed_the_oldest_out() {
+        let mut stack = ReturnStack::default();
+        for node in 1..=64 {
+            stack.push(node);
+        }
+        assert!(stack.exchange(&[0; 4], 0, &[0; 4], 0, 2), "two were pushed and popped again");
+        assert_eq!(all(&mut stack).len(), 62);
     }
 }

@@ -86,6 +86,9 @@ pub struct Where {
 
 /// Receives what a walk finds, in order. Everything has a default that ignores it.
 pub trait Sink {
+    /// False if runs do not matter: then [`Sink::run`] is not told of all.
+    const RUNS: bool = true;
+
     /// Instructions `from..to` of a node were executed; `engine` tells step, time and state before them.
     #[inline]
     fn run(&mut self, _graph: &Graph, _node: NodeId, _from: u16, _to: u16, _state: &RunState) {}

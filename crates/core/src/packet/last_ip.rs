@@ -46,6 +46,12 @@ impl LastIp {
         }
     }
 
+    /// What an update is relative to, known or not.
+    #[inline]
+    pub fn base(&self) -> u64 {
+        self.ip
+    }
+
     /// What [`LastIp::ip`] would say after this payload.
     #[inline]
     pub fn after(mut self, payload: IpPayload) -> Result<u64, PtError> {

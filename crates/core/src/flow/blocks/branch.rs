@@ -39,7 +39,8 @@ impl BlockDecoder {
                 let Some(site) = self.stack.pop() else {
                     return Err(CodeError::Pt(PtError::RetstackEmpty));
                 };
-                self.used_bit(trace, &event, size, site.ip);
+                let ip = self.graph.ip_of(site);
+                self.used_bit(trace, &event, size, ip);
             }
             (_, Some(_)) => self.deferred_tip(trace)?,
             (_, None) => {

@@ -181,8 +181,8 @@ impl BlockDecoder {
     fn node_here(&mut self) -> Result<NodeId, CodeError> {
         if self.graph.is_full() {
             self.passed.keep(&self.graph);
+            self.stack.forget_nodes(&self.graph);
             self.graph.evict();
-            self.stack.forget_nodes();
         }
         let node = self.graph.node_at(self.ip);
         self.graph.learn(node)?;

@@ -56,7 +56,7 @@ impl Engine {
             mode: self.mode,
             speculative: self.speculative,
             moment: self.moment,
-            stack: self.stack.addresses().into_boxed_slice(),
+            stack: self.stack.addresses(&self.graph).into_boxed_slice(),
             resume_ip: self.resume_ip,
             pending: self.pending.map(Box::new),
             damage: self.damage,

@@ -1,0 +1,227 @@
+//! The walk over what is nearly all of a trace: TNT and TIP.
+
+use super::{Engine, FlowError};
+use crate::event::FlowItem;
+use crate::flow::graph::{Graph, NodeKind};
+use crate::flow::return_stack::ReturnStack;
+use crate::flow::sink::Sink;
+use crate::flow::window::{Bytes, Sites, Window};
+
+impl Engine {
+    /// Decodes until something rarer than TNT and TIP comes up, at most `budget` packets.
+    pub(super) fn run_fast<S: Sink>(
+        &mut self,
+        trace: &[u8],
+        sink: &mut S,
+        budget: u32,
+    ) -> Result<bool, FlowError> {
+        self.decided = true;
+        let mut left = budget;
+        // Packets of a window that is not remembered: they are walked one by one, so that windows keep their places.
+        let mut owed = 0;
+        while left > 0 {
+            if self.bits_left > 0 {
+                self.walk_bits(trace, sink)?;
+            }
+            if !S::RUNS && owed == 0 {
+                let (used, missed) = self.walk_windows(trace, left);
+                left = left.saturating_sub(used);
+                owed = missed;
+                if missed == 0 && used > 0 && self.events.pass_time(trace) {
+                    continue;
+                }
+            }
+            left = left.saturating_sub(1);
+            owed = owed.saturating_sub(1);
+            match self.events.next_flow(trace) {
+                FlowItem::Tnt { bits, size } => {
+                    self.bits = bits;
+                    self.bits_left = size;
+                    // Execution goes on: no later event binds to the last instruction.
+                    self.held = None;
+                    if self.events.tsc() >= self.next_moment {
+                        self.catch_up(sink, self.events.offset());
+                        self.change_thread(sink, self.events.offset(), None);
+                    }
+                }
+                FlowItem::Tip { ip } => {
+                    let before = self.node_ip();
+                    if self.events.tsc() >= self.next_moment {
+                        self.catch_up(sink, self.events.offset());
+                    }
+                    if let Err(error) = self.take_tip(sink, ip) {
+                        self.pending = Some(self.tip_event(ip));
+                        return Err(error);
+                    }
+                    if self.events.tsc() >= self.next_moment {
+                        self.change_thread(sink, self.events.offset(), before);
+                    }
+                }
+                FlowItem::Other => return Ok(true),
+            }
+        }
+        if self.bits_left > 0 {
+            self.walk_bits(trace, sink)?;
+        }
+        Ok(false)
+    }
+
+    /// Uses up the bits at hand.
+    #[inline]
+    fn walk_bits<S: Sink>(&mut self, trace: &[u8], sink: &mut S) -> Result<(), FlowError> {
+        while self.bits_left > 0 {
+            let at = self.node;
+            let node = *self.graph.node(at);
+            if self.emitted != 0 {
+                self.decide(trace, sink)?;
+                continue;
+            }
+            let bit = self.bits >> (self.bits_left - 1) & 1 != 0;
+            let next = match node.kind {
+                NodeKind::Conditional => {
+                    let known = if bit { node.taken } else { node.next };
+                    if known == 0 {
+                        self.decide(trace, sink)?;
+                        continue;
+                    }
+                    known
+                }
+                NodeKind::Return if bit && node.push_count == 0 => match self.stack.node_below(0) {
+                    Some(site) => {
+                        let _ = self.stack.pop();
+                        site
+                    }
+                    None => {
+                        self.decide(trace, sink)?;
+                        continue;
+                    }
+                },
+                _ => {
+                    self.decide(trace, sink)?;
+                    continue;
+                }
+            };
+            if S::RUNS {
+                sink.run(&self.graph, at, 0, node.count, &self.state());
+            }
+            self.step += u64::from(node.count);
+            if node.push_count > 0 {
+                self.graph.push_return_sites(at, 0, node.count, &mut self.stack);
+            }
+            self.bits_left -= 1;
+            self.node = next;
+        }
+        Ok(())
+    }
+
+    /// Walks by remembered windows as far as they go; returns how many packets that were, and how many are in the
+    /// window that is not remembered.
+    #[inline]
+    fn walk_windows(&mut self, trace: &[u8], most: u32) -> (u32, u32) {
+        if self.bits_left > 0 || self.emitted != 0 || self.node == 0 || self.events.tsc() >= self.next_moment
+        {
+            return (0, 0);
+        }
+        let Some(mut cursor) = self.events.cursor() else { return (0, 0) };
+        let mut used = 0;
+        let mut missed = 0;
+        let mut node = self.node;
+        let mut step = self.step;
+        while used < most {
+            let Some(bytes) = cursor.word(trace).and_then(Bytes::at) else { break };
+            let packets = bytes.tnts + u32::from(bytes.has_tip());
+            let Some(window) = self.graph.windows().find(node, bytes) else {
+                if !self.graph.windows_mut().seen_before(node, bytes) {
+                    missed = packets;
+                    break;
+                }
+                let Some(window) = record(&mut self.graph, &self.stack, node, bytes, cursor.last_ip) else {
+                    missed = packets;
+                    break;
+                };
+                self.graph.windows_mut().remember(window, bytes);
+                continue;
+            };
+            if (cursor.last_ip ^ window.last) & window.keeps != 0
+                || !self.stack.exchange(
+                    &window.popped,
+                    window.pops,
+                    &window.pushed,
+                    window.pushes,
+                    window.rise,
+                )
+            {
+                self.stack.make_room();
+                missed = packets;
+                break;
+            }
+            step += u64::from(window.steps);
+            node = window.end;
+            let tip = bytes.has_tip();
+            cursor.pos += bytes.length as usize;
+            cursor.tip |= tip;
+            cursor.last_ip = if tip { window.last } else { cursor.last_ip };
+            used += packets;
+        }
+        if used > 0 {
+            self.events.go_on(cursor);
+            self.node = node;
+            self.step = step;
+            self.held = None;
+        }
+        (used, missed)
+    }
+}
+
+/// What the packets do from a node on, if it is something that a window can hold. Nothing changes but links.
+#[cold]
+fn record(graph: &mut Graph, stack: &ReturnStack, start: u32, bytes: Bytes, last: u64) -> Option<Window> {
+    let mut sites = Sites::default();
+    let mut at = start;
+    let mut steps = 0u32;
+    for nth in 0..bytes.tnts {
+        let tnt = crate::packet::short_tnt((bytes.word >> (8 * nth)) as u8);
+        for bit in (0..tnt.size).rev() {
+            let taken = tnt.bits >> bit & 1 != 0;
+            let kind = settle(graph, &mut sites, &mut at, &mut steps)?;
+            at = match kind {
+                NodeKind::Conditional => graph.follow(at, taken),
+                NodeKind::Return if taken => match sites.pop() {
+                    Some(site) => site,
+                    None => {
+                        let site = stack.node_below(sites.below())?;
+                        sites.pop_below(site).then_some(site)?
+                    }
+                },
+                _ => return None,
+            };
+        }
+    }
+    if bytes.has_tip() {
+        match settle(graph, &mut sites, &mut at, &mut steps)? {
+            NodeKind::Return | NodeKind::Tip => at = graph.tip_target(at, bytes.target(last).0),
+            _ => return None,
+        }
+    }
+    Some(sites.into_window(start, bytes, at, steps, last))
+}
+
+/// Walks to the next decision; notes instructions and return sites up to and including it.
+fn settle(graph: &mut Graph, sites: &mut Sites, at: &mut u32, steps: &mut u32) -> Option<NodeKind> {
+    for _ in 0..4 {
+        let kind = graph.kind(*at);
+        match kind {
+            NodeKind::Stub | NodeKind::Stuck | NodeKind::Endless => return None,
+            _ => {}
+        }
+        *steps += u32::from(graph.count(*at));
+        if !graph.return_sites(*at).all(|site| sites.push(site)) {
+            return None;
+        }
+        if kind != NodeKind::Split {
+            return Some(kind);
+        }
+        *at = graph.follow(*at, false);
+    }
+    None
+}
