@@ -1,0 +1,63 @@
+"""Real traces with the real records beside them, as perf.data files: memory comes from the records."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import odograph
+from odograph.recording.perfdata.format import RecordType
+from odograph.recording.perfdata.time import TimeConversion
+from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.recording.pevent import Settings, Stream
+
+#: As the recordings' own TIME_CONV records say.
+CLOCK = TimeConversion(31, 0x22A1CD05, 0xFFF80926DC646C50)
+SAMPLE_TYPE = 0x10086
+
+
+@pytest.mark.parametrize(
+    ("name", "cpu", "files"),
+    [
+        ("static-59234", 0, ("sideband.pevent",)),
+        ("raw-x64-8", 9, ("primary.sideband.pevent", "secondary.sideband.pevent")),
+    ],
+)
+def test_a_program_is_decoded_by_its_records(
+    shared: Callable[[str], Path], tmp_path: Path, name: str, cpu: int, files: tuple[str, ...]
+) -> None:
+    folder = shared(f"traces/set02/{name}")
+    path = tmp_path / "perf.data"
+    with PerfDataWriter(
+        path,
+        timed=True,
+        per_cpu=True,
+        time=CLOCK,
+        mtc_period=3,
+        cyc=True,
+        tsc_ctc=(308, 2),
+        max_nonturbo_ratio=37,
+        cpuid="GenuineIntel,6,85,7",
+    ) as writer:
+        for file in files:
+            sideband = folder / "sideband" / file
+            stream = Stream.open(str(sideband), 0, None, True, Settings(sample_type=SAMPLE_TYPE))
+            while (record := stream.next()) is not None:
+                if record.known:
+                    writer._write_record(RecordType(record.raw.type), record.raw.misc, record.raw.data[8:])
+        writer.add_trace(-1, -1, (folder / "pt.bin").read_bytes(), cpu=cpu, tsc=1)
+    recording = odograph.open(path, sysroot=folder)
+    (thread,) = recording.threads
+    assert thread.comm == "hello"
+    history = recording.history()
+    assert history.gaps() == []
+    with lzma.open(folder / "ref/ips.txt.xz", "rt") as lines:
+        assert history.ips().tolist() == [int(line, 16) for line in lines]
+    times = history.instructions()["time"].tolist()
+    assert times == sorted(times)
+    # The clock is perf's: the program ran between the records of its start and its end.
+    assert thread.start is None or thread.start <= times[0]
+    assert thread.end is None or times[-1] <= thread.end
