@@ -61,3 +61,10 @@ def test_a_program_is_decoded_by_its_records(
     # The clock is perf's: the program ran between the records of its start and its end.
     assert thread.start is None or thread.start <= times[0]
     assert thread.end is None or times[-1] <= thread.end
+    ticks = dict.fromkeys(times)
+    for ns in list(ticks)[:: max(1, len(ticks) // 20)]:
+        assert history.at_time(ns) == times.index(ns)
+        bounds = history.time_bounds(times.index(ns))
+        assert bounds is not None
+        assert bounds[0] == ns
+        assert bounds[1] is None or bounds[1] > ns

@@ -38,11 +38,12 @@ impl Clock {
     pub fn tsc(self, ns: i64) -> Option<u64> {
         let estimate = match self {
             Clock::Perf { zero, mult, shift } if shift < 64 && mult > 0 => {
-                if (ns as u64) <= zero {
+                // Zero counts modulo 2^64: the TSC may have started before the clock.
+                let elapsed = (ns as u64).wrapping_sub(zero);
+                if elapsed >> 63 != 0 {
                     return Some(0);
                 }
-                let time = u128::from((ns as u64) - zero);
-                u64::try_from((time << shift) / u128::from(mult)).unwrap_or(u64::MAX)
+                u64::try_from((u128::from(elapsed) << shift) / u128::from(mult)).unwrap_or(u64::MAX)
             }
             Clock::Nominal(ratio) if ratio > 0 => {
                 u64::try_from(i128::from(ns.max(0)) * i128::from(ratio) / 10).unwrap_or(u64::MAX)
@@ -69,7 +70,9 @@ mod tests {
 
     #[test]
     fn goes_back_to_the_first_tick() {
-        for clock in [Clock::Perf { zero: 1000, mult: 394, shift: 10 }, Clock::Nominal(24)] {
+        let early = Clock::Perf { zero: 0xfff8_0926_dc64_6c50, mult: 0x22a1_cd05, shift: 31 };
+        assert!(early.tsc(0x59ed_1190_1d5a).is_some_and(|tsc| tsc > 1 << 52));
+        for clock in [Clock::Perf { zero: 1000, mult: 394, shift: 10 }, Clock::Nominal(24), early] {
             for ns in [1001, 5000, 481_341_757_048] {
                 let tsc = clock.tsc(ns).unwrap();
                 assert!(clock.ns(tsc).unwrap() >= ns);
