@@ -95,6 +95,25 @@ def test_an_error_comes_after_what_ran_before_it_and_resync_goes_on() -> None:
     assert history.ips().tolist() == [ORG, ORG + 8, ORG + 0xD, ORG + 5, ORG + 0xE, ORG + 0xF]
 
 
+def test_going_on_after_every_error_comes_to_an_end() -> None:
+    # Where execution goes on without an address, and at an instruction that cannot be read.
+    nowhere = [Packet("tip.pge", compression=0, ip=0)]
+    unmapped = [Packet("ptw", payload=1, plc=0, ip=True), ip("fup", 0x5000)]
+    for packets in (nowhere, unmapped):
+        decoder = InstructionDecoder(trace(*psb_plus(), *packets, *psb_plus(ORG + 0xE)), image=image())
+        ips, codes = [], []
+        while True:
+            try:
+                ips.append(next(decoder).ip)
+            except TraceError as error:
+                codes.append(error.code)
+                decoder.resync()
+            except StopIteration:
+                break
+        assert ips[-2:] == [ORG + 0xE, ORG + 0xF]
+        assert len(codes) < 40
+
+
 def test_unmapped_memory_is_nomap_and_decoding_goes_on_at_the_next_ip() -> None:
     data = trace(*psb_plus(0x5000), ip("fup", 0x6000), ip("tip", ORG + 0xE))
     history = decode(data, image())

@@ -46,6 +46,9 @@ class Block:
 
 T = TypeVar("T")
 
+# A trace can name a place again and again where decoding cannot go on; this many events can wait there.
+_MOST_TRIES = 16
+
 
 class _FlowDecoder(ABC, Generic[T]):
     """What block and instruction decoders share."""
@@ -71,6 +74,8 @@ class _FlowDecoder(ABC, Generic[T]):
         self._error: BaseException | None = None
         self._ready: deque[T] = deque()
         self._events: list[Event] = []
+        self._tries = 0
+        self._tried_at: int | None = None
 
     @property
     def offset(self) -> int:
@@ -143,6 +148,11 @@ class _FlowDecoder(ABC, Generic[T]):
         Without an error: nothing. TraceError with code ``eos`` if neither comes.
         """
         if self._error is None:
+            return
+        self._tries = self._tries + 1 if self.offset == self._tried_at else 1
+        self._tried_at = self.offset
+        if self._tries > _MOST_TRIES:
+            self.sync_forward()
             return
         while True:
             status, raised = self._raw.resync()
