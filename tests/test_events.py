@@ -160,7 +160,7 @@ def test_changes_of_the_interrupt_flag_are_reported_if_asked_for() -> None:
 
 def test_an_event_knows_its_time_and_prints_what_it_says() -> None:
     event = last(Packet("tsc", tsc=0x40), Packet("cyc", value=3), Packet("ptw", payload=9, plc=0, ip=False))
-    assert event.time == (0x40, True, 0, 1)
+    assert event.clock == (0x40, True, 0, 1)
     assert repr(event) == (
         "Event('ptwrite', ip_suppressed=True, has_tsc=True, tsc=64, lost_mtc=0, lost_cyc=1, "
         f"offset={event.offset}, size=4, payload=9)"
@@ -177,7 +177,8 @@ def test_a_walk_asks_queries() -> None:
             break
     assert (event.kind, event.mode) == ("exec_mode", ExecMode.bits_64)
     assert decoder.cond_branch() == (True, Status(0))
-    assert decoder.time == (5, True, 0, 0)
+    assert decoder.clock == (5, True, 0, 0)
+    assert (decoder.tsc, decoder.time) == (5, None)
     assert decoder.cond_branch() == (False, Status(0))
     with pytest.raises(TraceError) as caught:
         decoder.cond_branch()
@@ -188,6 +189,26 @@ def test_a_walk_asks_queries() -> None:
     with pytest.raises(TraceError) as caught:
         decoder.event()
     assert caught.value.code == PtError.eos
+
+
+def test_what_queries_are_about_can_be_had_unasked() -> None:
+    data = trace(*ON, tnt("!.."), ip("tip", 0x20), Packet("stop"))
+    assert list(QueryDecoder(data)) == list(EventDecoder(data))
+    decoder = QueryDecoder(data)
+    assert [next(decoder).kind, next(decoder).kind] == ["enabled", "exec_mode"]
+    assert decoder.cond_branch() == (True, Status(0))
+    left, tip, stop = decoder
+    assert (left.kind, left.bits, left.size, tip.ip, stop.kind) == ("tnt", 0, 2, 0x20, "stop")
+    assert decoder.tsc is None
+    assert decoder.time is None
+
+
+def test_times_are_in_nanoseconds_where_the_nominal_frequency_is_known() -> None:
+    data = trace(*ON, Packet("tsc", tsc=3000), Packet("stop"))
+    config = TraceConfig(nom_freq=30)
+    events, queries = EventDecoder(data, config), QueryDecoder(data, config)
+    assert len(list(events)) == len(list(queries)) == 3
+    assert (events.tsc, events.time, queries.tsc, queries.time) == (3000, 1000, 3000, 1000)
 
 
 def test_queries_synchronise_at_any_psb() -> None:

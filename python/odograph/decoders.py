@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from odograph._native import RawBlockDecoder
 from odograph.config import TraceConfig
 from odograph.errors import PtError, TraceError
-from odograph.events import Event, Status, Time, event_of
+from odograph.events import Event, Status, Time, event_of, nanoseconds
 from odograph.history import ExecMode, Instruction, InstructionClass, trace_bytes
 from odograph.image import Asid, Image
 
@@ -106,8 +106,7 @@ class _FlowDecoder(ABC, Generic[T]):
     @property
     def time(self) -> int | None:
         """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
-        tsc = self.tsc
-        return None if tsc is None or not self.config.nom_freq else tsc * 10 // self.config.nom_freq
+        return nanoseconds(self.tsc, self.config)
 
     @property
     def core_bus_ratio(self) -> int | None:

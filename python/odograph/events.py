@@ -94,14 +94,19 @@ class Event:
     mult: bool | None = None
 
     @property
-    def time(self) -> Time:
-        """When it happened."""
+    def clock(self) -> Time:
+        """When it happened, in ticks."""
         return Time(self.tsc, self.has_tsc, self.lost_mtc, self.lost_cyc)
 
     def __repr__(self) -> str:
         given = ((field.name, getattr(self, field.name)) for field in fields(self)[1:])
         shown = (f"{name}={value!r}" for name, value in given if value is not None and value is not False)
         return f"Event({', '.join([repr(self.kind), *shown])})"
+
+
+def nanoseconds(tsc: int | None, config: TraceConfig) -> int | None:
+    """Ticks of the TSC in ns by the nominal frequency, if both are known."""
+    return None if tsc is None or not config.nom_freq else tsc * 10 // config.nom_freq
 
 
 def event_of(raw: _RawEventFields) -> Event:
@@ -150,6 +155,11 @@ class EventDecoder:
         """TSC estimate in ticks; None before the first TSC packet."""
         return self._raw.tsc
 
+    @property
+    def time(self) -> int | None:
+        """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
+        return nanoseconds(self._raw.tsc, self.config)
+
     def sync_forward(self) -> None:
         """Goes to the next PSB. TraceError with code ``eos`` if there is none."""
         self._raw.sync_forward()
@@ -186,7 +196,8 @@ class QueryDecoder:
     ``event_pending``. Every call returns an answer and a :class:`Status`, or raises
     :class:`~odograph.errors.TraceError`: ``nosync`` before synchronisation, ``bad_query`` if the trace does
     not go with the question, ``eos`` at the end, or what is wrong with the packet that comes next.
-    ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change.
+    Iteration gives what comes unasked, as :class:`EventDecoder` does; branches that are left of a TNT come
+    as one. ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change.
     """
 
     def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
@@ -205,10 +216,19 @@ class QueryDecoder:
         return self._raw.sync_offset
 
     @property
-    def time(self) -> Time:
-        """When that happened that the last query was about."""
-        has_tsc, tsc, lost_mtc, lost_cyc = self._raw.time
-        return Time(tsc, has_tsc, lost_mtc, lost_cyc)
+    def clock(self) -> Time:
+        """When that happened that the last query was about, in ticks."""
+        return Time(*self._raw.time)
+
+    @property
+    def tsc(self) -> int | None:
+        """The TSC estimate of :attr:`clock`; None before the first TSC packet."""
+        return self.clock.tsc if self.clock.has_tsc else None
+
+    @property
+    def time(self) -> int | None:
+        """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
+        return nanoseconds(self.tsc, self.config)
 
     @property
     def core_bus_ratio(self) -> int | None:
@@ -230,6 +250,10 @@ class QueryDecoder:
         ip, status = self._raw.sync_set(offset)
         return ip, Status(status)
 
+    def resync(self) -> tuple[int | None, Status]:
+        """The same as :meth:`sync_forward`."""
+        return self.sync_forward()
+
     def cond_branch(self) -> tuple[bool, Status]:
         """Whether the next conditional branch was taken; of a compressed return, True."""
         taken, status = self._raw.cond_branch()
@@ -244,3 +268,14 @@ class QueryDecoder:
         """Takes the next event."""
         event, status = self._raw.event()
         return event_of(event), Status(status)
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        if not self._raw.synced:
+            self.sync_forward()
+        found = self._raw.next()
+        if found is None:
+            raise StopIteration
+        return event_of(found)

@@ -191,11 +191,11 @@ impl RawQueryDecoder {
         self.queries.events().sync_offset()
     }
 
-    /// has tsc, tsc, lost mtc, lost cyc.
+    /// tsc, has tsc, lost mtc, lost cyc.
     #[getter]
-    fn time(&self) -> (bool, u64, u32, u32) {
+    fn time(&self) -> (u64, bool, u32, u32) {
         let time = self.queries.time();
-        (time.has_tsc, time.tsc, time.lost_mtc, time.lost_cyc)
+        (time.tsc, time.has_tsc, time.lost_mtc, time.lost_cyc)
     }
 
     #[getter]
@@ -226,6 +226,15 @@ impl RawQueryDecoder {
     fn indirect_branch(&mut self, py: Python<'_>) -> PyResult<(Option<u64>, u8)> {
         let ip = self.queries.indirect_branch(self.trace.as_ref());
         self.answer(py, ip)
+    }
+
+    /// Whatever comes next, None at the end. TNT and TIP are events here.
+    fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<RawEvent<'py>>> {
+        match self.queries.next(self.trace.as_ref()) {
+            Ok(event) => to_python(py, &event).map(Some),
+            Err(PtError::Eos) => Ok(None),
+            Err(code) => Err(failed(py, &self.unknown, code, self.queries.events().offset())),
+        }
     }
 
     fn event<'py>(&mut self, py: Python<'py>) -> PyResult<(RawEvent<'py>, u8)> {

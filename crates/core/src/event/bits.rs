@@ -24,6 +24,13 @@ impl Bits {
         true
     }
 
+    /// Takes all of them out: the bits, and how many. None if there are none.
+    pub fn take(&mut self) -> Option<(u64, u8)> {
+        let Bits { bits, left } = std::mem::take(self);
+        let unused = 64u8.checked_sub(left).filter(|_| left > 0)?;
+        Some((bits & (u64::MAX >> unused), left))
+    }
+
     /// Takes the oldest out.
     pub fn pop(&mut self) -> Option<bool> {
         self.left = self.left.checked_sub(1)?;
@@ -42,6 +49,17 @@ mod tests {
         assert!(bits.push(0b10, 2) && bits.push(0b011, 3));
         assert_eq!([(); 6].map(|()| bits.pop()), [1, 0, 0, 1, 1, 2].map(|bit| (bit < 2).then_some(bit == 1)));
         assert!(bits.is_empty());
+    }
+
+    #[test]
+    fn all_at_once() {
+        let mut bits = Bits::default();
+        assert_eq!(bits.take(), None);
+        assert!(bits.push(0b1011, 4));
+        bits.pop();
+        assert_eq!((bits.take(), bits.take()), (Some((0b011, 3)), None));
+        assert!(bits.push(u64::MAX, 63) && bits.push(1, 1));
+        assert_eq!(bits.take(), Some((u64::MAX, 64)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct QueryDecoder {
     /// The event that comes next, or why there is none.
     current: Result<Event, PtError>,
     bits: Bits,
+    /// The TNT that the last of the bits come from.
+    tnt: Option<Event>,
     time: EventTime,
     ratio: Option<u8>,
 }
@@ -29,6 +31,7 @@ impl QueryDecoder {
             events: EventDecoder::new(config),
             current: Err(PtError::Nosync),
             bits: Bits::default(),
+            tnt: None,
             time: EventTime::default(),
             ratio: None,
         }
@@ -75,6 +78,7 @@ impl QueryDecoder {
             synced?;
         }
         self.bits = Bits::default();
+        self.tnt = None;
         self.time = EventTime::default();
         self.ratio = None;
         self.current = self.events.next(trace);
@@ -109,6 +113,9 @@ impl QueryDecoder {
         let event = self.current?;
         let wanted = what(&event.kind).ok_or(PtError::BadQuery)?;
         self.time = event.time();
+        if let EventKind::Cbr { ratio } = event.kind {
+            self.ratio = Some(ratio);
+        }
         self.current = self.events.next(trace);
         Ok((wanted, event))
     }
@@ -116,11 +123,12 @@ impl QueryDecoder {
     /// Moves the bits of the current TNT to those that can be asked for; `bad_query` if there is no room.
     fn take_tnt(&mut self, trace: &[u8]) -> Result<(), PtError> {
         let mut bits = self.bits;
-        let (bits, _) = self.take(trace, |kind| match *kind {
+        let (bits, tnt) = self.take(trace, |kind| match *kind {
             EventKind::Tnt { bits: more, size } => bits.push(more, size).then_some(bits),
             _ => None,
         })?;
         self.bits = bits;
+        self.tnt = Some(tnt);
         Ok(())
     }
 
@@ -160,9 +168,15 @@ impl QueryDecoder {
             EventKind::Tnt { .. } | EventKind::Tip { .. } => None,
             _ => Some(()),
         })?;
-        if let EventKind::Cbr { ratio } = event.kind {
-            self.ratio = Some(ratio);
-        }
         Ok((event, self.status()))
+    }
+
+    /// Whatever comes next, unasked: an event, or branches as the events they are. Bits that are left come
+    /// together, with the time and place of their TNT.
+    pub fn next(&mut self, trace: &[u8]) -> Result<Event, PtError> {
+        if let (Some((bits, size)), Some(tnt)) = (self.bits.take(), self.tnt) {
+            return Ok(Event { kind: EventKind::Tnt { bits, size }, ..tnt });
+        }
+        self.take(trace, |_| Some(())).map(|((), event)| event)
     }
 }

@@ -127,7 +127,7 @@ def pt_qry_time(decoder: pt_query_decoder | None) -> tuple[int, int | None, int 
 
     ``-pte_no_time``: there has been no TSC; the time is relative to the start.
     """
-    has_tsc, tsc, lost_mtc, lost_cyc = live(decoder, pt_query_decoder).raw.time
+    tsc, has_tsc, lost_mtc, lost_cyc = live(decoder, pt_query_decoder).raw.time
     return 0 if has_tsc else -pte_no_time, tsc, lost_mtc, lost_cyc
 
 
