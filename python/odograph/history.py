@@ -293,9 +293,9 @@ class History(Sequence[Instruction]):
     def time(self, step: int) -> int | None:
         """Estimated time of a step in ns; None if no clock is known. IndexError out of range.
 
-        It is the time of the last timing packet before the step, so it is never late; how early it may be
-        say :meth:`time_bounds`. perf.data recordings give perf's clock, other traces ns since TSC 0 by
-        the nominal frequency.
+        It is the time of the last timing packet before the step, so it is early rather than late; how
+        early it may be say :meth:`time_bounds`. perf.data recordings give perf's clock, other traces ns
+        since TSC 0 by the nominal frequency.
         """
         return self[step].time
 

@@ -1,11 +1,15 @@
-"""Real traces with the real records beside them, as perf.data files: memory comes from the records."""
+"""Real traces with the real records beside them, as perf.data files: memory and times are theirs."""
 
 from __future__ import annotations
 
 import lzma
+import shutil
+import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import odograph
@@ -17,20 +21,18 @@ from odograph.recording.pevent import Settings, Stream
 #: As the recordings' own TIME_CONV records say.
 CLOCK = TimeConversion(31, 0x22A1CD05, 0xFFF80926DC646C50)
 SAMPLE_TYPE = 0x10086
+#: The number under which the writer lists the event that all sideband belongs to.
+SIDEBAND_ID = 1002
+
+RECORDINGS = {
+    "static-59234": (0, ("sideband.pevent",)),
+    "raw-x64-8": (9, ("primary.sideband.pevent", "secondary.sideband.pevent")),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "cpu", "files"),
-    [
-        ("static-59234", 0, ("sideband.pevent",)),
-        ("raw-x64-8", 9, ("primary.sideband.pevent", "secondary.sideband.pevent")),
-    ],
-)
-def test_a_program_is_decoded_by_its_records(
-    shared: Callable[[str], Path], tmp_path: Path, name: str, cpu: int, files: tuple[str, ...]
-) -> None:
-    folder = shared(f"traces/set02/{name}")
-    path = tmp_path / "perf.data"
+def as_perfdata(folder: Path, path: Path) -> Path:
+    """The trace and the records of a recording, put together."""
+    cpu, files = RECORDINGS[folder.name]
     with PerfDataWriter(
         path,
         timed=True,
@@ -47,9 +49,18 @@ def test_a_program_is_decoded_by_its_records(
             stream = Stream.open(str(sideband), 0, None, True, Settings(sample_type=SAMPLE_TYPE))
             while (record := stream.next()) is not None:
                 if record.known:
-                    writer._write_record(RecordType(record.raw.type), record.raw.misc, record.raw.data[8:])
+                    body = record.raw.data[8:-8] + struct.pack("<Q", SIDEBAND_ID)
+                    writer._write_record(RecordType(record.raw.type), record.raw.misc, body)
         writer.add_trace(-1, -1, (folder / "pt.bin").read_bytes(), cpu=cpu, tsc=1)
-    recording = odograph.open(path, sysroot=folder)
+    return path
+
+
+@pytest.mark.parametrize("name", list(RECORDINGS))
+def test_a_program_is_decoded_by_its_records(
+    shared: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    folder = shared(f"traces/set02/{name}")
+    recording = odograph.open(as_perfdata(folder, tmp_path / "perf.data"), sysroot=folder)
     (thread,) = recording.threads
     assert thread.comm == "hello"
     history = recording.history()
@@ -68,3 +79,20 @@ def test_a_program_is_decoded_by_its_records(
         assert bounds is not None
         assert bounds[0] == ns
         assert bounds[1] is None or bounds[1] > ns
+
+
+@pytest.mark.skipif(shutil.which("perf") is None, reason="needs the perf tool")
+def test_perf_finds_the_same_times(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = shared("traces/set02/static-59234")
+    path = as_perfdata(folder, tmp_path / "perf.data")
+    command = ["perf", "script", "-i", str(path), "--symfs", str(folder), "--itrace=i1ie", "--ns"]
+    output = subprocess.run([*command, "-F", "time,ip"], capture_output=True, text=True, check=True).stdout
+    lines = [line.replace(".", "").replace(":", "").split() for line in output.splitlines()]
+    history = odograph.open(path, sysroot=folder).history()
+    assert history.ips().tolist() == [int(ip, 16) for _, ip in lines]
+    theirs = np.array([int(time) for time, _ in lines])
+    apart = np.abs(theirs - history.instructions()["time"])
+    # perf learns the processor's speed in its own way; before the first MTC it knows none.
+    assert np.median(apart) <= 4
+    assert np.percentile(apart, 95) < 50
+    assert apart.max() < 1000
