@@ -200,6 +200,8 @@ def test_a_configuration_is_checked() -> None:
     with pytest.raises(InvalidArgument):
         TraceConfig(filters=(("filter", 0, 1),) * 5)
     with pytest.raises(TypeError):
+        TraceConfig(unknown_packet=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
         TraceConfig(cpu="skylake")  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="0x6/0x0"):
         decode(b"", config=TraceConfig(cpu=(6, 0)))

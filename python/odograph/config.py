@@ -52,6 +52,9 @@ class TraceConfig:
             if not 0 <= value < 1 << bits:
                 raise InvalidArgument(f"{name} must fit {bits} bits, not {value}")
         object.__setattr__(self, "filters", _checked_filters(self.filters))
+        if self.unknown_packet is not None and not callable(self.unknown_packet):
+            kind = type(self.unknown_packet).__name__
+            raise TypeError(f"unknown_packet must be callable or None, not {kind}")
         if self.cpu is not None and self.cpu != "auto":
             _checked_cpu(self.cpu)
 

@@ -47,6 +47,7 @@ from odograph.compat.libipt import (
     pt_insn_time,
     pt_iscache_add_file,
     pt_iscache_alloc,
+    pte_bad_context,
     pte_bad_query,
     pte_eos,
     pte_event_ignored,
@@ -273,6 +274,23 @@ def test_an_exception_in_a_memory_callback_comes_out() -> None:
     pt_insn_event(decoder)
     with pytest.raises(KeyError, match="memory"):
         pt_insn_next(decoder)
+
+
+@pytest.mark.parametrize("answer", [2, -pte_bad_context, -99])
+def test_a_callback_for_unknown_packets_serves_here_too(image: pt_image, answer: int) -> None:
+    data = trace(*psb_plus(ORG + 5)) + b"\xc9\x01" + trace(tnt("!"))
+    config = config_for(data)
+    config.decode.callback = lambda unknown, config, pos, context: answer
+    decoder = pt_insn_alloc_decoder(config)
+    pt_insn_set_image(decoder, image)
+    assert pt_insn_sync_forward(decoder) == pts_event_pending
+    pt_insn_event(decoder)
+    status, _ = pt_insn_event(decoder)
+    if answer > 0:
+        assert status == 0
+        assert pt_insn_next(decoder)[0] == pts_eos
+    else:
+        assert pt_insn_event(decoder) == (answer, None)
 
 
 def test_ticks(image: pt_image) -> None:

@@ -98,6 +98,7 @@ def test_synchronisation_and_offsets() -> None:
     assert pt_pkt_sync_set(decoder, 2 * len(part)) == 0
     assert pt_pkt_next(decoder) == (-pte_eos, None)
     assert pt_pkt_sync_set(decoder, 2 * len(part) + 1) == -pte_eos
+    assert pt_pkt_sync_set(decoder, -1) == -pte_eos
 
 
 def test_a_packet_that_cannot_be_decoded_stays() -> None:

@@ -72,10 +72,11 @@ fuzz_target!(|bytes: &[u8]| {
     // In an order that means nothing, which the trace itself gives.
     let _ = queries.sync_set(trace, 0).or_else(|_| queries.sync_forward(trace));
     for question in trace.iter().chain(&[0; 64]) {
-        match question % 4 {
+        match question % 5 {
             0 => drop(queries.cond_branch(trace)),
             1 => drop(queries.indirect_branch(trace)),
             2 => drop(queries.event(trace)),
+            3 => drop(queries.next(trace)),
             _ => drop(queries.sync_backward(trace)),
         }
     }

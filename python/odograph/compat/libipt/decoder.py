@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -85,6 +86,11 @@ def config_of(decoder: D | None, kind: type[D]) -> pt_config | None:
         return live(decoder, kind).config
     except InvalidArgument:
         return None
+
+
+def uint64(number: int) -> int:
+    """A number as a C function gets it that takes a ``uint64_t``."""
+    return operator.index(number) & ((1 << 64) - 1)
 
 
 def offset_of(decoder: Decoder) -> tuple[int, int | None]:

@@ -15,6 +15,7 @@ from odograph.compat.libipt.decoder import (
     offset_of,
     returns_values,
     sync_offset_of,
+    uint64,
 )
 from odograph.compat.libipt.errors import pte_eos, returns_status
 from odograph.compat.libipt.event import event_of, pt_event, sizeof_pt_event
@@ -58,7 +59,7 @@ def pt_evt_sync_backward(decoder: pt_event_decoder | None) -> int:
 @returns_status
 def pt_evt_sync_set(decoder: pt_event_decoder | None, offset: int) -> int:
     """Go to the PSB at an offset. ``-pte_nosync``: there is none; ``-pte_eos``: it lies beyond the end."""
-    live(decoder, pt_event_decoder).raw.sync_set(offset)
+    live(decoder, pt_event_decoder).raw.sync_set(uint64(offset))
     return 0
 
 

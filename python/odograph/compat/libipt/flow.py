@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from odograph.compat.libipt.asid import pt_asid, pt_asid_no_cr3, pt_asid_no_vmcs, to_c
 from odograph.compat.libipt.config import pt_config
-from odograph.compat.libipt.decoder import Decoder
+from odograph.compat.libipt.decoder import Decoder, uint64
 from odograph.compat.libipt.errors import pte_invalid, pte_no_cbr, pte_no_time
 from odograph.compat.libipt.event import event_of, pt_event
 from odograph.compat.libipt.image import image_of, pt_image, pt_image_alloc
@@ -75,7 +75,7 @@ class FlowDecoder(Decoder):
 
     def sync_set(self, offset: int) -> int:
         """The status, or a negative error."""
-        return settled(self._up_to_date().sync_set(offset))
+        return settled(self._up_to_date().sync_set(uint64(offset)))
 
     def resync(self) -> int:
         """The status, or a negative error."""

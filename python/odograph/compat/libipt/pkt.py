@@ -6,7 +6,7 @@ from typing import Any
 
 from odograph._native import RawPacketDecoder
 from odograph.compat.libipt.config import pt_config
-from odograph.compat.libipt.decoder import Decoder, allocated, config_of, freed, live, returns_values
+from odograph.compat.libipt.decoder import Decoder, allocated, config_of, freed, live, returns_values, uint64
 from odograph.compat.libipt.enums import ppt_unknown
 from odograph.compat.libipt.errors import pte_eos, pte_nosync, returns_status
 from odograph.compat.libipt.packet import packet_of, pt_packet, sizeof_pt_packet
@@ -48,7 +48,7 @@ def pt_pkt_sync_backward(decoder: pt_packet_decoder | None) -> int:
 @returns_status
 def pt_pkt_sync_set(decoder: pt_packet_decoder | None, offset: int) -> int:
     """Go to an offset, whatever is there. ``-pte_eos``: it lies beyond the end."""
-    return 0 if live(decoder, pt_packet_decoder).raw.sync_set(offset) else -pte_eos
+    return 0 if live(decoder, pt_packet_decoder).raw.sync_set(uint64(offset)) else -pte_eos
 
 
 @returns_values(None)

@@ -15,6 +15,7 @@ from odograph.compat.libipt.decoder import (
     offset_of,
     returns_values,
     sync_offset_of,
+    uint64,
 )
 from odograph.compat.libipt.errors import pte_invalid, pte_no_cbr, pte_no_time
 from odograph.compat.libipt.event import HEADER, event_of, pt_event, sizeof_pt_event
@@ -64,7 +65,7 @@ def pt_qry_sync_set(decoder: pt_query_decoder | None, offset: int) -> tuple[int,
 
     ``-pte_nosync``: there is none; ``-pte_eos``: the offset lies beyond the end.
     """
-    ip, status = live(decoder, pt_query_decoder).raw.sync_set(offset)
+    ip, status = live(decoder, pt_query_decoder).raw.sync_set(uint64(offset))
     return status, ip
 
 
