@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from odograph import (
+    Asid,
     Event,
     EventDecoder,
     ExecMode,
@@ -209,6 +210,20 @@ def test_times_are_in_nanoseconds_where_the_nominal_frequency_is_known() -> None
     events, queries = EventDecoder(data, config), QueryDecoder(data, config)
     assert len(list(events)) == len(list(queries)) == 3
     assert (events.tsc, events.time, queries.tsc, queries.time) == (3000, 1000, 3000, 1000)
+
+
+def test_events_say_which_address_space_it_is() -> None:
+    pip, vmcs = Packet("pip", cr3=0xA000, nr=False), Packet("vmcs", base=0xB000)
+    data = trace(*ON, pip, vmcs, Packet("stop"))
+    events, queries = EventDecoder(data), QueryDecoder(data)
+    assert events.asid == queries.asid == Asid()
+    queries.sync_forward()
+    for expected in (Asid(), Asid(), Asid(0xA000), Asid(0xA000, 0xB000), Asid(0xA000, 0xB000)):
+        assert next(events) == queries.event()[0]
+        assert events.asid == queries.asid == expected
+    events.sync_set(0)
+    queries.sync_backward()
+    assert events.asid == queries.asid == Asid()
 
 
 def test_queries_synchronise_at_any_psb() -> None:

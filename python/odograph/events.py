@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from odograph._native import RawEventDecoder, RawQueryDecoder
 from odograph.config import TraceConfig
 from odograph.history import ExecMode, trace_bytes
+from odograph.image import Asid
 
 if TYPE_CHECKING:
     from odograph._native import _RawEventFields
@@ -127,6 +128,13 @@ def event_of(raw: _RawEventFields) -> Event:
     )
 
 
+def asid_after(asid: Asid, event: Event) -> Asid:
+    """The address space behind an event."""
+    if event.cr3 is not None:
+        return Asid(event.cr3, asid.vmcs)
+    return asid if event.base is None else Asid(asid.cr3, event.base)
+
+
 class EventDecoder:
     """Iterates over the events of a trace; TNT and TIP are events here (``tnt``, ``tip``).
 
@@ -139,6 +147,7 @@ class EventDecoder:
         self.config = TraceConfig() if config is None else config
         data = trace_bytes(trace)
         self._raw = RawEventDecoder(data, self.config.for_native(trace=data))
+        self._asid = Asid()
 
     @property
     def offset(self) -> int:
@@ -160,16 +169,24 @@ class EventDecoder:
         """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
         return nanoseconds(self._raw.tsc, self.config)
 
+    @property
+    def asid(self) -> Asid:
+        """The address space by the events taken since synchronisation."""
+        return self._asid
+
     def sync_forward(self) -> None:
         """Goes to the next PSB. TraceError with code ``eos`` if there is none."""
+        self._asid = Asid()
         self._raw.sync_forward()
 
     def sync_backward(self) -> None:
         """Goes to the PSB before. TraceError with code ``eos`` if there is none."""
+        self._asid = Asid()
         self._raw.sync_backward()
 
     def sync_set(self, offset: int) -> None:
         """Goes to the PSB at an offset. TraceError with code ``nosync`` if none is there."""
+        self._asid = Asid()
         self._raw.sync_set(offset)
 
     def resync(self) -> None:
@@ -185,7 +202,9 @@ class EventDecoder:
         found = self._raw.next()
         if found is None:
             raise StopIteration
-        return event_of(found)
+        event = event_of(found)
+        self._asid = asid_after(self._asid, event)
+        return event
 
 
 class QueryDecoder:
@@ -204,6 +223,7 @@ class QueryDecoder:
         self.config = TraceConfig() if config is None else config
         data = trace_bytes(trace)
         self._raw = RawQueryDecoder(data, self.config.for_native(trace=data))
+        self._asid = Asid()
 
     @property
     def offset(self) -> int:
@@ -235,18 +255,26 @@ class QueryDecoder:
         """The ratio of the last ``cbr`` event that was taken; None if there has been none."""
         return self._raw.core_bus_ratio
 
+    @property
+    def asid(self) -> Asid:
+        """The address space by the events taken since synchronisation."""
+        return self._asid
+
     def sync_forward(self) -> tuple[int | None, Status]:
         """Goes to the next PSB; returns where to start, None if tracing is off there."""
+        self._asid = Asid()
         ip, status = self._raw.sync_forward()
         return ip, Status(status)
 
     def sync_backward(self) -> tuple[int | None, Status]:
         """Goes to the PSB before; as with libipt the status is always empty."""
+        self._asid = Asid()
         ip, status = self._raw.sync_backward()
         return ip, Status(status)
 
     def sync_set(self, offset: int) -> tuple[int | None, Status]:
         """Goes to the PSB at an offset. TraceError with code ``nosync`` if none is there."""
+        self._asid = Asid()
         ip, status = self._raw.sync_set(offset)
         return ip, Status(status)
 
@@ -266,8 +294,8 @@ class QueryDecoder:
 
     def event(self) -> tuple[Event, Status]:
         """Takes the next event."""
-        event, status = self._raw.event()
-        return event_of(event), Status(status)
+        raw, status = self._raw.event()
+        return self._taken(event_of(raw)), Status(status)
 
     def __iter__(self) -> Iterator[Event]:
         return self
@@ -278,4 +306,8 @@ class QueryDecoder:
         found = self._raw.next()
         if found is None:
             raise StopIteration
-        return event_of(found)
+        return self._taken(event_of(found))
+
+    def _taken(self, event: Event) -> Event:
+        self._asid = asid_after(self._asid, event)
+        return event
