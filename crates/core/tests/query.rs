@@ -95,7 +95,7 @@ fn without_a_tip_behind_it_the_bits_of_a_tnt_stay() {
 #[test]
 fn what_comes_can_be_had_unasked() {
     let (mut decoder, bytes) = behind_start(&[tnt("101"), tip(0x2000), Packet::Cbr { ratio: 9 }, tnt("1")]);
-    assert_eq!(decoder.cond_branch(&bytes).unwrap().0, true);
+    assert!(decoder.cond_branch(&bytes).unwrap().0);
     let mut next = || decoder.next(&bytes).map(|event| event.kind);
     assert_eq!(next(), Ok(EventKind::Tnt { bits: 0b01, size: 2 }));
     assert_eq!(next(), Ok(EventKind::Tip { ip: 0x2000 }));
