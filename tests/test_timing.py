@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 from bisect import bisect_right
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import odograph
 from odograph import EventDecoder, TraceConfig, decode
 from odograph._native import RawPacketListing
-from sharedtraces import mapped_image
+from sharedtraces import mapped_image, shared_paths
 
 TIMED = ("set02/raw-x64-8", "set03/file-cpu0", "set03/file-cpu3")
 PSB = bytes.fromhex("0282") * 8
@@ -150,6 +151,33 @@ def test_a_thread_that_moves_between_cpus_goes_forward(shared: Path) -> None:
     assert last is not None
     assert thread.end is not None
     assert first <= times[0] <= times[-1] <= last <= thread.end
+
+
+def recordings_with_times() -> list[str]:
+    """Names of the shared recordings whose reference counts TSC packets."""
+    return [
+        "/".join(path.parts[-3:-1])
+        for path in shared_paths("traces/set*/*/meta.json")
+        if json.loads(path.read_text())["reference"].get("packet_kinds", {}).get("tsc")
+    ]
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", recordings_with_times())
+def test_every_recording_goes_forward(shared: Path, name: str) -> None:
+    folder = shared / "traces" / name
+    timing = json.loads((folder / "meta.json").read_text()).get("timing_args") or {}
+    config = TraceConfig(
+        cpu=None,
+        mtc_freq=timing.get("mtc_freq", 0),
+        nom_freq=timing.get("nom_freq", 0),
+        cpuid_0x15_eax=timing.get("cpuid15_eax", 0),
+        cpuid_0x15_ebx=timing.get("cpuid15_ebx", 0),
+    )
+    ticks = decode(folder / "pt.bin", config=config).events()["tsc"]
+    known = np.ma.compressed(ticks).astype(np.int64)
+    assert len(known) > 5
+    assert np.all(np.diff(known) >= 0)
 
 
 def test_every_cpu_goes_forward(shared: Path) -> None:

@@ -202,9 +202,9 @@ class History(Sequence[Instruction]):
         Columns: step (instructions executed before it), after (it belongs to the instruction just
         executed), kind (libipt's name), ip (where it binds; missing while nothing is traced), to
         (where execution went on), value (of the packet: CR3, payload, ratio, …), time (ns), tsc,
-        lost_mtc and lost_cyc (MTC periods and CYC packets since the last TSC that the time does not
-        count, because the configuration or the processor's speed was not known), offset (of the
-        packet), status_update (part of PSB+), resumed, detail (text).
+        lost_mtc and lost_cyc (what the time lacks: MTC packets since the last TSC that contradict the
+        clock, CYC packets since the last MTC or TSC for which the processor's speed was not known),
+        offset (of the packet), status_update (part of PSB+), resumed, detail (text).
         """
         return Table(self._raw.events())
 

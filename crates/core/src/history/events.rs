@@ -23,9 +23,9 @@ pub struct EventColumns {
     pub value: Vec<Option<u64>>,
     /// TSC estimate, all ones if there is none.
     pub tsc: Vec<u64>,
-    /// MTC periods missing from that estimate.
+    /// MTC packets that could not be, of those since the last TSC.
     pub lost_mtc: Vec<u32>,
-    /// CYC packets missing from it, because cycles per tick were not known.
+    /// CYC packets since the last MTC or TSC that the estimate lacks: cycles per tick were not known.
     pub lost_cyc: Vec<u32>,
     /// Trace offset.
     pub offset: Vec<u64>,
