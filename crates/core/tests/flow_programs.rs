@@ -126,6 +126,26 @@ fn eviction_and_the_distance_of_checkpoints_change_nothing() {
 }
 
 #[test]
+fn the_number_of_threads_changes_nothing() {
+    for seed in 1200..1300 {
+        let (program, run, mut random) = case(seed, 6000, false);
+        let image = image_of(&program, &mut random);
+        let distance = 1 + random.below(300) as u64;
+        let plain = DecodeOptions { checkpoint_distance: distance, ..DecodeOptions::default() };
+        let alone = decoded(&run, image.clone(), plain.clone());
+        for threads in [2, 5] {
+            let piece = Some(1 + random.below(2000) as u64);
+            let stream = decoded(&run, image.clone(), DecodeOptions { threads, piece, ..plain.clone() });
+            let what = format!("seed {seed}, {threads} threads");
+            check_is_the_run(&stream, &run, &what);
+            check_passes(&stream, &run, &mut random, &what);
+            let checkpoints: Vec<_> = stream.checkpoints().collect();
+            assert_eq!(checkpoints, alone.checkpoints().collect::<Vec<_>>(), "{what}");
+        }
+    }
+}
+
+#[test]
 fn every_pass_equals_what_the_expanded_instructions_give() {
     for seed in 2000..2060 {
         let (program, run, mut random) = case(seed, 3000, false);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::control::EventData;
+use super::fast::FlowItem;
 use super::pending::Queue;
 use super::types::{Event, EventKind};
 use crate::config::{TraceConfig, UnknownPackets};
@@ -196,6 +197,40 @@ impl EventDecoder {
         self.lingers = false;
         self.error = None;
         self.quiescent = false;
+    }
+
+    /// Whether a CYC packet was met since the last call.
+    pub fn take_met_cyc(&mut self) -> bool {
+        self.time.take_met_cyc()
+    }
+
+    /// Two decoders of the same trace that stand at a PSB+ will say the same; see [`Time::agrees`] for
+    /// `calibration`.
+    pub fn agrees(&self, other: &EventDecoder, calibration: bool) -> bool {
+        (self.pos, self.current, self.sync_offset) == (other.pos, other.current, other.sync_offset)
+            && (self.enabled, self.mode, self.iflag) == (other.enabled, other.mode, other.iflag)
+            && (self.last_ip, self.open_fup, self.error) == (other.last_ip, other.open_fup, other.error)
+            && self.out.len() == other.out.len()
+            && self.out.iter().zip(&other.out).all(|(one, two)| one == two)
+            && self.nothing_open()
+            && other.nothing_open()
+            && self.blocks == other.blocks
+            && self.time.agrees(&other.time, calibration)
+    }
+
+    /// Reads on to where a later decoder of the same trace stands, or to an error.
+    pub fn read_to(&mut self, trace: &[u8], later: &EventDecoder) {
+        while self.pos < later.pos {
+            if matches!(self.next_flow(trace), FlowItem::Other) && self.next(trace).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Takes over what another decoder at the same place knows of the calibration of cycles.
+    pub fn take_calibration(&mut self, other: &EventDecoder) {
+        self.time.take_calibration(&other.time);
+        self.carry.time.take_calibration(&other.carry.time);
     }
 
     /// What the last PSB was reached with. See [`EventDecoder::resume`].

@@ -30,12 +30,23 @@ pub struct ReturnStack {
     top: usize,
     /// The oldest site that is left.
     floor: usize,
+    /// Most sites held at once.
+    highest: usize,
+    /// A site was asked for where there was none.
+    ran_out: bool,
 }
 
 impl Default for ReturnStack {
     fn default() -> Self {
         // The first sites that are compared may lie below the oldest.
-        ReturnStack { nodes: Box::new([0; ROOM]), ips: Box::new([0; ROOM]), top: AT_ONCE, floor: AT_ONCE }
+        ReturnStack {
+            nodes: Box::new([0; ROOM]),
+            ips: Box::new([0; ROOM]),
+            top: AT_ONCE,
+            floor: AT_ONCE,
+            highest: 0,
+            ran_out: false,
+        }
     }
 }
 
@@ -59,6 +70,7 @@ impl ReturnStack {
             *slot = node;
             self.top += 1;
             self.floor = self.floor.max(self.top.saturating_sub(DEPTH));
+            self.highest = self.highest.max(self.top - self.floor);
         }
     }
 
@@ -81,6 +93,7 @@ impl ReturnStack {
     #[inline]
     pub fn pop(&mut self) -> Option<ReturnSite> {
         if self.top == self.floor {
+            self.ran_out = true;
             return None;
         }
         self.top -= 1;
@@ -124,6 +137,7 @@ impl ReturnStack {
         if let Some(room) = self.nodes.get_mut(left..left + AT_ONCE) {
             room.copy_from_slice(pushed);
         }
+        self.highest = self.highest.max(self.top + usize::from(rise) - floor);
         self.top = left + usize::from(pushes);
         self.floor = floor;
         true
@@ -137,10 +151,22 @@ impl ReturnStack {
         }
     }
 
+    /// A site was asked for where there was none: what was pushed before the first push matters.
+    pub fn ran_out(&self) -> bool {
+        self.ran_out
+    }
+
+    /// How many sites that were there before the first push are still there, at most.
+    pub fn room_below(&self) -> usize {
+        DEPTH.saturating_sub(self.highest)
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.top = AT_ONCE;
         self.floor = AT_ONCE;
+        self.highest = 0;
+        self.ran_out = false;
     }
 
     /// The addresses held, oldest first.

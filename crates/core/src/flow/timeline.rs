@@ -41,6 +41,11 @@ impl Timeline {
         self.moments.first().map(|moment| moment.image.clone()).unwrap_or_default()
     }
 
+    /// Some image asks a callback for memory.
+    pub fn has_callback(&self) -> bool {
+        self.moments.iter().any(|moment| moment.image.callback().is_some())
+    }
+
     pub(super) fn get(&self, at: usize) -> Option<&Moment> {
         self.moments.get(at)
     }

@@ -3,13 +3,10 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::decode::drive;
 use crate::asid::Asid;
 use crate::config::TraceConfig;
-use crate::error::PtError;
-use crate::flow::{
-    Checkpoint, Code, Engine, EngineOptions, FlowError, Gap, GapCause, Graph, Progress, RunState, Sink,
-    Timeline,
-};
+use crate::flow::{Checkpoint, Code, Engine, EngineOptions, Gap, Graph, RunState, Sink, Timeline};
 
 /// The bytes of a trace, shared and never changed.
 pub type TraceBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -45,6 +42,10 @@ pub struct DecodeOptions {
     pub checkpoint_distance: u64,
     /// Most decision points and instructions that a walk keeps learned; None for the usual bounds.
     pub graph_limits: Option<(usize, usize)>,
+    /// How many threads may decode; 0 counts as 1.
+    pub threads: usize,
+    /// Bytes of trace that a thread decodes at once; None for what is usual.
+    pub piece: Option<u64>,
     /// How the flow is decoded.
     pub engine: EngineOptions,
 }
@@ -56,13 +57,15 @@ impl Default for DecodeOptions {
             resync: Resync::default(),
             checkpoint_distance: CHECKPOINT_DISTANCE,
             graph_limits: None,
+            threads: 1,
+            piece: None,
             engine: EngineOptions::default(),
         }
     }
 }
 
 impl DecodeOptions {
-    fn graph(&self, code: &Arc<Code>, timeline: &Timeline) -> Graph {
+    pub(super) fn graph(&self, code: &Arc<Code>, timeline: &Timeline) -> Graph {
         let mode = self.engine.initial_mode;
         let mut graph = Graph::new(code.clone(), &timeline.first_image(), Asid::default(), mode);
         if let Some((nodes, instructions)) = self.graph_limits {
@@ -85,163 +88,22 @@ pub enum DecodeError {
 /// Bytes of trace between two checkpoints, at least.
 const CHECKPOINT_DISTANCE: u64 = 32 << 10;
 
-/// Packets between two looks at whether to stop.
-const BUDGET: u32 = 1 << 14;
-
-/// Instructions without a look at whether to stop.
-const STEPS_UNASKED: u64 = 1 << 22;
-
 /// A decoded trace: steps 0 to [`Stream::steps`].
 pub struct Stream {
-    trace: TraceBytes,
-    config: TraceConfig,
-    options: DecodeOptions,
-    timeline: Timeline,
-    code: Arc<Code>,
-    checkpoints: Vec<Checkpoint>,
-    gaps: Vec<Gap>,
-    moments: Vec<(u64, usize, u64)>,
-    steps: u64,
-    events: u64,
-    first_tsc: Option<u64>,
-    last_tsc: Option<u64>,
+    pub(super) trace: TraceBytes,
+    pub(super) config: TraceConfig,
+    pub(super) options: DecodeOptions,
+    pub(super) timeline: Timeline,
+    pub(super) code: Arc<Code>,
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) moments: Vec<(u64, usize, u64)>,
+    pub(super) steps: u64,
+    pub(super) events: u64,
+    pub(super) first_tsc: Option<u64>,
+    pub(super) last_tsc: Option<u64>,
     /// Graphs that know the code already, for the next walk.
-    graphs: Mutex<Vec<Graph>>,
-}
-
-/// Collects what a stream keeps.
-#[derive(Default)]
-struct Builder {
-    distance: u64,
-    checkpoints: Vec<Checkpoint>,
-    gaps: Vec<Gap>,
-    moments: Vec<(u64, usize, u64)>,
-    events: u64,
-    last_offset: u64,
-}
-
-impl Sink for Builder {
-    const RUNS: bool = false;
-
-    fn event(&mut self, _: &crate::event::Event, _: crate::flow::Where, _: &Engine) {
-        self.events += 1;
-    }
-
-    fn gap(&mut self, gap: Gap) {
-        self.gaps.push(gap);
-    }
-
-    fn moment(&mut self, moment: usize, step: u64, offset: u64) {
-        self.moments.push((step, moment, offset));
-    }
-
-    fn checkpoint(&mut self, engine: &Engine) {
-        let offset = engine.events().offset();
-        if self.checkpoints.is_empty() || offset.saturating_sub(self.last_offset) >= self.distance {
-            self.last_offset = offset;
-            self.checkpoints.push(engine.checkpoint());
-        }
-    }
-}
-
-/// Decodes a whole trace.
-///
-/// `interrupted` is asked every few milliseconds, with the trace offset reached; true stops.
-/// What stands before the first PSB is skipped, as every decoder does: the end of something longer
-/// whose start is gone. A trace without a PSB is one gap.
-pub fn decode(
-    trace: TraceBytes,
-    config: &TraceConfig,
-    timeline: Timeline,
-    options: DecodeOptions,
-    mut interrupted: impl FnMut(u64) -> bool,
-) -> Result<Stream, DecodeError> {
-    let code = Arc::new(Code::default());
-    let graph = options.graph(&code, &timeline);
-    let mut engine = Engine::new(config, options.engine.clone(), timeline.clone(), graph);
-    let mut builder = Builder { distance: options.checkpoint_distance, ..Builder::default() };
-    let bytes = (*trace).as_ref();
-    let mut first_tsc = None;
-    let synced = engine.start(bytes);
-    if !synced {
-        if bytes.iter().any(|&byte| byte != 0) {
-            builder.gaps.push(Gap {
-                step: 0,
-                cause: GapCause::Lost,
-                code: Some(PtError::Nosync),
-                offset: 0,
-                bytes_lost: bytes.len() as u64,
-                ip: None,
-                asid: Asid::default(),
-                tsc: None,
-            });
-        }
-    } else {
-        first_tsc = engine.tsc();
-        // Before anything happens: not every first PSB+ tells whether tracing is on.
-        builder.checkpoint(&engine);
-        drive(&mut engine, bytes, &mut builder, options.resync, BUDGET, |engine, builder| {
-            if options.on_error == OnError::Raise && !builder.gaps.is_empty() {
-                return true;
-            }
-            interrupted(engine.events().offset())
-        })
-        .map_err(|error| match error {
-            DecodeError::Interrupted if options.on_error == OnError::Raise => match builder.gaps.first() {
-                Some(&gap) => DecodeError::Gap(gap),
-                None => DecodeError::Interrupted,
-            },
-            error => error,
-        })?;
-    }
-    if let (OnError::Raise, Some(&gap)) = (options.on_error, builder.gaps.first()) {
-        return Err(DecodeError::Gap(gap));
-    }
-    builder.checkpoints.shrink_to_fit();
-    Ok(Stream {
-        trace: trace.clone(),
-        config: config.clone(),
-        options,
-        timeline,
-        code,
-        checkpoints: builder.checkpoints,
-        gaps: builder.gaps,
-        moments: builder.moments,
-        steps: engine.step(),
-        events: builder.events,
-        first_tsc,
-        last_tsc: engine.tsc(),
-        graphs: Mutex::new(vec![engine.into_graph()]),
-    })
-}
-
-/// Walks to the end of the trace, or until `stop`; damage becomes gaps.
-fn drive<S: Sink>(
-    engine: &mut Engine,
-    trace: &[u8],
-    sink: &mut S,
-    resync: Resync,
-    budget: u32,
-    mut stop: impl FnMut(&Engine, &S) -> bool,
-) -> Result<(), DecodeError> {
-    let mut rounds = 0u32;
-    let mut asked = engine.step();
-    loop {
-        match engine.advance(trace, sink, budget) {
-            Ok(Progress::More) => {}
-            Ok(Progress::End) => return Ok(()),
-            Err(FlowError::Foreign(object)) => return Err(DecodeError::Foreign(object)),
-            Err(error) => engine.lose(trace, &error, resync == Resync::Psb, sink),
-        }
-        rounds = rounds.wrapping_add(1);
-        // Rare events advance by one packet only; asking after each would cost more than they do.
-        if budget < BUDGET || rounds % 64 == 0 || engine.step() - asked >= STEPS_UNASKED {
-            asked = engine.step();
-            if stop(engine, sink) {
-                return Err(DecodeError::Interrupted);
-            }
-        }
-    }
+    pub(super) graphs: Mutex<Vec<Graph>>,
 }
 
 /// A pass over some steps of a stream.
@@ -309,7 +171,8 @@ impl Stream {
         engine.restore(checkpoint);
         let trace = (*self.trace).as_ref();
         // Everything was seen when the stream was made, so no error can come that did not come then.
-        let _ = drive(&mut engine, trace, pass, self.options.resync, 256, |_, pass| pass.done());
+        let resync = self.options.resync;
+        let _ = drive(&mut engine, trace, pass, resync, 256, |_, pass| pass.done(), |_, _| false);
         let graph = engine.into_graph();
         self.graphs.lock().unwrap_or_else(PoisonError::into_inner).push(graph);
     }

@@ -10,7 +10,7 @@ use crate::error::PtError;
 const RATIO_SHIFT: u32 = 8;
 
 /// The clock of a trace. Cheap to copy.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Time {
     tsc: u64,
     base: u64,
@@ -30,6 +30,8 @@ pub struct Time {
     skl168: bool,
     /// Nothing is learned about cycles.
     uncalibrated: bool,
+    /// A CYC packet was met since this was asked last.
+    met_cyc: bool,
     calibration: Calibration,
 }
 
@@ -43,7 +45,7 @@ pub struct MtcEffect {
 }
 
 /// TSC ticks per core cycle, learned from the packets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Calibration {
     ratio: Option<u64>,
     have_mtc: bool,
@@ -98,6 +100,25 @@ impl Time {
     /// The same clock without calibration: CYC packets add nothing.
     pub fn without_calibration(self) -> Self {
         Time { uncalibrated: true, calibration: Calibration::default(), ..self }
+    }
+
+    /// Whether a CYC packet was met since the last call. Without any, calibration makes no difference.
+    pub fn take_met_cyc(&mut self) -> bool {
+        std::mem::take(&mut self.met_cyc)
+    }
+
+    /// Takes over the calibration of another clock.
+    pub fn take_calibration(&mut self, other: &Time) {
+        self.calibration = other.calibration.clone();
+    }
+
+    /// Both will tell the same time; with `calibration` false, as long as there are no CYC packets.
+    pub fn agrees(&self, other: &Time, calibration: bool) -> bool {
+        let plain = |time: &Time| {
+            let kept = if calibration { time.calibration.clone() } else { Calibration::default() };
+            Time { met_cyc: false, calibration: kept, ..time.clone() }
+        };
+        plain(self) == plain(other)
     }
 
     /// The estimate in TSC ticks; relative to the start while no TSC has been seen.
@@ -292,6 +313,7 @@ impl Time {
     /// it covers earlier MTC periods and the TSC to crystal-clock ratio is unknown; the estimate stays then.
     #[inline]
     pub fn on_cyc(&mut self, value: u64) -> Result<(), PtError> {
+        self.met_cyc = true;
         let calibration = &mut self.calibration;
         calibration.cycles_since_mtc = calibration.cycles_since_mtc.saturating_add(value);
         calibration.cycles_since_tsc = calibration.cycles_since_tsc.saturating_add(value);

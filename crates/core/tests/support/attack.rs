@@ -136,7 +136,7 @@ pub struct Told {
     steps: u64,
     gaps: Vec<Gap>,
     hash: u64,
-    events: Vec<(i64, u8, i16, u64, u64)>,
+    events: Vec<(i64, u8, i16, u64, u64, u64)>,
 }
 
 /// Everything a stream tells.
@@ -145,7 +145,7 @@ pub fn told(stream: &Stream) -> Told {
     stream.events(0..u64::MAX, 0, &mut columns);
     let events = (0..columns.step.len()).map(|row| {
         let Some(&kind) = columns.kind.get(row) else { unreachable!() };
-        (columns.step[row], columns.after[row], kind, columns.ip[row], columns.offset[row])
+        (columns.step[row], columns.after[row], kind, columns.ip[row], columns.offset[row], columns.tsc[row])
     });
     Told {
         steps: stream.steps(),
@@ -196,7 +196,15 @@ pub fn attack(seed: u64) -> (u64, usize) {
         2 => CpuChoice::Exactly(Cpu { family: 6, model: 0x5c, stepping: 0 }),
         _ => CpuChoice::Auto,
     };
-    let config = TraceConfig { cpu, ..TraceConfig::default() };
+    let clock = random.below(3) as u32;
+    let config = TraceConfig {
+        cpu,
+        mtc_freq: random.pick(&[0, 3, 9]),
+        nom_freq: random.pick(&[0, 10]),
+        cpuid_0x15_eax: clock.min(1),
+        cpuid_0x15_ebx: 2 * clock,
+        ..TraceConfig::default()
+    };
     let mut plain = DecodeOptions {
         resync: if random.once_in(3) { Resync::Psb } else { Resync::Ip },
         ..DecodeOptions::default()
@@ -219,6 +227,17 @@ pub fn attack(seed: u64) -> (u64, usize) {
     assert_eq!(found.events, expected.events, "seed {seed}");
     assert_eq!(found, expected, "seed {seed}");
     passes_agree(&stream, &other, &mut random, seed);
+    let threads = DecodeOptions {
+        threads: 2 + random.below(4),
+        piece: Some(200 + random.below(2000) as u64),
+        ..cramped
+    };
+    let by_threads = decoded(&threads).expect("damage is a gap");
+    let found = told(&by_threads);
+    assert_eq!(found.gaps, expected.gaps, "seed {seed}, {} threads", threads.threads);
+    assert_eq!(found.events, expected.events, "seed {seed}, {} threads", threads.threads);
+    assert_eq!(found, expected, "seed {seed}, {} threads", threads.threads);
+    passes_agree(&stream, &by_threads, &mut random, seed);
     let raising = DecodeOptions { on_error: OnError::Raise, ..plain };
     assert_eq!(decoded(&raising).is_none(), !expected.gaps.is_empty(), "seed {seed}");
     (expected.steps, expected.gaps.len())

@@ -2,7 +2,7 @@
 
 use super::{Engine, Held, Position};
 use crate::asid::Asid;
-use crate::event::{Event, EventDecoder};
+use crate::event::{Event, EventDecoder, EventKind, FlowItem};
 use crate::flow::passed::Passed;
 use crate::flow::return_stack::ReturnStack;
 use crate::flow::sink::Gap;
@@ -26,6 +26,8 @@ pub struct Checkpoint {
     pub(super) speculative: bool,
     pub(super) moment: usize,
     pub(super) stack: Box<[u64]>,
+    /// How many return sites of an earlier stack may lie below these.
+    pub(super) room_below: usize,
     pub(super) resume_ip: Option<u64>,
     pub(super) pending: Option<Box<Event>>,
     pub(super) damage: Option<Gap>,
@@ -38,7 +40,116 @@ pub struct Checkpoint {
     pub tsc: Option<u64>,
 }
 
+impl Checkpoint {
+    /// Decoding goes on from both in the same way but for the return stack and the number of steps; see
+    /// [`crate::time::Time::agrees`] for `calibration`.
+    pub fn agrees(&self, other: &Checkpoint, calibration: bool) -> bool {
+        (self.position, self.ip, self.at_decision) == (other.position, other.ip, other.at_decision)
+            && (self.held, self.bits_left) == (other.held, other.bits_left)
+            && (self.state_known, self.mode_known) == (other.state_known, other.mode_known)
+            && (self.asid, self.mode, self.speculative) == (other.asid, other.mode, other.speculative)
+            && (self.moment, self.resume_ip) == (other.moment, other.resume_ip)
+            && self.pending == other.pending
+            && self.damage == other.damage
+            && (self.bits_left == 0 || self.bits == other.bits)
+            && self.events.agrees(&other.events, calibration)
+    }
+
+    /// What this is if decoding did not begin with nothing but came from `before`.
+    pub fn behind(mut self, before: &Checkpoint) -> Checkpoint {
+        // What rose too high in between pushed the oldest out.
+        let gone = before.stack.len().saturating_sub(self.room_below);
+        let below = before.stack.get(gone..).unwrap_or(&[]);
+        self.stack = below.iter().chain(&self.stack).copied().collect();
+        self.room_below = self.room_below.min(before.room_below);
+        self.step += before.step;
+        self.anchor = self.anchor.map(|anchor| anchor + before.step);
+        self.damage = self.damage.map(|gap| Gap { step: gap.step + before.step, ..gap });
+        self
+    }
+
+    /// Reads the packets up to those of a later checkpoint. Only the packets' side of this one is right then.
+    pub fn read_to(&mut self, trace: &[u8], later: &Checkpoint) {
+        self.events.read_to(trace, &later.events);
+    }
+
+    /// Takes over what another one at the same place knows of the calibration of cycles.
+    pub fn take_calibration(&mut self, other: &Checkpoint) {
+        self.events.take_calibration(&other.events);
+    }
+
+    /// The number of return sites held.
+    pub fn stack_depth(&self) -> usize {
+        self.stack.len()
+    }
+}
+
 impl Engine {
+    /// Stands before the PSB at `psb` with what the trace from the PSB at `from` on says: a guess at what decoding
+    /// from the start would have come to, but for the return stack, which is empty. False if there is no guess.
+    pub fn guess(&mut self, trace: &[u8], from: u64, psb: u64, asid: Asid) -> bool {
+        let mut scout = self.events.clone();
+        if scout.sync_set(trace, from).is_err() {
+            return false;
+        }
+        self.asid = asid;
+        while scout.sync_offset() < psb {
+            if matches!(scout.next_flow(trace), FlowItem::Tnt { .. } | FlowItem::Tip { .. }) {
+                continue;
+            }
+            let Ok(event) = scout.next(trace) else { return false };
+            match event.kind {
+                _ if scout.sync_offset() >= psb => {}
+                EventKind::Paging { cr3, .. } | EventKind::AsyncPaging { cr3, .. } => {
+                    self.asid.cr3 = Some(cr3)
+                }
+                EventKind::Vmcs { base } | EventKind::AsyncVmcs { base, .. } => self.asid.vmcs = Some(base),
+                EventKind::Tsx { speculative, .. } => self.speculative = speculative,
+                EventKind::Overflow { .. } => {
+                    self.speculative = false;
+                    self.mode_known = false;
+                }
+                EventKind::ExecMode { mode, .. } => {
+                    self.mode_known = true;
+                    self.mode = mode;
+                }
+                _ => {}
+            }
+        }
+        let carry = scout.psb_carry();
+        if scout.sync_offset() != psb || self.events.resume(trace, psb, &carry).is_err() {
+            return false;
+        }
+        self.events.take_met_cyc();
+        if self.events.has_tsc() {
+            let now = self.events.tsc();
+            let mut moment = 0;
+            while self.timeline.get(moment + 1).is_some_and(|next| next.tsc <= now) {
+                moment += 1;
+            }
+            self.set_moment(moment);
+        } else {
+            self.enter();
+        }
+        self.position = Position::Disabled;
+        true
+    }
+
+    /// Whether a return site was asked for where there was none.
+    pub fn ran_out_of_sites(&self) -> bool {
+        self.stack.ran_out()
+    }
+
+    /// Whether a CYC packet was met since the last call.
+    pub fn take_met_cyc(&mut self) -> bool {
+        self.events.take_met_cyc()
+    }
+
+    /// The PSB whose first event is at hand.
+    pub fn psb_at_hand(&self) -> Option<u64> {
+        self.pending.filter(|event| event.status_update).map(|event| event.offset)
+    }
+
     /// Everything needed to go on from here with another engine over the same trace.
     pub fn checkpoint(&self) -> Checkpoint {
         let here = self.ip_here();
@@ -57,6 +168,7 @@ impl Engine {
             speculative: self.speculative,
             moment: self.moment,
             stack: self.stack.addresses(&self.graph).into_boxed_slice(),
+            room_below: self.stack.room_below(),
             resume_ip: self.resume_ip,
             pending: self.pending.map(Box::new),
             damage: self.damage,
