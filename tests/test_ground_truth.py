@@ -60,10 +60,12 @@ def bench(shared: Path) -> Path:
 
 def check_whole(bench: Path, name: str, unpacked: Unpacker) -> None:
     truth = ground_truth(bench, name)
-    history = decode(unpacked(bench / f"{name}.pt.xz"), bench_image(bench, workload(name), unpacked))
-    assert history.gaps() == []
-    assert len(history) == int(truth["insns"])
-    assert history.hash() == int(truth["hash"], 16)
+    path, image = unpacked(bench / f"{name}.pt.xz"), bench_image(bench, workload(name), unpacked)
+    for threads in (1, 2, 5):
+        history = decode(path, image, threads=threads)
+        assert history.gaps() == []
+        assert len(history) == int(truth["insns"])
+        assert history.hash() == int(truth["hash"], 16)
 
 
 def check_segments(bench: Path, name: str, unpacked: Unpacker, most: int | None) -> None:

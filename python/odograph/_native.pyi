@@ -122,6 +122,7 @@ class RawHistory:
         raise_on_gap: bool,
         to_psb: bool,
         clock: _Clock,
+        threads: int = 1,
         progress: Callable[[int], object] | None = None,
         base: int = 0,
     ) -> RawHistory: ...

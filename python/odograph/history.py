@@ -336,6 +336,7 @@ def decode(
     on_error: Literal["gap", "raise"] = "gap",
     resync: Literal["ip", "psb"] = "ip",
     *,
+    threads: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> History:
     """Decodes raw Intel PT bytes into a history.
@@ -344,8 +345,10 @@ def decode(
     while the history lives. ``image`` is the memory of the traced program (none: an empty one), taken
     as it is at the call. Damage becomes gaps, or with ``on_error="raise"`` a
     :class:`~odograph.errors.TraceError` at the first; decoding goes on at the next packet that gives
-    an IP, or with ``resync="psb"`` at the next PSB. ``progress`` is called with the trace offset now
-    and then. An exception in a read-memory callback comes out unchanged.
+    an IP, or with ``resync="psb"`` at the next PSB. ``threads`` is how many may decode, None for as many
+    as there are processors; the result does not depend on it, and an image with a callback is decoded on
+    one. ``progress`` is called with the trace offset now and then. An exception in a read-memory callback
+    comes out unchanged.
     """
     if on_error not in ("gap", "raise"):
         raise InvalidArgument(f"on_error is 'gap' or 'raise', not {on_error!r}")
@@ -353,6 +356,7 @@ def decode(
         raise InvalidArgument(f"resync is 'ip' or 'psb', not {resync!r}")
     config = TraceConfig() if config is None else config
     image = Image() if image is None else image
+    threads = thread_count(threads)
     data = trace_bytes(trace)
     raw = RawHistory.decode(
         data,
@@ -361,9 +365,19 @@ def decode(
         raise_on_gap=on_error == "raise",
         to_psb=resync == "psb",
         clock=clock_of(config),
+        threads=threads,
         progress=progress,
     )
     return History(raw)
+
+
+def thread_count(threads: int | None) -> int:
+    """How many threads to decode on: as many as said, or as there are processors."""
+    if threads is None:
+        return os.cpu_count() or 1
+    if threads < 1:
+        raise InvalidArgument(f"at least one thread must decode, not {threads}")
+    return threads
 
 
 def trace_bytes(trace: Any) -> Any:

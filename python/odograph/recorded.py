@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from odograph._native import RawHistory
 from odograph.config import TraceConfig
-from odograph.history import Clock, History, clock_of
+from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
 from odograph.timeline import image_moments
 
@@ -205,6 +205,7 @@ class Recording:
                 raise_on_gap=False,
                 to_psb=self.resync == "psb",
                 clock=self._clock(),
+                threads=thread_count(None),
                 progress=report,
                 base=begin,
             )

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "flow",
         &["asid", "config", "cpu", "error", "event", "image", "instruction", "memory", "packet", "time"],
     ),
-    ("history", &["asid", "config", "error", "event", "flow", "image", "instruction", "memory"]),
+    ("history", &["asid", "config", "error", "event", "flow", "image", "instruction", "memory", "packet"]),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {

@@ -141,7 +141,7 @@ impl RawHistory {
     /// Decodes a trace. `moments`: (tsc, image, number of the thread that runs). `progress(offset)` is called now
     /// and then.
     #[staticmethod]
-    #[pyo3(signature = (trace, moments, config, *, raise_on_gap, to_psb, clock, progress=None, base=0))]
+    #[pyo3(signature = (trace, moments, config, *, raise_on_gap, to_psb, clock, threads=1, progress=None, base=0))]
     #[allow(clippy::too_many_arguments)]
     fn decode(
         py: Python<'_>,
@@ -151,6 +151,7 @@ impl RawHistory {
         raise_on_gap: bool,
         to_psb: bool,
         clock: RawClock,
+        threads: usize,
         progress: Option<Py<PyAny>>,
         base: u64,
     ) -> PyResult<RawHistory> {
@@ -165,6 +166,7 @@ impl RawHistory {
         let options = DecodeOptions {
             on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },
             resync: if to_psb { Resync::Psb } else { Resync::Ip },
+            threads,
             ..DecodeOptions::default()
         };
         let mut raised: Option<PyErr> = None;
