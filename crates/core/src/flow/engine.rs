@@ -612,8 +612,9 @@ impl Engine {
                 Err(code) => return Err(FlowError::Events(code)),
             },
         };
-        let before = self.node_ip();
+        let mut before = None;
         if self.events.tsc() >= self.next_moment {
+            before = self.node_ip();
             self.catch_up(sink, event.offset);
         }
         let lost = self.position == Position::Lost;

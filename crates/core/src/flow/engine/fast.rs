@@ -45,8 +45,9 @@ impl Engine {
                     }
                 }
                 FlowItem::Tip { ip } => {
-                    let before = self.node_ip();
+                    let mut before = None;
                     if self.events.tsc() >= self.next_moment {
+                        before = self.node_ip();
                         self.catch_up(sink, self.events.offset());
                     }
                     if let Err(error) = self.take_tip(sink, ip) {
