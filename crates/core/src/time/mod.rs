@@ -62,13 +62,9 @@ struct Calibration {
 /// CYC packets lose at most this many cycles at a PSB (SKL168).
 const SKL168_CYCLES: u64 = 0xf00;
 
-/// `(dividend << RATIO_SHIFT) / divisor`, at most the largest number; none for divisor 0.
+/// `(dividend << RATIO_SHIFT) / divisor` in 64 bits, as libipt has it; none for divisor 0.
 fn shifted_quotient(dividend: u64, divisor: u64) -> Option<u64> {
-    if dividend <= u64::MAX >> RATIO_SHIFT {
-        return (dividend << RATIO_SHIFT).checked_div(divisor);
-    }
-    let quotient = (u128::from(dividend) << RATIO_SHIFT).checked_div(divisor.into())?;
-    Some(u64::try_from(quotient).unwrap_or(u64::MAX))
+    (dividend << RATIO_SHIFT).checked_div(divisor)
 }
 
 impl Time {
@@ -326,8 +322,8 @@ impl Time {
             let ticks = self.ticks(self.ctc_delta(self.ctc, self.ctc_cyc)).ok_or(PtError::BadConfig)?;
             cycles = cycles.saturating_sub(shifted_quotient(ticks, ratio).unwrap_or(0));
         }
-        let fast = (u128::from(cycles) * u128::from(ratio)) >> RATIO_SHIFT;
-        self.fast = self.fast.wrapping_add(fast as u64);
+        // Time that jumps makes absurd ratios; like libipt's they wrap.
+        self.fast = self.fast.wrapping_add(cycles.wrapping_mul(ratio) >> RATIO_SHIFT);
         self.tsc = self.base.wrapping_add(self.fast);
         Ok(())
     }
@@ -431,6 +427,17 @@ mod tests {
         assert_eq!(time.tsc(), 0x2000);
         time.on_cyc(0x34 * 4 * 2 + 6).unwrap();
         assert_eq!(time.tsc(), 0x2003);
+    }
+
+    #[test]
+    fn a_tsc_that_goes_back_gives_what_64_bits_hold() {
+        // What libipt 2.0.5 says.
+        let mut time = Time::new(&config(0, 0, 0, 0));
+        time.on_tsc(0x4e3817b, true);
+        time.on_cyc(0x4b).unwrap();
+        time.on_tsc(0xe3835a, true);
+        time.on_cyc(0x274).unwrap();
+        assert_eq!(time.tsc(), 0x5f_92c5_d891_a77d);
     }
 
     #[test]
