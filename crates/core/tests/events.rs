@@ -604,6 +604,13 @@ fn apl12_a_stray_fup_behind_an_overflow() {
     );
     let kept = ["Overflow { ip: 2000 }", "Tnt { bits: 1, size: 1 }"];
     assert_eq!(on_with(&apollo, &[Packet::Ovf, fup(0x2000), tnt("1")]), kept);
+    // A PSB+ that the end of the trace cuts off does not tell.
+    let mut bytes = trace(&[Packet::Psb, Packet::Psbend, Packet::Ovf, fup(0x2000), Packet::Psb]);
+    let (events, _) = all_events(&apollo, &bytes);
+    assert_eq!(events.last().map(show).unwrap(), "Overflow { ip: 2000 }");
+    bytes.extend(trace(&[Packet::Cbr { ratio: 9 }]));
+    let (events, _) = all_events(&apollo, &bytes);
+    assert_eq!(events.last().map(show).unwrap(), "Overflow { ip: 2000 }");
 }
 
 #[test]

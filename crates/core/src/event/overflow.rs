@@ -24,6 +24,16 @@ enum Repair {
     At(u64),
 }
 
+/// What a PSB+ behind an OVF says of where execution goes on.
+enum PsbFup {
+    /// There.
+    At(u64),
+    /// It has no FUP: tracing is off.
+    Without,
+    /// It is cut off, or its FUP has no address.
+    Unknown,
+}
+
 impl EventDecoder {
     /// Deals with an OVF at `offset`; `pos` stands behind it.
     ///
@@ -187,7 +197,7 @@ impl EventDecoder {
                     return Ok(Some(Repair::At(ip)));
                 }
                 Packet::Psb => {
-                    let Some(ip) = probe.fup_in_psb(trace, at + size) else { break };
+                    let PsbFup::At(ip) = probe.fup_in_psb(trace, at + size) else { break };
                     probe.blocks = self.blocks;
                     self.adopt(probe, at);
                     return Ok(Some(Repair::At(ip)));
@@ -286,9 +296,7 @@ impl EventDecoder {
                     return Ok(Some(Repair::Off));
                 }
                 Packet::Psb => {
-                    if scout.fup_in_psb(trace, ahead).is_some() {
-                        break;
-                    }
+                    let PsbFup::Without = scout.fup_in_psb(trace, ahead) else { break };
                     self.adopt(probe, at);
                     return Ok(Some(Repair::Off));
                 }
@@ -304,15 +312,15 @@ impl EventDecoder {
         Ok(None)
     }
 
-    /// The address of a FUP in the PSB+ whose PSB ends at `at`.
-    fn fup_in_psb(&mut self, trace: &[u8], mut at: usize) -> Option<u64> {
+    /// What the PSB+ whose PSB ends at `at` says of a FUP.
+    fn fup_in_psb(&mut self, trace: &[u8], mut at: usize) -> PsbFup {
         loop {
-            let (packet, size) = self.fetch(trace, at).ok()?;
+            let Ok((packet, size)) = self.fetch(trace, at) else { return PsbFup::Unknown };
             match packet {
                 Packet::Fup(payload) => {
                     let mut last_ip = LastIp::default();
                     last_ip.update(payload);
-                    return last_ip.ip().ok();
+                    return last_ip.ip().map_or(PsbFup::Unknown, PsbFup::At);
                 }
                 Packet::Pad
                 | Packet::ModeExec { .. }
@@ -325,7 +333,7 @@ impl EventDecoder {
                 | Packet::Mtc { .. }
                 | Packet::Cyc { .. }
                 | Packet::Mnt { .. } => at += size,
-                _ => return None,
+                _ => return PsbFup::Without,
             }
         }
     }
