@@ -6,3 +6,4 @@ pub mod attack;
 pub mod program;
 pub mod random;
 pub mod run;
+pub mod streams;
