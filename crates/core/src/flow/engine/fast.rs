@@ -15,16 +15,17 @@ impl Engine {
         sink: &mut S,
         budget: u32,
     ) -> Result<bool, FlowError> {
-        self.decided = true;
         let mut left = budget;
         // Packets of a window that is not remembered: they are walked one by one, so that windows keep their places.
         let mut owed = 0;
         while left > 0 {
             if self.bits_left > 0 {
+                self.decided = true;
                 self.walk_bits(trace, sink)?;
             }
             if !S::RUNS && owed == 0 {
                 let (used, missed) = self.walk_windows(trace, left);
+                self.decided |= used > 0;
                 left = left.saturating_sub(used);
                 owed = missed;
                 if missed == 0 && used > 0 && self.events.pass_time(trace) {
@@ -35,6 +36,7 @@ impl Engine {
             owed = owed.saturating_sub(1);
             match self.events.next_flow(trace) {
                 FlowItem::Tnt { bits, size } => {
+                    self.decided = true;
                     self.bits = bits;
                     self.bits_left = size;
                     // Execution goes on: no later event binds to the last instruction.
@@ -50,6 +52,7 @@ impl Engine {
                         before = self.node_ip();
                         self.catch_up(sink, self.events.offset());
                     }
+                    self.decided = true;
                     if let Err(error) = self.take_tip(sink, ip) {
                         self.pending = Some(self.tip_event(ip));
                         return Err(error);
