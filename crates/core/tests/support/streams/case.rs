@@ -49,6 +49,8 @@ pub struct Case {
     pub layer: Layer,
     /// No processor wrote this.
     pub damaged: bool,
+    /// It may hold packets that libipt 2.0.5 does not know.
+    pub later: bool,
     pub end_on_call: bool,
     pub end_on_jump: bool,
     pub tick_events: bool,
@@ -100,7 +102,7 @@ impl Case {
             cpuid_0x15_eax: self.eax,
             cpuid_0x15_ebx: self.ebx,
             filters: self.filters.clone(),
-            libipt_compat: true,
+            libipt_compat: !self.later,
             ..TraceConfig::default()
         }
     }
@@ -236,6 +238,11 @@ pub struct Cached {
 }
 
 impl Cached {
+    /// Nothing: pieces for a cache are not there.
+    pub fn none(case: &Case) -> Cached {
+        Cached { cache: SectionCache::new(None, None), isids: vec![None; case.pieces.len()] }
+    }
+
     /// A cache of those pieces of `case` that are for one.
     pub fn new(case: &Case, file: &OsStr, placed: &Placed) -> Cached {
         let cache = SectionCache::new(None, None);

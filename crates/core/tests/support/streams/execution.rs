@@ -17,10 +17,12 @@ pub struct Execution<'a> {
     returns: Vec<usize>,
     /// How often something besides the program happens; 0 is never.
     wild: usize,
+    /// Event Trace, TRIG and PEBS blocks, too, which libipt 2.0.5 does not know.
+    later: bool,
 }
 
-/// Traces about `steps` instructions.
-pub fn trace(code: &Code, random: &mut Random, steps: usize, wild: usize) -> Vec<Part> {
+/// Traces about `steps` instructions, with packets of later processors if `later`.
+pub fn trace(code: &Code, random: &mut Random, steps: usize, wild: usize, later: bool) -> Vec<Part> {
     let at = code.any(random);
     let writer = Writer::new(random);
     let status = Status {
@@ -30,7 +32,7 @@ pub fn trace(code: &Code, random: &mut Random, steps: usize, wild: usize) -> Vec
         vmcs: if random.once_in(4) { 0x2000 } else { 0 },
         ratio: 8,
     };
-    let mut execution = Execution { code, random, writer, at, status, returns: Vec::new(), wild };
+    let mut execution = Execution { code, random, writer, at, status, returns: Vec::new(), wild, later };
     execution.begin();
     for _ in 0..steps {
         execution.step();
@@ -169,6 +171,10 @@ impl Execution<'_> {
     fn disturbance(&mut self) {
         let ip = self.ip(self.at);
         self.flush();
+        if self.later && self.random.once_in(2) {
+            self.later_disturbance();
+            return;
+        }
         match self.random.below(16) {
             0 | 1 => self.writer.psb(self.random, Some(ip), &self.status, false),
             2 | 3 => {
@@ -231,6 +237,65 @@ impl Execution<'_> {
                 }
             }
             _ => self.writer.tick(self.random),
+        }
+    }
+
+    /// The same, told by packets of later processors.
+    fn later_disturbance(&mut self) {
+        let ip = self.ip(self.at);
+        let vector = self.random.next() as u8;
+        match self.random.below(9) {
+            0..=2 => {
+                // An interrupt, SMI, VM exit and so on, by itself or with the FUP that names its place.
+                let kind = self.random.pick(&[1, 1, 3, 4, 5, 6, 8, 9, 0xc, 0xe]);
+                if kind == 1 && self.random.once_in(2) {
+                    self.put(Packet::Evd { kind: 0, payload: 0x7000 });
+                }
+                if matches!(kind, 8 | 9) && self.random.once_in(2) {
+                    self.put(Packet::Evd { kind: 1, payload: 1 });
+                    self.put(Packet::Evd { kind: 2, payload: 2 });
+                }
+                let with_ip = !matches!(kind, 4 | 5) && self.random.once_in(2);
+                self.put(Packet::Cfe { kind, vector, ip: with_ip });
+                self.fup(ip);
+                if !with_ip {
+                    self.new_space();
+                    let to = self.elsewhere();
+                    let target = self.ip(to);
+                    let payload = self.writer.payload(self.random, target);
+                    self.put(Packet::Tip(payload));
+                    self.at = to;
+                }
+            }
+            3 => {
+                let icnt = self.random.below(3) as u16;
+                self.put(Packet::Trig { trbv: 1, icnt, ip: false, icntv: true, mult: false });
+            }
+            4 => self.put(Packet::Trig { trbv: 2, icnt: 0, ip: false, icntv: false, mult: true }),
+            5 => {
+                self.put(Packet::Trig { trbv: 4, icnt: 0, ip: true, icntv: true, mult: false });
+                self.fup(ip);
+            }
+            6 => {
+                let iflag = self.random.once_in(2);
+                self.put(mode_exec(self.status.mode, iflag));
+                self.fup(ip);
+            }
+            7 => {
+                let kind = self.random.pick(&[0x2, 0x7, 0xa, 0xd, 0xf, 0xb]);
+                self.put(Packet::Cfe { kind, vector, ip: true });
+                self.fup(ip);
+            }
+            _ => {
+                let short = self.random.once_in(2);
+                self.put(Packet::Bbp { short, kind: 4 });
+                self.put(Packet::Bip { id: 1, short, payload: 5 });
+                let with_ip = self.random.once_in(2);
+                self.put(Packet::Bep { ip: with_ip });
+                if with_ip {
+                    self.fup(ip);
+                }
+            }
         }
     }
 

@@ -72,6 +72,11 @@ impl<'a> Line<'a> {
         self.is_one_of(&["enabled", "disabled"]) && self.says("status")
     }
 
+    /// The trace has ended.
+    pub fn is_eos(&self) -> bool {
+        self.status.parse().is_ok_and(|status: u8| status & 4 != 0)
+    }
+
     /// Something was executed.
     pub fn is_executed(&self) -> bool {
         self.is_one_of(&["step", "block"])

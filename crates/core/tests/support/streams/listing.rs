@@ -287,3 +287,50 @@ pub fn blocks(case: &Case, cached: &Cached) -> Vec<String> {
     }
     lines
 }
+
+/// Instructions and events as the block layer gives them, block by block.
+pub fn expanded(case: &Case, cached: &Cached) -> Vec<String> {
+    let trace = case.trace();
+    let mut decoder = BlockDecoder::new(&case.config(), options(case), case.image(cached));
+    let mut lines = Vec::new();
+    let mut status = Err(PtError::Nosync);
+    let mut instructions = 0;
+    while lines.len() < MOST_CALLS && instructions < MOST_INSTRUCTIONS {
+        let found = match status {
+            Ok(before) if before & 1 != 0 => match decoder.event(&trace) {
+                Ok((found, status)) => {
+                    lines.push(event(&found));
+                    Ok(status)
+                }
+                Err(error) => Err(code(error)),
+            },
+            Ok(_) => {
+                let mut block = Block::default();
+                let found = decoder.next(&trace, &mut block);
+                instructions += usize::from(block.ninsn);
+                for insn in decoder.instructions() {
+                    let (mode, class) = (block.mode as u8, insn.class as u8);
+                    let mut raw = vec![0; usize::from(insn.size)];
+                    decoder.bytes(insn.ip, &mut raw);
+                    let text = format!("step ip={:x} isid={} mode={mode} class={class}", insn.ip, block.isid);
+                    let flags = flags(block.speculative, insn.truncated);
+                    lines.push(format!("{text} raw={}{flags}", hex(&raw)));
+                }
+                found.map_err(code)
+            }
+            Err(_) => {
+                let found = decoder.sync_forward(&trace).map_err(code);
+                lines.push(format!("sync {:x}", decoder.sync_offset()));
+                if found == Err(PtError::Eos) {
+                    break;
+                }
+                found
+            }
+        };
+        if let Err(error) = found {
+            lines.push(format!("error {}", error.name()));
+        }
+        status = found.map(|status| status.bits());
+    }
+    lines
+}

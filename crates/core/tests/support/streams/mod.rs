@@ -72,20 +72,26 @@ fn pieces(random: &mut Random, code: &Code) -> Vec<Piece> {
 pub fn case(seed: u64, class: Class, layer: Layer) -> Case {
     let mut random = Random::new(seed.wrapping_mul(31) ^ (class as u64) << 60 ^ (layer as u64) << 50);
     loop {
-        let case = any_case(&mut random, class, layer);
+        let case = any_case(&mut random, class, layer, false);
         if context::is_known(&case.trace()) {
             return case;
         }
     }
 }
 
-fn any_case(random: &mut Random, class: Class, layer: Layer) -> Case {
+/// A random case of packets of every kind.
+pub fn later_case(seed: u64, class: Class) -> Case {
+    let mut random = Random::new(seed.wrapping_mul(37) ^ (class as u64) << 60);
+    any_case(&mut random, class, Layer::Instruction, true)
+}
+
+fn any_case(random: &mut Random, class: Class, layer: Layer, later: bool) -> Case {
     let code = Code::random(random);
     let steps = random.pick(&[20, 60, 250]);
-    let parts = match class {
+    let mut parts = match class {
         Class::Sound | Class::Damaged => {
             let wild = random.pick(&[0, 5, 12, 40]);
-            let mut parts = execution::trace(&code, random, steps, wild);
+            let mut parts = execution::trace(&code, random, steps, wild, later);
             if class == Class::Damaged {
                 nearly::damage(random, &code, &mut parts);
             }
@@ -95,6 +101,9 @@ fn any_case(random: &mut Random, class: Class, layer: Layer) -> Case {
         Class::Overflows => nearly::overflows(random, &code, 1 + steps / 20),
         Class::Noise => nearly::noise(random, steps * 2),
     };
+    if later && !matches!(class, Class::Sound | Class::Noise) {
+        nearly::sprinkle(random, &mut parts);
+    }
     let cpu = random.once_in(if class == Class::Overflows { 1 } else { 2 }).then(|| Cpu {
         family: 6,
         model: random.pick(&MODELS),
@@ -111,6 +120,7 @@ fn any_case(random: &mut Random, class: Class, layer: Layer) -> Case {
     Case {
         layer,
         damaged: class != Class::Sound,
+        later,
         end_on_call: random.once_in(4),
         end_on_jump: random.once_in(4),
         tick_events: random.once_in(4),

@@ -67,6 +67,27 @@ pub fn packet(random: &mut Random, code: &Code) -> Packet {
     }
 }
 
+/// A packet of later processors.
+fn later(random: &mut Random) -> Packet {
+    let (flag, other) = (random.once_in(2), random.once_in(2));
+    match random.below(8) {
+        0..=2 => Packet::Cfe { kind: random.below(16) as u8, vector: 3, ip: flag },
+        3 => Packet::Evd { kind: random.below(3) as u8, payload: 5 },
+        4 => Packet::Trig { trbv: 1, icnt: 0, ip: true, icntv: true, mult: other },
+        5 => Packet::Trig { trbv: 1, icnt: random.below(4) as u16, ip: false, icntv: true, mult: other },
+        6 => Packet::ModeExec { csl: flag, csd: false, iflag: other },
+        _ => Packet::Bep { ip: flag },
+    }
+}
+
+/// Puts packets of later processors in between.
+pub fn sprinkle(random: &mut Random, parts: &mut Vec<Part>) {
+    for _ in 0..parts.len() / 8 {
+        let at = random.below(parts.len());
+        parts.insert(at, Part::Packet(later(random)));
+    }
+}
+
 /// What may stand in PSB+.
 fn in_psb(random: &mut Random, code: &Code) -> Packet {
     match random.below(11) {
