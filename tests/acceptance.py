@@ -47,6 +47,7 @@ PARTS: dict[str, list[str]] = {
     "speed": [sys.executable, "benchmarks/bench.py"],
     "fuzz packets": fuzz("core", "packets"),
     "fuzz query": fuzz("core", "query", "-max_len=400"),
+    "fuzz blocks": fuzz("core", "blocks", "-max_len=400"),
     "fuzz flow": fuzz("core", "flow", "-max_len=400"),
     "fuzz instruction listing": fuzz("listing", "instruction_listing", "-max_len=400"),
     "fuzz packet listing": fuzz("listing", "packet_listing", "-max_len=400"),
