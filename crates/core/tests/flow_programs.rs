@@ -15,6 +15,7 @@ use odograph_core::history::{
 };
 use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
+use odograph_core::packet::{encode, IpCompression, IpPayload, Packet};
 use support::program::Program;
 use support::random::Random;
 use support::run::{run, Run};
@@ -123,6 +124,36 @@ fn eviction_and_the_distance_of_checkpoints_change_nothing() {
         check_is_the_run(&stream, &run, &format!("seed {seed}"));
         check_passes(&stream, &run, &mut random, &format!("seed {seed}"));
     }
+}
+
+#[test]
+fn what_was_learned_holds_for_the_same_image_only() {
+    // 1000 jmp rax
+    let mut image = Image::new(None);
+    image.add_bytes([0xff, 0xe0].as_slice(), 0x1000, &Asid::default(), None).unwrap();
+    let packets = [
+        Packet::Psb,
+        Packet::ModeExec { csl: true, csd: false, iflag: false },
+        Packet::Fup(IpPayload { compression: IpCompression::Full, ip: 0x1000 }),
+        Packet::Psbend,
+        Packet::Tip(IpPayload { compression: IpCompression::Full, ip: 0x1000 }),
+    ];
+    let mut trace = Vec::new();
+    for packet in &packets {
+        encode(packet, &mut trace).unwrap();
+    }
+    let trace = Arc::new(trace);
+    let steps = |image: &Image| {
+        let timeline = Timeline::constant(image.clone());
+        let options = DecodeOptions::default();
+        let stream = decode(trace.clone(), &TraceConfig::default(), timeline, options, |_| false);
+        stream.unwrap_or_else(|_| panic!("nothing stops this decode")).steps()
+    };
+    assert_eq!((steps(&image), steps(&image)), (2, 2));
+    let before = image.clone();
+    // A nop comes before it now.
+    image.add_bytes([0x90, 0xff, 0xe0].as_slice(), 0x1000, &Asid::default(), None).unwrap();
+    assert_eq!((steps(&image), steps(&before), steps(&image)), (4, 2, 4));
 }
 
 #[test]

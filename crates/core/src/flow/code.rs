@@ -154,7 +154,7 @@ impl Code {
             }
         }
         let id = inner.spaces.len() as SpaceId;
-        let space = Arc::new(Space { image: image.clone(), asid, chunks: Mutex::default() });
+        let space = Arc::new(Space { image: image.unlearned(), asid, chunks: Mutex::default() });
         inner.spaces.push(space.clone());
         inner.by_identity.insert((image.version(), asid), id);
         (id, space)

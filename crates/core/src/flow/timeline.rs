@@ -1,5 +1,6 @@
 //! Images over the time of a trace.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::image::Image;
@@ -39,6 +40,12 @@ impl Timeline {
     /// The image in force at the start.
     pub fn first_image(&self) -> Image {
         self.moments.first().map(|moment| moment.image.clone()).unwrap_or_default()
+    }
+
+    /// The files of all images are what they were when they were added.
+    pub fn files_are_unchanged(&self) -> bool {
+        let mut seen = HashSet::new();
+        self.moments.iter().all(|moment| moment.image.files_are_unchanged(&mut seen))
     }
 
     /// Some image asks a callback for memory.

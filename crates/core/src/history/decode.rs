@@ -7,17 +7,16 @@
 //! asked for one that an earlier piece had pushed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::knowledge::Knowledge;
 use super::stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
 use crate::asid::Asid;
 use crate::config::TraceConfig;
 use crate::error::PtError;
 use crate::event::{Event, EventDecoder, EventKind};
-use crate::flow::{
-    Checkpoint, Code, Engine, FlowError, Gap, GapCause, Graph, Progress, Sink, Timeline, Where,
-};
+use crate::flow::{Checkpoint, Engine, FlowError, Gap, GapCause, Graph, Progress, Sink, Timeline, Where};
 use crate::packet::sync;
 
 /// Packets between two looks at whether to stop.
@@ -131,7 +130,7 @@ struct Job<'a> {
     config: &'a TraceConfig,
     timeline: &'a Timeline,
     options: &'a DecodeOptions,
-    code: &'a Arc<Code>,
+    knowledge: &'a Knowledge,
     /// Offsets of the PSBs that pieces begin at; the first piece begins at the first PSB, wherever that is.
     starts: Vec<u64>,
     /// The address space at the first PSB.
@@ -159,7 +158,7 @@ impl Job<'_> {
     }
 
     fn graph(&self) -> Graph {
-        self.options.graph(self.code, self.timeline)
+        self.knowledge.graph(self.timeline, self.options)
     }
 
     /// Decodes from where the engine stands to the start of piece `next` or a later one.
@@ -308,27 +307,26 @@ pub fn decode(
     options: DecodeOptions,
     mut interrupted: impl FnMut(u64) -> bool,
 ) -> Result<Stream, DecodeError> {
-    let code = Arc::new(Code::default());
+    let knowledge = Knowledge::of(&timeline, &options);
     let bytes = (*trace).as_ref();
     let mut job = Job {
         trace: bytes,
         config,
         timeline: &timeline,
         options: &options,
-        code: &code,
+        knowledge: &knowledge,
         starts: Vec::new(),
         asid: Asid::default(),
     };
     let mut engine = job.engine(job.graph());
     let mut built = Builder::new(options.checkpoint_distance);
     let mut first_tsc = None;
-    let mut graphs = Vec::new();
     let raise = options.on_error == OnError::Raise;
     let (built, steps, last_tsc) = if !engine.start(bytes) {
         if bytes.iter().any(|&byte| byte != 0) {
             built.gaps.push(no_psb(bytes));
         }
-        graphs.push(engine.into_graph());
+        knowledge.give_back(engine.into_graph());
         (built, 0, None)
     } else {
         first_tsc = engine.tsc();
@@ -343,11 +341,11 @@ pub fn decode(
                 raise && !built.gaps.is_empty() || interrupted(engine.events().offset())
             };
             let piece = job.run(&mut engine, built, 0, stop);
-            graphs.push(engine.into_graph());
+            knowledge.give_back(engine.into_graph());
             let piece = piece?;
             (piece.built, piece.steps, piece.last_tsc)
         } else {
-            let whole = in_pieces(&job, engine, built, &mut graphs, &mut interrupted)?;
+            let whole = in_pieces(&job, engine, built, &mut interrupted)?;
             (whole.built, whole.steps, whole.last_tsc)
         }
     };
@@ -360,7 +358,7 @@ pub fn decode(
         trace: trace.clone(),
         config: config.clone(),
         timeline: timeline.clone(),
-        code,
+        knowledge,
         checkpoints,
         gaps: built.gaps,
         moments: built.moments,
@@ -368,7 +366,6 @@ pub fn decode(
         events: built.events,
         first_tsc,
         last_tsc,
-        graphs: Mutex::new(graphs),
         options,
     })
 }
@@ -422,14 +419,12 @@ fn in_pieces(
     job: &Job<'_>,
     engine: Engine,
     first: Builder,
-    graphs: &mut Vec<Graph>,
     interrupted: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Whole, DecodeError> {
     let count = job.starts.len();
     let shared = Shared::new(count);
-    let spare = Mutex::new(Vec::new());
     let raise = job.options.on_error == OnError::Raise;
-    let whole = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         for _ in 1..job.options.threads {
             scope.spawn(|| {
                 let mut graph = job.graph();
@@ -441,7 +436,7 @@ fn in_pieces(
                     graph = used;
                     shared.put(at, piece);
                 }
-                locked(&spare).push(graph);
+                job.knowledge.give_back(graph);
             });
         }
         let mut stop = |engine: &Engine, built: &Builder| {
@@ -451,11 +446,9 @@ fn in_pieces(
         };
         let (whole, graph) = put_together(job, engine, first, &shared, &mut stop);
         shared.stopped.store(true, Ordering::Relaxed);
-        locked(&spare).push(graph);
+        job.knowledge.give_back(graph);
         whole
-    });
-    graphs.append(&mut locked(&spare));
-    whole
+    })
 }
 
 /// Decodes the first piece, then takes the others as they come; while one is not ready yet, decodes a later one.

@@ -15,6 +15,7 @@ mod events;
 mod expand;
 mod find;
 mod hash;
+mod knowledge;
 mod stream;
 
 pub use blocks::BlockColumns;

@@ -1,12 +1,12 @@
 //! One decoded trace.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::decode::drive;
-use crate::asid::Asid;
+use super::knowledge::Knowledge;
 use crate::config::TraceConfig;
-use crate::flow::{Checkpoint, Code, Engine, EngineOptions, Gap, Graph, RunState, Sink, Timeline};
+use crate::flow::{Checkpoint, Code, Engine, EngineOptions, Gap, RunState, Sink, Timeline};
 
 /// The bytes of a trace, shared and never changed.
 pub type TraceBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -64,17 +64,6 @@ impl Default for DecodeOptions {
     }
 }
 
-impl DecodeOptions {
-    pub(super) fn graph(&self, code: &Arc<Code>, timeline: &Timeline) -> Graph {
-        let mode = self.engine.initial_mode;
-        let mut graph = Graph::new(code.clone(), &timeline.first_image(), Asid::default(), mode);
-        if let Some((nodes, instructions)) = self.graph_limits {
-            graph.set_limits(nodes, instructions);
-        }
-        graph
-    }
-}
-
 /// Why there is no history.
 pub enum DecodeError {
     /// Damage, where the caller asked to stop at it.
@@ -94,7 +83,7 @@ pub struct Stream {
     pub(super) config: TraceConfig,
     pub(super) options: DecodeOptions,
     pub(super) timeline: Timeline,
-    pub(super) code: Arc<Code>,
+    pub(super) knowledge: Arc<Knowledge>,
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) gaps: Vec<Gap>,
     pub(super) moments: Vec<(u64, usize, u64)>,
@@ -102,8 +91,6 @@ pub struct Stream {
     pub(super) events: u64,
     pub(super) first_tsc: Option<u64>,
     pub(super) last_tsc: Option<u64>,
-    /// Graphs that know the code already, for the next walk.
-    pub(super) graphs: Mutex<Vec<Graph>>,
 }
 
 /// A pass over some steps of a stream.
@@ -138,7 +125,7 @@ impl Stream {
 
     /// The code bytes that were read.
     pub fn code(&self) -> &Arc<Code> {
-        &self.code
+        self.knowledge.code()
     }
 
     /// The bytes that were decoded.
@@ -165,7 +152,7 @@ impl Stream {
     /// Walks from checkpoint number `at`.
     pub(super) fn walk_from<P: Pass>(&self, at: usize, pass: &mut P) {
         let Some(checkpoint) = self.checkpoints.get(at) else { return };
-        let graph = self.borrow_graph();
+        let graph = self.knowledge.graph(&self.timeline, &self.options);
         let options = self.options.engine.clone();
         let mut engine = Engine::new(&self.config, options, self.timeline.clone(), graph);
         engine.restore(checkpoint);
@@ -173,8 +160,7 @@ impl Stream {
         // Everything was seen when the stream was made, so no error can come that did not come then.
         let resync = self.options.resync;
         let _ = drive(&mut engine, trace, pass, resync, 256, |_, pass| pass.done(), |_, _| false);
-        let graph = engine.into_graph();
-        self.graphs.lock().unwrap_or_else(PoisonError::into_inner).push(graph);
+        self.knowledge.give_back(engine.into_graph());
     }
 
     /// Checkpoint to begin at for a time: the last one before `tsc`. (What ran up to a PSB has the time in its
@@ -189,11 +175,6 @@ impl Stream {
     /// event of the very same packet may have been delivered.)
     pub(super) fn checkpoint_before_offset(&self, offset: u64) -> usize {
         self.checkpoints.partition_point(|checkpoint| checkpoint.offset < offset).saturating_sub(1)
-    }
-
-    fn borrow_graph(&self) -> Graph {
-        let kept = self.graphs.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| self.options.graph(&self.code, &self.timeline))
     }
 }
 

@@ -152,11 +152,17 @@ impl SectionFile {
             rest = later;
             offset += count as u64;
         }
-        // The path is asked, not a handle: a file that was replaced or removed must be noticed.
-        match std::fs::metadata(&self.path) {
-            Ok(metadata) if Looks::of(&metadata) == self.looks => Ok(()),
-            _ => Err(PtError::BadImage),
+        if self.is_unchanged() {
+            Ok(())
+        } else {
+            Err(PtError::BadImage)
         }
+    }
+
+    /// It has the size and modification time it had when it was added.
+    pub fn is_unchanged(&self) -> bool {
+        // The path is asked, not a handle: a file that was replaced or removed must be noticed.
+        std::fs::metadata(&self.path).is_ok_and(|metadata| Looks::of(&metadata) == self.looks)
     }
 
     /// Reads one piece from disk. The file is looked at after reading, so that a change before or

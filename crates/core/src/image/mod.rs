@@ -12,10 +12,11 @@ mod map;
 mod pages;
 mod section;
 
-use std::collections::BTreeMap;
+use std::any::Any;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::asid::Asid;
 use crate::error::PtError;
@@ -82,7 +83,11 @@ pub struct Image {
     empty: Arc<Vec<EmptySection>>,
     callback: Option<Arc<dyn ReadMemory>>,
     touches: Arc<Vec<Touch>>,
+    learned: Learned,
 }
+
+/// What others have found out about what an image holds; see [`Image::learned`].
+type Learned = Arc<OnceLock<Arc<dyn Any + Send + Sync>>>;
 
 /// An image at one moment: an image nobody changes any more.
 pub type Snapshot = Image;
@@ -114,6 +119,7 @@ impl Image {
             empty: Arc::default(),
             callback: None,
             touches: Arc::default(),
+            learned: Arc::default(),
         }
     }
 
@@ -132,6 +138,31 @@ impl Image {
     /// A clone has the version of its original until one of them changes.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// What the image holds has changed.
+    fn is_new(&mut self) {
+        self.version = next_number();
+        self.learned = Arc::default();
+    }
+
+    /// Something that was found out about what this version of the image holds, made on first use: it lives as long as
+    /// any image of this version. `None` if something of another type is there already.
+    pub fn learned<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let any = self.learned.get_or_init(|| Arc::new(make()));
+        any.clone().downcast().ok()
+    }
+
+    /// The same image without what was found out about it: what is found out can hold this one.
+    pub fn unlearned(&self) -> Image {
+        Image { learned: Arc::default(), ..self.clone() }
+    }
+
+    /// The files of all sections are what they were when they were added. `seen` are those that need not be looked at.
+    pub fn files_are_unchanged(&self, seen: &mut HashSet<u64>) -> bool {
+        let parts = self.spaces.values().flat_map(|space| space.iter());
+        let mut files = parts.filter_map(|part| part.source.file());
+        files.all(|file| !seen.insert(file.id()) || file.is_unchanged())
     }
 
     /// The number of visible sections; the parts of a split one count separately.
@@ -317,7 +348,7 @@ impl Image {
             }),
             Some(last) => self.place(asid, Part { first: vaddr, last, section, isid, offset, source }),
         }
-        self.version = next_number();
+        self.is_new();
     }
 
     /// Puts a part in and cuts away what it covers in every address space that matches.
@@ -377,7 +408,7 @@ impl Image {
                 }
             }
         }
-        self.version = next_number();
+        self.is_new();
         0
     }
 
@@ -418,7 +449,7 @@ impl Image {
             removed += empties;
         }
         if removed > 0 {
-            self.version = next_number();
+            self.is_new();
         }
         removed
     }
@@ -428,7 +459,7 @@ impl Image {
     /// `invalid` if the range would end beyond 2^64. A size of 0 changes nothing.
     pub fn invalidate(&mut self, address: u64, size: u64, asid: &Asid) -> Result<(), PtError> {
         if let Some(last) = end_of(address, size)? {
-            self.version = next_number();
+            self.is_new();
             let touch = Touch { version: self.version, asid: *asid, first: address, last };
             changes::push_touch(Arc::make_mut(&mut self.touches), touch);
         }
@@ -439,7 +470,7 @@ impl Image {
     ///
     /// The caller should drop that outside of any lock: dropping it may run foreign code.
     pub fn set_callback(&mut self, callback: Option<Arc<dyn ReadMemory>>) -> Option<Arc<dyn ReadMemory>> {
-        self.version = next_number();
+        self.is_new();
         std::mem::replace(&mut self.callback, callback)
     }
 

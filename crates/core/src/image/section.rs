@@ -31,6 +31,13 @@ impl Source {
         }
     }
 
+    pub fn file(&self) -> Option<&SectionFile> {
+        match self {
+            Source::File(file) => Some(file),
+            Source::Bytes(_) => None,
+        }
+    }
+
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PtError> {
         match self {
             Source::File(file) => file.read(offset, buffer),
