@@ -13,8 +13,9 @@ use super::return_stack::AT_ONCE;
 const SITES: usize = AT_ONCE;
 /// Most short TNT packets in one window.
 const TNTS: u32 = 4;
-/// Number of windows remembered; a power of two.
-const SLOTS: usize = 1 << 14;
+/// Room for windows, at first and at most; powers of two. More than fit the processor's caches would be slower.
+const FIRST_SLOTS: usize = 1 << 8;
+const MOST_SLOTS: usize = 1 << 14;
 
 /// The packets at the start of eight bytes of trace that a window can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,20 +174,23 @@ pub(super) struct Windows {
     slots: Vec<Window>,
     /// What was met last and not remembered, per slot.
     seen: Vec<u32>,
+    /// How many have been remembered since there were so many slots.
+    remembered: usize,
 }
 
 impl Windows {
+    /// The slot, and what marks these packets at this node as seen.
     #[inline]
-    fn slot(node: NodeId, bytes: Bytes) -> (usize, u32) {
+    fn slot(&self, node: NodeId, bytes: Bytes) -> (usize, u32) {
         let mixed = (bytes.word ^ u64::from(node).rotate_left(40) ^ u64::from(bytes.length) << 60)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((mixed >> 40) as usize & (SLOTS - 1), (mixed >> 8) as u32 | 1)
+        ((mixed >> 40) as usize & self.slots.len().wrapping_sub(1), (mixed >> 8) as u32 | 1)
     }
 
     /// What these packets do at this node, if it is remembered.
     #[inline]
     pub fn find(&self, node: NodeId, bytes: Bytes) -> Option<&Window> {
-        let window = self.slots.get(Self::slot(node, bytes).0)?;
+        let window = self.slots.get(self.slot(node, bytes).0)?;
         (window.node == node && window.word == bytes.word && u32::from(window.length) == bytes.length)
             .then_some(window)
     }
@@ -194,24 +198,34 @@ impl Windows {
     /// Whether the same packets were met at the same node before, lately.
     pub fn seen_before(&mut self, node: NodeId, bytes: Bytes) -> bool {
         if self.slots.is_empty() {
-            self.slots = vec![Window::default(); SLOTS];
-            self.seen = vec![0; SLOTS];
+            self.resize(FIRST_SLOTS);
         }
-        let (slot, mark) = Self::slot(node, bytes);
+        let (slot, mark) = self.slot(node, bytes);
         let Some(seen) = self.seen.get_mut(slot) else { return false };
         std::mem::replace(seen, mark) == mark
     }
 
     pub fn remember(&mut self, window: Window, bytes: Bytes) {
-        if let Some(slot) = self.slots.get_mut(Self::slot(window.node, bytes).0) {
+        if self.remembered >= self.slots.len() && self.slots.len() < MOST_SLOTS {
+            // What was remembered is soon learned again.
+            self.resize(4 * self.slots.len());
+        }
+        self.remembered += 1;
+        let (slot, _) = self.slot(window.node, bytes);
+        if let Some(slot) = self.slots.get_mut(slot) {
             *slot = window;
         }
     }
 
+    fn resize(&mut self, slots: usize) {
+        self.slots = vec![Window::default(); slots];
+        self.seen = vec![0; slots];
+        self.remembered = 0;
+    }
+
     /// Forgets everything; node numbers mean something else.
     pub fn clear(&mut self) {
-        self.slots.clear();
-        self.seen.clear();
+        *self = Windows::default();
     }
 }
 
