@@ -15,6 +15,7 @@ mod packets;
 mod pending;
 mod psb;
 mod query;
+mod repair;
 mod status;
 mod types;
 
