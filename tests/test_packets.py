@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odograph import InvalidArgument, Packet, PacketDecoder, PacketEncoder, PtError, TraceError
+from odograph import (
+    Asid,
+    InvalidArgument,
+    Packet,
+    PacketDecoder,
+    PacketEncoder,
+    PtError,
+    TraceConfig,
+    TraceError,
+)
 
 PSB = bytes.fromhex("0282" * 8)
 
@@ -219,3 +228,50 @@ def test_any_bytes_end_in_packets_errors_or_the_end(data: bytes) -> None:
             return
         assert decoder.offset is not None
         used = decoder.offset
+
+
+def test_packets_tell_the_time() -> None:
+    trace = PacketEncoder()
+    for packet in (
+        Packet("psb"),
+        Packet("tsc", tsc=3000),
+        Packet("cbr", ratio=15),
+        Packet("psbend"),
+        Packet("cyc", value=30),
+        Packet("psb"),
+        Packet("psbend"),
+    ):
+        trace.add(packet)
+    decoder = PacketDecoder(bytes(trace), TraceConfig(nom_freq=30))
+    assert (decoder.tsc, decoder.time, decoder.clock) == (None, None, (0, False, 0, 0))
+    times = [(packet.kind, decoder.tsc, decoder.time) for packet in decoder]
+    assert times[1:6] == [
+        ("tsc", 3000, 1000),
+        ("cbr", 3000, 1000),
+        ("psbend", 3000, 1000),
+        ("cyc", 3060, 1020),
+        ("psb", 3060, 1020),
+    ]
+    unknown = PacketDecoder(bytes(trace))
+    assert [packet.kind for packet in unknown] == [kind for kind, _, _ in times]
+    assert (unknown.clock, unknown.time) == ((3000, True, 0, 1), None)
+    decoder.sync_backward()
+    assert (decoder.tsc, decoder.offset) == (None, bytes(trace).rindex(PSB))
+
+
+def test_packets_say_which_address_space_it_is() -> None:
+    first = PacketEncoder().add(Packet("psb")).add(Packet("vmcs", base=0x3000))
+    first.add(Packet("pip", cr3=0x1000, nr=False)).add(Packet("psbend"))
+    decoder = PacketDecoder(bytes(first) + PSB)
+    assert [(packet.kind, decoder.asid) for packet in decoder] == [
+        ("psb", Asid()),
+        ("vmcs", Asid(None, 0x3000)),
+        ("pip", Asid(0x1000, 0x3000)),
+        ("psbend", Asid(0x1000, 0x3000)),
+        ("psb", Asid(0x1000, 0x3000)),
+    ]
+    with pytest.raises(TraceError):
+        decoder.sync_forward()
+    assert decoder.asid == Asid(0x1000, 0x3000)
+    decoder.sync_set(0)
+    assert decoder.asid == Asid()

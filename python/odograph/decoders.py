@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from odograph._native import RawBlockDecoder
 from odograph.config import TraceConfig
 from odograph.errors import PtError, TraceError
-from odograph.events import Event, Status, Time, event_of, nanoseconds
+from odograph.events import Event, Status, event_of
 from odograph.history import ExecMode, Instruction, InstructionClass, trace_bytes
 from odograph.image import Asid, Image
+from odograph.tracedecoder import TraceDecoder
 
 if TYPE_CHECKING:
     from odograph._native import _Answer, _RawBlockFields
@@ -50,8 +51,10 @@ T = TypeVar("T")
 _MOST_TRIES = 16
 
 
-class _FlowDecoder(ABC, Generic[T]):
-    """What block and instruction decoders share."""
+class _FlowDecoder(TraceDecoder[int], ABC, Generic[T]):
+    """What block and instruction decoders share. Time is that of the last event that was used."""
+
+    _raw: RawBlockDecoder
 
     def __init__(
         self,
@@ -78,35 +81,9 @@ class _FlowDecoder(ABC, Generic[T]):
         self._tried_at: int | None = None
 
     @property
-    def offset(self) -> int:
-        """Offset of the first packet that has not been used."""
-        return self._raw.offset
-
-    @property
-    def sync_offset(self) -> int:
-        """Offset of the last PSB."""
-        return self._raw.sync_offset
-
-    @property
     def status(self) -> Status:
         """What the last step said: tracing is off (``ip_suppressed``), the trace has ended (``eos``)."""
         return self._status
-
-    @property
-    def clock(self) -> Time:
-        """When the last event happened that was used, in ticks, and how far that may be off."""
-        return Time(*self._raw.time)
-
-    @property
-    def tsc(self) -> int | None:
-        """TSC estimate of the last event in ticks; None before the first TSC packet."""
-        tsc, has_tsc, _, _ = self._raw.time
-        return tsc if has_tsc else None
-
-    @property
-    def time(self) -> int | None:
-        """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
-        return nanoseconds(self.tsc, self.config)
 
     @property
     def core_bus_ratio(self) -> int | None:

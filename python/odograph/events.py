@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from odograph._native import RawEventDecoder, RawQueryDecoder
 from odograph.config import TraceConfig
 from odograph.history import ExecMode, trace_bytes
 from odograph.image import Asid
+from odograph.tracedecoder import Time, TraceDecoder
 
 if TYPE_CHECKING:
     from odograph._native import _RawEventFields
@@ -27,19 +28,6 @@ class Status(enum.IntFlag):
     """The address is not known."""
     eos = 4
     """The trace has ended."""
-
-
-class Time(NamedTuple):
-    """When something happened, and how far that may be off."""
-
-    tsc: int
-    """TSC estimate in ticks; relative to the start of the trace if not ``has_tsc``."""
-    has_tsc: bool
-    """A TSC packet had been seen."""
-    lost_mtc: int
-    """MTC packets lost so far."""
-    lost_cyc: int
-    """CYC packets lost so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -105,11 +93,6 @@ class Event:
         return f"Event({', '.join([repr(self.kind), *shown])})"
 
 
-def nanoseconds(tsc: int | None, config: TraceConfig) -> int | None:
-    """Ticks of the TSC in ns by the nominal frequency, if both are known."""
-    return None if tsc is None or not config.nom_freq else tsc * 10 // config.nom_freq
-
-
 def event_of(raw: _RawEventFields) -> Event:
     """The event that the native module found."""
     kind, variant, ip_suppressed, status_update, has_tsc, tsc, lost_mtc, lost_cyc, offset = raw
@@ -128,14 +111,42 @@ def event_of(raw: _RawEventFields) -> Event:
     )
 
 
-def asid_after(asid: Asid, event: Event) -> Asid:
-    """The address space behind an event."""
-    if event.cr3 is not None:
-        return Asid(event.cr3, asid.vmcs)
-    return asid if event.base is None else Asid(asid.cr3, event.base)
+class _EventIterator(TraceDecoder[int]):
+    """Iterates over what comes next, and knows the address space behind it."""
+
+    _raw: RawEventDecoder | RawQueryDecoder
+
+    def __init__(self, config: TraceConfig | None) -> None:
+        self.config = TraceConfig() if config is None else config
+        self._asid = Asid()
+
+    @property
+    def asid(self) -> Asid:
+        """The address space by the events taken since synchronisation."""
+        return self._asid
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        if not self._raw.synced:
+            self._asid = Asid()
+            self._raw.sync_forward()
+        found = self._raw.next()
+        if found is None:
+            raise StopIteration
+        return self._taken(found)
+
+    def _taken(self, raw: _RawEventFields) -> Event:
+        event = event_of(raw)
+        if event.cr3 is not None:
+            self._asid = Asid(event.cr3, self._asid.vmcs)
+        elif event.base is not None:
+            self._asid = Asid(self._asid.cr3, event.base)
+        return event
 
 
-class EventDecoder:
+class EventDecoder(_EventIterator):
     """Iterates over the events of a trace; TNT and TIP are events here (``tnt``, ``tip``).
 
     ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change. Errors
@@ -143,36 +154,12 @@ class EventDecoder:
     Iteration synchronises at the first PSB unless that was done before.
     """
 
+    _raw: RawEventDecoder
+
     def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
-        self.config = TraceConfig() if config is None else config
+        super().__init__(config)
         data = trace_bytes(trace)
         self._raw = RawEventDecoder(data, self.config.for_native(trace=data))
-        self._asid = Asid()
-
-    @property
-    def offset(self) -> int:
-        """Offset of the first packet that has not been used."""
-        return self._raw.offset
-
-    @property
-    def sync_offset(self) -> int:
-        """Offset of the last PSB."""
-        return self._raw.sync_offset
-
-    @property
-    def tsc(self) -> int | None:
-        """TSC estimate in ticks; None before the first TSC packet."""
-        return self._raw.tsc
-
-    @property
-    def time(self) -> int | None:
-        """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
-        return nanoseconds(self._raw.tsc, self.config)
-
-    @property
-    def asid(self) -> Asid:
-        """The address space by the events taken since synchronisation."""
-        return self._asid
 
     def sync_forward(self) -> None:
         """Goes to the next PSB. TraceError with code ``eos`` if there is none."""
@@ -193,21 +180,8 @@ class EventDecoder:
         """The same as :meth:`sync_forward`."""
         self.sync_forward()
 
-    def __iter__(self) -> Iterator[Event]:
-        return self
 
-    def __next__(self) -> Event:
-        if not self._raw.synced:
-            self.sync_forward()
-        found = self._raw.next()
-        if found is None:
-            raise StopIteration
-        event = event_of(found)
-        self._asid = asid_after(self._asid, event)
-        return event
-
-
-class QueryDecoder:
+class QueryDecoder(_EventIterator):
     """Answers for somebody who walks through the code of the traced program.
 
     Ask :meth:`cond_branch` at each conditional branch and compressed return, :meth:`indirect_branch` at
@@ -219,46 +193,17 @@ class QueryDecoder:
     as one. ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change.
     """
 
+    _raw: RawQueryDecoder
+
     def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
-        self.config = TraceConfig() if config is None else config
+        super().__init__(config)
         data = trace_bytes(trace)
         self._raw = RawQueryDecoder(data, self.config.for_native(trace=data))
-        self._asid = Asid()
-
-    @property
-    def offset(self) -> int:
-        """Offset of the first packet that has not been read."""
-        return self._raw.offset
-
-    @property
-    def sync_offset(self) -> int:
-        """Offset of the last PSB."""
-        return self._raw.sync_offset
-
-    @property
-    def clock(self) -> Time:
-        """When that happened that the last query was about, in ticks."""
-        return Time(*self._raw.time)
-
-    @property
-    def tsc(self) -> int | None:
-        """The TSC estimate of :attr:`clock`; None before the first TSC packet."""
-        return self.clock.tsc if self.clock.has_tsc else None
-
-    @property
-    def time(self) -> int | None:
-        """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
-        return nanoseconds(self.tsc, self.config)
 
     @property
     def core_bus_ratio(self) -> int | None:
         """The ratio of the last ``cbr`` event that was taken; None if there has been none."""
         return self._raw.core_bus_ratio
-
-    @property
-    def asid(self) -> Asid:
-        """The address space by the events taken since synchronisation."""
-        return self._asid
 
     def sync_forward(self) -> tuple[int | None, Status]:
         """Goes to the next PSB; returns where to start, None if tracing is off there."""
@@ -295,19 +240,4 @@ class QueryDecoder:
     def event(self) -> tuple[Event, Status]:
         """Takes the next event."""
         raw, status = self._raw.event()
-        return self._taken(event_of(raw)), Status(status)
-
-    def __iter__(self) -> Iterator[Event]:
-        return self
-
-    def __next__(self) -> Event:
-        if not self._raw.synced:
-            self.sync_forward()
-        found = self._raw.next()
-        if found is None:
-            raise StopIteration
-        return self._taken(event_of(found))
-
-    def _taken(self, event: Event) -> Event:
-        self._asid = asid_after(self._asid, event)
-        return event
+        return self._taken(raw), Status(status)

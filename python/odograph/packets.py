@@ -9,6 +9,8 @@ from odograph._native import RawPacketDecoder, encode_packet
 from odograph.config import TraceConfig
 from odograph.errors import PtError, TraceError
 from odograph.history import trace_bytes
+from odograph.image import Asid
+from odograph.tracedecoder import TraceDecoder
 
 __all__ = ["Packet", "PacketDecoder", "PacketEncoder"]
 
@@ -68,58 +70,58 @@ class Packet:
         return f"Packet({self.kind!r}{', ' if fields else ''}{fields})"
 
 
-def _nosync(message: str) -> TraceError:
-    return TraceError(message, code=PtError.eos)
-
-
-class PacketDecoder:
+class PacketDecoder(TraceDecoder[int | None]):
     """Iterates over the packets of a trace, from its first PSB on unless synchronised elsewhere.
 
     ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change.
     A packet that cannot be decoded raises :class:`~odograph.errors.TraceError` with its offset and
     leaves the decoder there: :meth:`sync_forward` goes on at the next PSB. A packet cut off at the end
     ends the iteration.
+
+    Both offsets are None before synchronisation, and ``sync_offset`` is where :meth:`sync_set` went if no PSB
+    has come since. Time is that behind the last packet, as its packets tell it; where the configuration lacks
+    what they need it stays behind, which is no error here.
     """
+
+    _raw: RawPacketDecoder
 
     def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
         self.config = TraceConfig() if config is None else config
         data = trace_bytes(trace)
         self._raw = RawPacketDecoder(data, self.config.for_native(trace=data))
+        self._asid = Asid()
 
     @property
-    def offset(self) -> int | None:
-        """Offset of the next packet; None before synchronisation."""
-        return self._raw.offset
-
-    @property
-    def sync_offset(self) -> int | None:
-        """Offset of the last PSB, or where :meth:`sync_set` went; None before synchronisation."""
-        return self._raw.sync_offset
+    def asid(self) -> Asid:
+        """The address space by the PIP and VMCS packets read since synchronisation."""
+        return self._asid
 
     def sync_forward(self) -> None:
         """Goes to the next PSB. TraceError with code ``eos`` if there is none."""
-        if not self._raw.sync_forward():
-            raise _nosync("there is no further PSB")
+        self._went(self._raw.sync_forward(), "there is no further PSB")
 
     def sync_backward(self) -> None:
         """Goes to the PSB before. TraceError with code ``eos`` if there is none."""
-        if not self._raw.sync_backward():
-            raise _nosync("there is no PSB before")
+        self._went(self._raw.sync_backward(), "there is no PSB before")
 
     def sync_set(self, offset: int) -> None:
         """Goes to an offset, whatever is there. TraceError with code ``eos`` past the end."""
-        if not self._raw.sync_set(offset):
-            raise _nosync(f"offset {offset:#x} lies past the end of the trace")
+        self._went(self._raw.sync_set(offset), f"offset {offset:#x} lies past the end of the trace")
 
     def resync(self) -> None:
         """The same as :meth:`sync_forward`: only a PSB says where a packet begins."""
         self.sync_forward()
 
+    def _went(self, there: bool, otherwise: str) -> None:
+        if not there:
+            raise TraceError(otherwise, code=PtError.eos)
+        self._asid = Asid()
+
     def __iter__(self) -> Iterator[Packet]:
         return self
 
     def __next__(self) -> Packet:
-        if self._raw.offset is None and not self._raw.sync_forward():
+        if not self._raw.synced and not self._raw.sync_forward():
             raise StopIteration
         found = self._raw.next()
         if found is None:
@@ -128,6 +130,10 @@ class PacketDecoder:
         packet = Packet(kind, **fields)
         packet.offset = offset
         packet.size_bytes = size
+        if kind == "pip":
+            self._asid = Asid(packet.cr3, self._asid.vmcs)
+        elif kind == "vmcs":
+            self._asid = Asid(self._asid.cr3, packet.base)
         return packet
 
 

@@ -2,7 +2,7 @@
 
 use odograph_core::asid::Asid;
 use odograph_core::error::PtError;
-use odograph_core::event::{Event, EventTime, Status};
+use odograph_core::event::{Event, Status};
 use odograph_core::flow::{Block, BlockDecoder, BlockOptions, CodeError, Insn, InstructionDecoder};
 use odograph_core::memory::MemoryError;
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use pyo3::types::PyBytes;
 
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Place};
-use crate::event::{to_python, RawEvent};
+use crate::event::{event_time, to_python, RawEvent, RawTime};
 use crate::history::{lend, Lent};
 use crate::image::RawImage;
 
@@ -20,14 +20,8 @@ type RawInstruction<'py> = (u64, u8, Bound<'py, PyBytes>, u8, bool);
 type RawBlock<'py> = (u64, u64, i32, u8, u8, u16, Bound<'py, PyBytes>, bool, bool);
 /// ip, isid, mode, iclass, raw, speculative, truncated.
 type RawInsn<'py> = (u64, i32, u8, u8, Bound<'py, PyBytes>, bool, bool);
-/// tsc, has tsc, lost mtc, lost cyc.
-type RawTime = (u64, bool, u32, u32);
 /// A status, or the negative of a libipt error; then the exception of a callback, if that was the error.
 type Answer<'py> = (i32, Option<Bound<'py, PyAny>>);
-
-fn time(time: EventTime) -> RawTime {
-    (time.tsc, time.has_tsc, time.lost_mtc, time.lost_cyc)
-}
 
 fn asid(asid: Asid) -> (Option<u64>, Option<u64>) {
     (asid.cr3, asid.vmcs)
@@ -119,7 +113,7 @@ macro_rules! walker {
 
             #[getter]
             fn time(&self) -> RawTime {
-                time(self.decoder.time())
+                event_time(self.decoder.time())
             }
 
             #[getter]

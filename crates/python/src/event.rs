@@ -1,13 +1,17 @@
 //! Events, one at a time, and queries that events answer.
 
 use odograph_core::error::PtError;
-use odograph_core::event::{Event, EventDecoder, EventKind, QueryDecoder, Status};
+use odograph_core::event::{Event, EventDecoder, EventKind, EventTime, QueryDecoder, Status};
+use odograph_core::time::Time;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::history::{lend, Lent};
+
+/// tsc, has tsc, lost mtc, lost cyc.
+pub type RawTime = (u64, bool, u32, u32);
 
 /// kind, fields, ip suppressed, status update, has tsc, tsc, lost mtc, lost cyc, offset.
 pub type RawEvent<'py> = (&'static str, Bound<'py, PyDict>, bool, bool, bool, u64, u32, u32, u64);
@@ -78,6 +82,17 @@ pub fn to_python<'py>(py: Python<'py>, event: &Event) -> PyResult<RawEvent<'py>>
     ))
 }
 
+/// The clock itself as Python sees it.
+pub fn raw_time(time: &Time) -> RawTime {
+    let (lost_mtc, lost_cyc) = time.lost();
+    (time.tsc(), time.has_tsc(), lost_mtc, lost_cyc)
+}
+
+/// The time of an event as Python sees it.
+pub fn event_time(time: EventTime) -> RawTime {
+    (time.tsc, time.has_tsc, time.lost_mtc, time.lost_cyc)
+}
+
 /// The exception for an error at an offset of the trace, or the one that a callback raised.
 fn failed(py: Python<'_>, unknown: &UnknownSizes, code: PtError, offset: u64) -> PyErr {
     let place = Place { offset: Some(offset), ..Place::default() };
@@ -116,8 +131,8 @@ impl RawEventDecoder {
     }
 
     #[getter]
-    fn tsc(&self) -> Option<u64> {
-        self.events.has_tsc().then(|| self.events.tsc())
+    fn time(&self) -> RawTime {
+        raw_time(self.events.time())
     }
 
     fn sync_forward(&mut self, py: Python<'_>) -> PyResult<()> {
@@ -191,11 +206,9 @@ impl RawQueryDecoder {
         self.queries.events().sync_offset()
     }
 
-    /// tsc, has tsc, lost mtc, lost cyc.
     #[getter]
-    fn time(&self) -> (u64, bool, u32, u32) {
-        let time = self.queries.time();
-        (time.tsc, time.has_tsc, time.lost_mtc, time.lost_cyc)
+    fn time(&self) -> RawTime {
+        event_time(self.queries.time())
     }
 
     #[getter]

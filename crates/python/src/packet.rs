@@ -4,11 +4,13 @@ use odograph_core::config::UnknownPackets;
 use odograph_core::cpu::Errata;
 use odograph_core::error::PtError;
 use odograph_core::packet::{self, sync, BlockContext, Field, IpCompression, IpPayload, Packet, Tnt};
+use odograph_core::time::PacketClock;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
+use crate::event::{raw_time, RawTime};
 use crate::history::{lend, Lent};
 
 /// A packet as Python sees it: its kind and its fields.
@@ -108,6 +110,7 @@ pub struct RawPacketDecoder {
     pos: Option<usize>,
     sync_offset: usize,
     blocks: BlockContext,
+    clock: PacketClock,
     libipt: bool,
     skz84: bool,
     sizes: Option<UnknownPackets>,
@@ -125,11 +128,17 @@ impl RawPacketDecoder {
             pos: None,
             sync_offset: 0,
             blocks: BlockContext { short_items: None, libipt },
+            clock: PacketClock::new(&config),
             libipt,
             skz84: Errata::chosen(config.cpu).skz84,
             sizes: config.unknown_packets,
             unknown,
         })
+    }
+
+    #[getter]
+    fn synced(&self) -> bool {
+        self.pos.is_some()
     }
 
     #[getter]
@@ -140,6 +149,11 @@ impl RawPacketDecoder {
     #[getter]
     fn sync_offset(&self) -> Option<usize> {
         self.pos.map(|_| self.sync_offset)
+    }
+
+    #[getter]
+    fn time(&self) -> RawTime {
+        raw_time(self.clock.time())
     }
 
     /// Goes to the next PSB; false if there is none.
@@ -197,6 +211,7 @@ impl RawPacketDecoder {
                 if packet == Packet::Psb {
                     self.sync_offset = pos;
                 }
+                self.clock.take(&packet);
                 self.pos = Some(pos + size);
                 Ok(Some((pos, size, to_python(py, &packet)?)))
             }
@@ -215,6 +230,7 @@ impl RawPacketDecoder {
         if let Some(offset) = to {
             self.pos = Some(offset);
             self.sync_offset = offset;
+            self.clock.reset();
             self.blocks = BlockContext { short_items: None, libipt: self.libipt };
         }
         to.is_some()

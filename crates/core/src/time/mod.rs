@@ -2,6 +2,10 @@
 //!
 //! Source: Intel SDM volume 3C, "Intel Processor Trace", timing packets; the arithmetic is libipt's.
 
+mod packets;
+
+pub use packets::PacketClock;
+
 use crate::config::TraceConfig;
 use crate::cpu::Errata;
 use crate::error::PtError;
