@@ -7,8 +7,8 @@ import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from odograph.compat.libipt.config import Layer, config_copy, for_native, pt_config, trace_of
-from odograph.compat.libipt.errors import FromCallback, UnknownStatus, pte_nosync
+from odograph.compat.libipt.config import Layer, for_native, pt_config, trace_of
+from odograph.compat.libipt.errors import FromCallback, UnknownStatus
 from odograph.compat.libipt.packet import pt_packet_unknown
 from odograph.errors import InvalidArgument, OdographError, PtError
 
@@ -30,20 +30,6 @@ class Decoder:
     def make(self, trace: memoryview, values: dict[str, Any]) -> Any:
         """The decoder of the native module."""
         raise NotImplementedError
-
-
-def allocated(kind: type[D], config: pt_config | None) -> D | None:
-    """A new decoder, with a copy of the configuration; None if that will not do."""
-    try:
-        return kind(config_copy(config))
-    except OdographError:
-        return None
-
-
-def freed(decoder: Decoder | None) -> None:
-    """Gives a decoder up. Using it afterwards is like using None."""
-    if decoder is not None:
-        decoder.raw = None
 
 
 def live(decoder: D | None, kind: type[D]) -> D:
@@ -80,24 +66,6 @@ def returns_values(
     return decorate
 
 
-def config_of(decoder: D | None, kind: type[D]) -> pt_config | None:
-    """The configuration that the decoder was made with."""
-    try:
-        return live(decoder, kind).config
-    except InvalidArgument:
-        return None
-
-
 def uint64(number: int) -> int:
     """A number as a C function gets it that takes a ``uint64_t``."""
     return operator.index(number) & ((1 << 64) - 1)
-
-
-def offset_of(decoder: Decoder) -> tuple[int, int | None]:
-    """``(status, offset)`` of the next packet."""
-    return (0, decoder.raw.offset) if decoder.raw.synced else (-pte_nosync, None)
-
-
-def sync_offset_of(decoder: Decoder) -> tuple[int, int | None]:
-    """``(status, offset)`` of the last PSB."""
-    return (0, decoder.raw.sync_offset) if decoder.raw.synced else (-pte_nosync, None)

@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from odograph._native import RawEventDecoder
-from odograph.compat.libipt.config import pt_config
-from odograph.compat.libipt.decoder import (
-    Decoder,
-    allocated,
-    config_of,
-    freed,
-    live,
-    offset_of,
-    returns_values,
-    sync_offset_of,
-    uint64,
-)
+from odograph.compat.libipt.decoder import Decoder, live, returns_values, uint64
 from odograph.compat.libipt.errors import pte_eos, returns_status
 from odograph.compat.libipt.event import event_of, pt_event, sizeof_pt_event
+from odograph.compat.libipt.functions import Functions
 from odograph.compat.libipt.structure import copied
 
 
@@ -32,14 +22,12 @@ class pt_event_decoder(Decoder):
         return RawEventDecoder(trace, values)
 
 
-def pt_evt_alloc_decoder(config: pt_config | None) -> pt_event_decoder | None:
-    """A new decoder; None if the configuration is None or names no trace."""
-    return allocated(pt_event_decoder, config)
-
-
-def pt_evt_free_decoder(decoder: pt_event_decoder | None) -> None:
-    """Give the decoder up."""
-    freed(decoder)
+_functions = Functions(pt_event_decoder, "pt_evt_")
+pt_evt_alloc_decoder = _functions.named(_functions.alloc_decoder)
+pt_evt_free_decoder = _functions.named(_functions.free_decoder)
+pt_evt_get_offset = _functions.named(_functions.get_offset)
+pt_evt_get_sync_offset = _functions.named(_functions.get_sync_offset)
+pt_evt_get_config = _functions.named(_functions.get_config)
 
 
 @returns_status
@@ -61,23 +49,6 @@ def pt_evt_sync_set(decoder: pt_event_decoder | None, offset: int) -> int:
     """Go to the PSB at an offset. ``-pte_nosync``: there is none; ``-pte_eos``: it lies beyond the end."""
     live(decoder, pt_event_decoder).raw.sync_set(uint64(offset))
     return 0
-
-
-@returns_values(None)
-def pt_evt_get_offset(decoder: pt_event_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the next packet. ``-pte_nosync``: not synchronised."""
-    return offset_of(live(decoder, pt_event_decoder))
-
-
-@returns_values(None)
-def pt_evt_get_sync_offset(decoder: pt_event_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the last PSB. ``-pte_nosync``: not synchronised."""
-    return sync_offset_of(live(decoder, pt_event_decoder))
-
-
-def pt_evt_get_config(decoder: pt_event_decoder | None) -> pt_config | None:
-    """The configuration of the decoder."""
-    return config_of(decoder, pt_event_decoder)
 
 
 @returns_values(None)

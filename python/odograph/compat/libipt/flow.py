@@ -25,6 +25,8 @@ class FlowDecoder(Decoder):
 
     __slots__ = ("image", "own", "seen")
     native: ClassVar[type[RawBlockDecoder | RawInstructionDecoder]]
+    resync_without: ClassVar[int] = pte_invalid
+    """What libipt says where the decoder to resynchronise is missing."""
 
     def __init__(self, config: pt_config) -> None:
         self.own = self.image = pt_image_alloc(None)

@@ -7,23 +7,11 @@ from ctypes import c_int32, c_uint8, c_uint32, c_uint64
 from typing import Any
 
 from odograph._native import RawInstructionDecoder
-from odograph.compat.libipt.asid import pt_asid
-from odograph.compat.libipt.config import pt_config
-from odograph.compat.libipt.decoder import (
-    allocated,
-    config_of,
-    freed,
-    live,
-    offset_of,
-    returns_values,
-    sync_offset_of,
-)
-from odograph.compat.libipt.errors import pte_internal, pte_nosync, returns_status
-from odograph.compat.libipt.event import pt_event, sizeof_pt_event
+from odograph.compat.libipt.decoder import live, returns_values
+from odograph.compat.libipt.errors import pte_internal, pte_nosync
 from odograph.compat.libipt.flow import FlowDecoder
-from odograph.compat.libipt.image import pt_image
+from odograph.compat.libipt.functions import FlowFunctions
 from odograph.compat.libipt.structure import BITS, Structure, copied
-from odograph.errors import InvalidArgument
 
 pt_max_insn_size = 15
 
@@ -65,101 +53,25 @@ class pt_insn_decoder(FlowDecoder):
     __slots__ = ()
     layer = "insn"
     native = RawInstructionDecoder
+    resync_without = pte_internal
 
 
-def pt_insn_alloc_decoder(config: pt_config | None) -> pt_insn_decoder | None:
-    """A new decoder with an image of its own; None if the configuration is None or names no trace."""
-    return allocated(pt_insn_decoder, config)
-
-
-def pt_insn_free_decoder(decoder: pt_insn_decoder | None) -> None:
-    """Give the decoder up."""
-    freed(decoder)
-
-
-@returns_status
-def pt_insn_sync_forward(decoder: pt_insn_decoder | None) -> int:
-    """Go to the next PSB; return the status. ``-pte_eos``: there is none; or the error inside its PSB+."""
-    return live(decoder, pt_insn_decoder).sync_forward()
-
-
-@returns_status
-def pt_insn_sync_backward(decoder: pt_insn_decoder | None) -> int:
-    """Go to the PSB before; return 0. ``-pte_eos``: there is none; or the error inside its PSB+."""
-    return live(decoder, pt_insn_decoder).sync_backward()
-
-
-@returns_status
-def pt_insn_sync_set(decoder: pt_insn_decoder | None, offset: int) -> int:
-    """Go to the PSB at an offset; return the status.
-
-    ``-pte_nosync``: there is none; ``-pte_eos``: the offset lies beyond the end.
-    """
-    return live(decoder, pt_insn_decoder).sync_set(offset)
-
-
-@returns_status
-def pt_insn_resync(decoder: pt_insn_decoder | None) -> int:
-    """After an error go on where the trace next says where that is; return the status.
-
-    ``-pte_event_ignored``: a PTWRITE without place comes first; take it and call again. ``-pte_eos``: the
-    trace ends first; ``-pte_internal``: the decoder is None.
-    """
-    if decoder is None:
-        return -pte_internal
-    return live(decoder, pt_insn_decoder).resync()
-
-
-@returns_values(None)
-def pt_insn_get_offset(decoder: pt_insn_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the next packet. ``-pte_nosync``: not synchronised."""
-    return offset_of(live(decoder, pt_insn_decoder))
-
-
-@returns_values(None)
-def pt_insn_get_sync_offset(decoder: pt_insn_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the last PSB. ``-pte_nosync``: not synchronised."""
-    return sync_offset_of(live(decoder, pt_insn_decoder))
-
-
-def pt_insn_get_config(decoder: pt_insn_decoder | None) -> pt_config | None:
-    """The configuration of the decoder."""
-    return config_of(decoder, pt_insn_decoder)
-
-
-def pt_insn_get_image(decoder: pt_insn_decoder | None) -> pt_image | None:
-    """The image that the decoder reads code from."""
-    try:
-        return live(decoder, pt_insn_decoder).image
-    except InvalidArgument:
-        return None
-
-
-@returns_status
-def pt_insn_set_image(decoder: pt_insn_decoder | None, image: pt_image | None) -> int:
-    """Read code from another image; with None, from the decoder's own again."""
-    return live(decoder, pt_insn_decoder).set_image(image)
-
-
-@returns_values(None, None, None)
-def pt_insn_time(decoder: pt_insn_decoder | None) -> tuple[int, int | None, int | None, int | None]:
-    """``(status, time, lost_mtc, lost_cyc)`` of the last event that was used.
-
-    ``-pte_no_time``: there has been no TSC; the time is relative to the start.
-    """
-    return live(decoder, pt_insn_decoder).time()
-
-
-@returns_values(None)
-def pt_insn_core_bus_ratio(decoder: pt_insn_decoder | None) -> tuple[int, int | None]:
-    """``(status, cbr)``: the last core:bus ratio. ``-pte_no_cbr``: there has been none."""
-    return live(decoder, pt_insn_decoder).core_bus_ratio()
-
-
-@returns_values(None)
-def pt_insn_asid(decoder: pt_insn_decoder | None, size: int = 24) -> tuple[int, pt_asid | None]:
-    """``(status, asid)``: the present address space. ``size`` is that of the caller's ``pt_asid``."""
-    return live(decoder, pt_insn_decoder).asid(size)
+_functions = FlowFunctions(pt_insn_decoder, "pt_insn_")
+pt_insn_alloc_decoder = _functions.named(_functions.alloc_decoder)
+pt_insn_free_decoder = _functions.named(_functions.free_decoder)
+pt_insn_sync_forward = _functions.named(_functions.sync_forward)
+pt_insn_sync_backward = _functions.named(_functions.sync_backward)
+pt_insn_sync_set = _functions.named(_functions.sync_set)
+pt_insn_resync = _functions.named(_functions.resync)
+pt_insn_get_offset = _functions.named(_functions.get_offset)
+pt_insn_get_sync_offset = _functions.named(_functions.get_sync_offset)
+pt_insn_get_config = _functions.named(_functions.get_config)
+pt_insn_get_image = _functions.named(_functions.get_image)
+pt_insn_set_image = _functions.named(_functions.set_image)
+pt_insn_time = _functions.named(_functions.time)
+pt_insn_core_bus_ratio = _functions.named(_functions.core_bus_ratio)
+pt_insn_asid = _functions.named(_functions.asid)
+pt_insn_event = _functions.named(_functions.event)
 
 
 @returns_values(None)
@@ -172,14 +84,3 @@ def pt_insn_next(decoder: pt_insn_decoder | None, size: int = sizeof_pt_insn) ->
     """
     status, raw = live(decoder, pt_insn_decoder).next()
     return status, None if status == -pte_nosync else copied(_insn(raw), size)
-
-
-@returns_values(None)
-def pt_insn_event(
-    decoder: pt_insn_decoder | None, size: int = sizeof_pt_event
-) -> tuple[int, pt_event | None]:
-    """``(status, event)``: the next event. ``size`` is that of the caller's ``pt_event``.
-
-    ``-pte_bad_query``: no event belongs here; or the error that comes next.
-    """
-    return live(decoder, pt_insn_decoder).event(size)

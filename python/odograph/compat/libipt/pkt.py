@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from odograph._native import RawPacketDecoder
-from odograph.compat.libipt.config import pt_config
-from odograph.compat.libipt.decoder import Decoder, allocated, config_of, freed, live, returns_values, uint64
+from odograph.compat.libipt.decoder import Decoder, live, returns_values, uint64
 from odograph.compat.libipt.enums import ppt_unknown
-from odograph.compat.libipt.errors import pte_eos, pte_nosync, returns_status
+from odograph.compat.libipt.errors import pte_eos, returns_status
+from odograph.compat.libipt.functions import Functions
 from odograph.compat.libipt.packet import packet_of, pt_packet, sizeof_pt_packet
 from odograph.compat.libipt.structure import copied
 
@@ -23,14 +23,12 @@ class pt_packet_decoder(Decoder):
         return RawPacketDecoder(trace, values)
 
 
-def pt_pkt_alloc_decoder(config: pt_config | None) -> pt_packet_decoder | None:
-    """A new decoder; None if the configuration is None or names no trace."""
-    return allocated(pt_packet_decoder, config)
-
-
-def pt_pkt_free_decoder(decoder: pt_packet_decoder | None) -> None:
-    """Give the decoder up."""
-    freed(decoder)
+_functions = Functions(pt_packet_decoder, "pt_pkt_")
+pt_pkt_alloc_decoder = _functions.named(_functions.alloc_decoder)
+pt_pkt_free_decoder = _functions.named(_functions.free_decoder)
+pt_pkt_get_offset = _functions.named(_functions.get_offset)
+pt_pkt_get_sync_offset = _functions.named(_functions.get_sync_offset)
+pt_pkt_get_config = _functions.named(_functions.get_config)
 
 
 @returns_status
@@ -49,25 +47,6 @@ def pt_pkt_sync_backward(decoder: pt_packet_decoder | None) -> int:
 def pt_pkt_sync_set(decoder: pt_packet_decoder | None, offset: int) -> int:
     """Go to an offset, whatever is there. ``-pte_eos``: it lies beyond the end."""
     return 0 if live(decoder, pt_packet_decoder).raw.sync_set(uint64(offset)) else -pte_eos
-
-
-@returns_values(None)
-def pt_pkt_get_offset(decoder: pt_packet_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the next packet. ``-pte_nosync``: not synchronised."""
-    offset = live(decoder, pt_packet_decoder).raw.offset
-    return (-pte_nosync, None) if offset is None else (0, offset)
-
-
-@returns_values(None)
-def pt_pkt_get_sync_offset(decoder: pt_packet_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the last PSB. ``-pte_nosync``: not synchronised."""
-    offset = live(decoder, pt_packet_decoder).raw.sync_offset
-    return (-pte_nosync, None) if offset is None else (0, offset)
-
-
-def pt_pkt_get_config(decoder: pt_packet_decoder | None) -> pt_config | None:
-    """The configuration of the decoder."""
-    return config_of(decoder, pt_packet_decoder)
 
 
 @returns_values(None)

@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from odograph._native import RawQueryDecoder
-from odograph.compat.libipt.config import pt_config
-from odograph.compat.libipt.decoder import (
-    Decoder,
-    allocated,
-    config_of,
-    freed,
-    live,
-    offset_of,
-    returns_values,
-    sync_offset_of,
-    uint64,
-)
+from odograph.compat.libipt.decoder import Decoder, live, returns_values, uint64
 from odograph.compat.libipt.errors import pte_invalid, pte_no_cbr, pte_no_time
 from odograph.compat.libipt.event import HEADER, event_of, pt_event, sizeof_pt_event
+from odograph.compat.libipt.functions import Functions
 from odograph.compat.libipt.structure import copied
 
 
@@ -32,14 +22,12 @@ class pt_query_decoder(Decoder):
         return RawQueryDecoder(trace, values)
 
 
-def pt_qry_alloc_decoder(config: pt_config | None) -> pt_query_decoder | None:
-    """A new decoder; None if the configuration is None or names no trace."""
-    return allocated(pt_query_decoder, config)
-
-
-def pt_qry_free_decoder(decoder: pt_query_decoder | None) -> None:
-    """Give the decoder up."""
-    freed(decoder)
+_functions = Functions(pt_query_decoder, "pt_qry_")
+pt_qry_alloc_decoder = _functions.named(_functions.alloc_decoder)
+pt_qry_free_decoder = _functions.named(_functions.free_decoder)
+pt_qry_get_offset = _functions.named(_functions.get_offset)
+pt_qry_get_sync_offset = _functions.named(_functions.get_sync_offset)
+pt_qry_get_config = _functions.named(_functions.get_config)
 
 
 @returns_values(None)
@@ -67,23 +55,6 @@ def pt_qry_sync_set(decoder: pt_query_decoder | None, offset: int) -> tuple[int,
     """
     ip, status = live(decoder, pt_query_decoder).raw.sync_set(uint64(offset))
     return status, ip
-
-
-@returns_values(None)
-def pt_qry_get_offset(decoder: pt_query_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the next packet. ``-pte_nosync``: not synchronised."""
-    return offset_of(live(decoder, pt_query_decoder))
-
-
-@returns_values(None)
-def pt_qry_get_sync_offset(decoder: pt_query_decoder | None) -> tuple[int, int | None]:
-    """``(status, offset)`` of the last PSB. ``-pte_nosync``: not synchronised."""
-    return sync_offset_of(live(decoder, pt_query_decoder))
-
-
-def pt_qry_get_config(decoder: pt_query_decoder | None) -> pt_config | None:
-    """The configuration of the decoder."""
-    return config_of(decoder, pt_query_decoder)
 
 
 @returns_values(None)
