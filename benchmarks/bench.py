@@ -2,8 +2,9 @@
 
 ``make bench`` runs it on the generated traces of ``../shared/bench`` (``ODOGRAPH_SHARED`` names
 another place); ``--recording FILE.perf.data`` measures a recording instead, beside perf alone.
-The decoders take turns, each round in a process of its own; what counts is the CPU time of
-decoding. libipt always has an image section cache, without which it is many times slower.
+The decoders take turns, each round in a process of its own; what counts is the CPU time of decoding on
+one thread. "warm" is a second decode in the same process, which knows the code already. libipt always has
+an image section cache, without which it is many times slower.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ TRACES = ("py-m-def", "xz-m-def", "perl-m-def", "py-s-def", "gzip-s-def", "sql-s
 
 ODOGRAPH = """
 import sys, time, odograph
-trace, regions = sys.argv[1], sys.argv[2:]
+again, trace, regions = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 image = odograph.Image()
 for region in regions:
     offset, size, vaddr, path = region.split(" ", 3)
     image.add_file(path, int(offset, 16), int(size, 16), int(vaddr, 16))
-start = time.process_time()
-history = odograph.decode(trace, image)
-steps = len(history)
-print(time.process_time() - start, steps, len(history.gaps()))
+histories = []
+for _ in range(1 + again):
+    start = time.process_time()
+    histories.append(odograph.decode(trace, image, threads=1))
+    took = time.process_time() - start
+print(took, len(histories[-1]), len(histories[-1].gaps()))
 """
 
 RECORDING = """
@@ -134,7 +137,8 @@ def bench_trace(name: str, folder: Path, harness: Path | None, rounds: int, ever
     arguments: list[str | Path] = [trace]
     arguments += [f"{r.offset:x} {r.size:x} {r.vaddr:x} {r.path}" for r in regions]
     decoders: dict[str, Callable[[], tuple[float, int | None]]] = {
-        "odograph": lambda: odograph_run(ODOGRAPH, arguments)
+        "odograph": lambda: odograph_run(ODOGRAPH, ["0", *arguments]),
+        "odograph warm": lambda: odograph_run(ODOGRAPH, ["1", *arguments]),
     }
 
     def libipt_run(mode: str) -> tuple[float, int | None]:
