@@ -65,21 +65,22 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "2.0.5 fails within a block, looking ahead",
-        applies: |at| {
-            let both =
-                at.theirs.is("block") && at.own.is("block") && at.theirs.field("ip") == at.own.field("ip");
-            let error = Line::at(at.judge, 1).error;
-            end(at.case.damaged && both && !error.is_empty() && next_failure(at).1 == error)
-        },
-    },
-    Rule {
         reason: "2.0.5 walks on before it tells of an error",
         applies: |at| {
             let both =
                 at.theirs.is("block") && at.own.is("block") && at.theirs.field("ip") == at.own.field("ip");
             let (theirs, own) = (Line::at(at.judge, 1).error, Line::at(at.ours, 1).error);
             skip(at.case.damaged && both && !own.is_empty() && own == theirs, 2, 2)
+        },
+    },
+    Rule {
+        reason: "2.0.5 fails within a block, looking ahead",
+        applies: |at| {
+            let both =
+                at.theirs.is("block") && at.own.is("block") && at.theirs.field("ip") == at.own.field("ip");
+            let (theirs, own) = (Line::at(at.judge, 1).error, Line::at(at.ours, 1).error);
+            let alike = next_failure(at).1 == theirs || !own.is_empty();
+            end(at.case.damaged && both && !theirs.is_empty() && alike)
         },
     },
     Rule {

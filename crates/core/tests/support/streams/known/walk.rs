@@ -74,9 +74,12 @@ pub const RULES: &[Rule] = &[
     Rule {
         reason: "2.0.5 gives blocks behind a change of mode the mode before",
         applies: |at| {
-            let alike = same_block(at) && at.own.field("ninsn") == at.theirs.field("ninsn");
             let mode = at.last(|line| line.is("exec_mode")).field("mode");
-            skip(alike && at.own.field("mode") == mode && at.theirs.field("mode") != mode, 1, 1)
+            let stale = at.own.field("mode") == mode && at.theirs.field("mode") != mode;
+            match at.own.field("ninsn") == at.theirs.field("ninsn") {
+                true => skip(same_block(at) && stale, 1, 1),
+                false => end(same_block(at) && stale),
+            }
         },
     },
     Rule {
