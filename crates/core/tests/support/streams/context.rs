@@ -96,6 +96,11 @@ pub fn has_mwait(case: &Case, offset: usize) -> bool {
     before(case, offset).iter().any(|packet| matches!(packet, Packet::Mwait { .. }))
 }
 
+/// Whether there is a PWRE before `offset`.
+pub fn has_pwre(case: &Case, offset: usize) -> bool {
+    before(case, offset).iter().any(|packet| matches!(packet, Packet::Pwre { .. }))
+}
+
 /// Whether before `offset` an OVF is followed by a FUP or TIP.PGD of which later addresses are a part.
 pub fn has_address_behind_repair(case: &Case, offset: usize) -> bool {
     let mut packets = before(case, offset).into_iter().skip_while(|packet| !matches!(packet, Packet::Ovf));

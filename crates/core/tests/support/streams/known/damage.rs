@@ -84,6 +84,14 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
+        reason: "2.0.5 goes on behind a branch whose TIP has no IP",
+        applies: |at| {
+            let both =
+                at.theirs.is("block") && at.own.is("block") && at.theirs.field("ip") == at.own.field("ip");
+            end(at.case.damaged && both && Line::at(at.ours, 1).error == "-5")
+        },
+    },
+    Rule {
         reason: "2.0.5 takes packets out of context",
         applies: |at| {
             let strict = at.own.error == "-6" && at.theirs.error != "-6";

@@ -62,7 +62,8 @@ pub const RULES: &[Rule] = &[
         applies: |at| {
             let before = at.last(|line| line.is("exec_mode")).field("mode");
             let again = at.theirs.is("exec_mode") && at.theirs.field("mode") == before;
-            skip(again && !at.own.is("exec_mode"), 1, 0)
+            let other = at.own.says("status") || at.own.field("mode") != before;
+            skip(again && (!at.own.is("exec_mode") || other), 1, 0)
         },
     },
     Rule {
@@ -140,6 +141,13 @@ pub const RULES: &[Rule] = &[
         applies: |at| {
             let repairs = at.errata().skd010 || at.errata().apl12;
             end(repairs && at.case.damaged && at.theirs.is("overflow") && at.own.is("overflow"))
+        },
+    },
+    Rule {
+        reason: "2.0.5 fails on what follows a stray FUP behind an OVF, and has said before what stands between them (APL12)",
+        applies: |at| {
+            let between = at.theirs.is_one_of(&["cbr", "mnt"]) && at.own.is("overflow");
+            end(at.errata().apl12 && at.case.damaged && between && Line::at(at.judge, 1).is("error"))
         },
     },
     Rule {

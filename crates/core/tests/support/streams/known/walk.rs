@@ -1,5 +1,6 @@
 //! Differences in what is executed, and in where events bind to it.
 
+use super::super::context::has_pwre;
 use super::super::line::Line;
 use super::events::WAITING;
 use super::{end, skip, Meeting, Rule};
@@ -35,6 +36,8 @@ pub const RULES: &[Rule] = &[
         applies: |at| {
             let before = at.last(|line| !line.field("tsc").is_empty());
             let early = before.is_timeless() || before.is_one_of(WAITING) || before.is("tick");
+            // A PWRE has no time either, and is not compared.
+            let early = early || has_pwre(at.case, at.place());
             skip(at.theirs.is("tick") && !at.own.is("tick") && early, 1, 0)
         },
     },
@@ -116,6 +119,17 @@ pub const RULES: &[Rule] = &[
         applies: |at| {
             let bound = at.own.is("disabled") && at.own.says("suppressed") && !at.theirs.is("disabled");
             end(bound && !at.is_query())
+        },
+    },
+    Rule {
+        reason: "2.0.5 takes a direct branch that ends a block for the place of a TIP.PGD",
+        applies: |at| {
+            let options = at.case.end_on_call || at.case.end_on_jump;
+            let disabled = |line: Line| line.is("disabled") && line.says("suppressed");
+            end(options
+                && same_block(at)
+                && disabled(Line::at(at.judge, 1))
+                && disabled(Line::at(at.ours, 1)))
         },
     },
     Rule {
