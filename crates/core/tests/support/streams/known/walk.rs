@@ -122,15 +122,14 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "2.0.5 takes a direct branch that ends a block for the place of a TIP.PGD",
+        reason: "2.0.5 takes a direct branch that ends a block for the one that left the filter (SKL014)",
         applies: |at| {
             let options = at.case.end_on_call || at.case.end_on_jump;
-            let disabled = |line: Line| line.is("disabled") && line.says("suppressed");
-            end(options
-                && same_block(at)
-                && disabled(Line::at(at.judge, 1))
-                && disabled(Line::at(at.ours, 1)))
+            let filtered = at.errata().skl014 && !at.case.filters.is_empty();
+            let next = Line::at(at.judge, 1);
+            end(options && filtered && same_block(at) && next.is("disabled") && next.says("suppressed"))
         },
+    },
     },
     Rule {
         reason: "2.0.5 takes a TIP.PGD with an IP for the target of a branch only",
