@@ -130,7 +130,6 @@ pub const RULES: &[Rule] = &[
             end(options && filtered && same_block(at) && next.is("disabled") && next.says("suppressed"))
         },
     },
-    },
     Rule {
         reason: "2.0.5 takes a TIP.PGD with an IP for the target of a branch only",
         applies: |at| {
