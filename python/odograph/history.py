@@ -178,7 +178,10 @@ class History(Sequence[Instruction]):
         """Addresses of the steps ``start`` to ``stop`` (exclusive), by Python's slice rules."""
         import numpy as np
 
-        return np.frombuffer(self._raw.ips(*self._range(start, stop)), dtype=np.uint64)
+        first, last = self._range(start, stop)
+        ips = np.empty(max(last - first, 0), dtype=np.uint64)
+        self._raw.write_ips(first, ips.data, thread_count(None))
+        return ips
 
     def instructions(self, start: int | None = None, stop: int | None = None) -> Table:
         """The instructions as a table, by Python's slice rules.

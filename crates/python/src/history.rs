@@ -238,15 +238,30 @@ impl RawHistory {
         self.parts.iter().flat_map(|part| part.stream.moments()).copied().collect()
     }
 
-    fn ips<'py>(&self, py: Python<'py>, start: u64, stop: u64) -> Bound<'py, PyBytes> {
-        let ips = py.detach(|| {
-            let mut ips = Vec::with_capacity((stop.min(self.total()).saturating_sub(start)) as usize);
-            for (part, start, stop) in self.cut(start, stop) {
-                part.stream.ips(start, stop, &mut ips);
+    /// Fills `buffer`, which nobody else may use meanwhile, with the addresses of the steps from `start` on.
+    fn write_ips(&self, py: Python<'_>, start: u64, buffer: PyBuffer<u64>, threads: usize) -> PyResult<()> {
+        let length = buffer.item_count();
+        if buffer.readonly() || !buffer.is_c_contiguous() {
+            return Err(pyo3::exceptions::PyBufferError::new_err(
+                "the buffer must be contiguous and writable",
+            ));
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        // SAFETY: `PyBuffer<u64>` has checked type and alignment of the items, and they are contiguous and writable, as
+        // checked above; the buffer is held until the end of this function. The only caller, `History.ips`, hands over
+        // an array it has just made and that nobody else knows yet, so nobody else reads or writes it.
+        let mut ips = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u64>(), length) };
+        py.detach(|| {
+            for (part, start, stop) in self.cut(start, start.saturating_add(length as u64)) {
+                let count = (stop.saturating_sub(start) as usize).min(ips.len());
+                let (here, rest) = std::mem::take(&mut ips).split_at_mut(count);
+                part.stream.write_ips(start, here, threads);
+                ips = rest;
             }
-            ips
         });
-        numbers(py, &ips, u64::to_le_bytes)
+        Ok(())
     }
 
     fn instructions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {

@@ -6,28 +6,42 @@ use super::columns::{tsc_or_none, InstructionColumns};
 use super::stream::{clip, slice, Pass, Stream};
 use crate::flow::{Engine, Graph, NodeId, RunState, Sink, Space, SpaceId, Where};
 
+/// Addresses that are worth a thread.
+const IPS_A_THREAD: usize = 1 << 20;
+
 struct Ips<'a> {
+    /// Step of the first address that is still to be written.
     start: u64,
-    stop: u64,
-    reached: u64,
-    ips: &'a mut Vec<u64>,
+    left: &'a mut [u64],
 }
 
 impl Sink for Ips<'_> {
     #[inline]
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        self.reached = state.step + u64::from(to - from);
-        if state.step >= self.start && self.reached <= self.stop {
-            self.ips.extend_from_slice(slice(graph.ips(node), from, to));
-        } else if let Some((from, to, _)) = clip(state, from, to, self.start, self.stop) {
-            self.ips.extend_from_slice(slice(graph.ips(node), from, to));
+        let left = std::mem::take(&mut self.left);
+        let count = usize::from(to - from);
+        if state.step == self.start && count <= left.len() {
+            let (here, rest) = left.split_at_mut(count);
+            here.copy_from_slice(slice(graph.ips(node), from, to));
+            self.start += count as u64;
+            self.left = rest;
+            return;
         }
+        let stop = self.start + left.len() as u64;
+        let Some((from, to, _)) = clip(state, from, to, self.start, stop) else {
+            self.left = left;
+            return;
+        };
+        let (here, rest) = left.split_at_mut(usize::from(to - from));
+        here.copy_from_slice(slice(graph.ips(node), from, to));
+        self.start += u64::from(to - from);
+        self.left = rest;
     }
 }
 
 impl Pass for Ips<'_> {
     fn done(&self) -> bool {
-        self.reached >= self.stop
+        self.left.is_empty()
     }
 }
 
@@ -105,10 +119,32 @@ impl Pass for Time {
 }
 
 impl Stream {
+    /// Writes the addresses of the steps from `start` on, as many as there is room for in `ips`; what lies past the last
+    /// step stays as it is.
+    pub fn write_ips(&self, start: u64, ips: &mut [u64], threads: usize) {
+        let there = usize::try_from(self.steps().saturating_sub(start)).unwrap_or(usize::MAX);
+        let room = there.min(ips.len());
+        let Some(mut left) = ips.get_mut(..room).filter(|ips| !ips.is_empty()) else { return };
+        let each = room.div_ceil(threads.clamp(1, room.div_ceil(IPS_A_THREAD)));
+        let mut start = start;
+        std::thread::scope(|scope| {
+            while left.len() > each {
+                let (here, rest) = left.split_at_mut(each);
+                scope.spawn(move || self.walk(start, &mut Ips { start, left: here }));
+                start += each as u64;
+                left = rest;
+            }
+            self.walk(start, &mut Ips { start, left });
+        });
+    }
+
     /// Appends the addresses of steps `start..stop`.
     pub fn ips(&self, start: u64, stop: u64, ips: &mut Vec<u64>) {
-        if start < stop {
-            self.walk(start, &mut Ips { start, stop, reached: 0, ips });
+        let count = stop.min(self.steps()).saturating_sub(start);
+        let at = ips.len();
+        ips.resize(at + count as usize, 0);
+        if let Some(room) = ips.get_mut(at..) {
+            self.write_ips(start, room, 1);
         }
     }
 
