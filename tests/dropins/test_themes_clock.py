@@ -8,8 +8,8 @@ import pytest
 from themes import packets
 from toolrun import MakeTrace, Run
 
-#: Settings (MTC frequency, TSC ticks of a crystal tick as numerator and denominator, nominal frequency), packets,
-#: and the times shown with the packets that have one.
+#: Settings (MTC frequency, TSC ticks of a crystal tick as numerator and denominator, nominal frequency), then
+#: packets, and the times shown with the packets that have one.
 CASES = {
     "cbr calibrates": (
         (8, 4, 1, 4),
