@@ -11,8 +11,10 @@ use super::return_stack::AT_ONCE;
 
 /// Return sites a window may pop or push.
 const SITES: usize = AT_ONCE;
-/// Most short TNT packets in one window.
-const TNTS: u32 = 4;
+/// How many short TNT packets a window may hold: at first, at least and at most.
+const TNTS: (u32, u32, u32) = (3, 2, 4);
+/// Windows after which that is thought over.
+const THINK_EVERY: u32 = 1 << 15;
 /// Room for windows, at first and at most; powers of two. More than fit the processor's caches would be slower.
 const FIRST_SLOTS: usize = 1 << 8;
 const MOST_SLOTS: usize = 1 << 14;
@@ -39,16 +41,16 @@ const TIP_SIZES: [u8; 256] = {
 };
 
 impl Bytes {
-    /// Up to four short TNTs and a TIP, if the next thing is one of them and all lies in the eight bytes.
+    /// Up to `most` short TNTs and a TIP, if the next thing is one of them and all lies in the eight bytes.
     #[inline]
-    pub fn at(word: u64) -> Option<Bytes> {
+    pub fn at(word: u64, most: u32) -> Option<Bytes> {
         const LOW: u64 = 0x0101_0101_0101_0101;
         // A short TNT is even and neither 00 nor 02. The lowest zero byte is found exactly; those above need not be.
         let odd = (word & LOW) << 7;
         let pad = word & !(LOW << 1);
         let zero = pad.wrapping_sub(LOW) & !pad & (LOW << 7);
         let others = (odd | zero).trailing_zeros() >> 3;
-        let tnts = others.min(TNTS);
+        let tnts = others.min(most);
         let opcode = (word >> (8 * others.min(7))) as u8;
         let size = u32::from(TIP_SIZES[usize::from(opcode)]);
         let fits = others == tnts && others + size <= 8;
@@ -176,9 +178,35 @@ pub(super) struct Windows {
     seen: Vec<u32>,
     /// How many have been remembered since there were so many slots.
     remembered: usize,
+    /// How many short TNTs are taken at once, less the first choice.
+    tnts: i32,
+    /// Windows that held and that did not since that was thought over last.
+    hits: u32,
+    misses: u32,
 }
 
 impl Windows {
+    /// How many short TNTs to take at once.
+    #[inline]
+    pub fn tnts(&self) -> u32 {
+        TNTS.0.saturating_add_signed(self.tnts)
+    }
+
+    /// Notes how windows did. Long ones save more where a trace repeats itself, and are in vain where it does not.
+    #[inline]
+    pub fn note(&mut self, hits: u32, misses: u32) {
+        self.hits += hits;
+        self.misses += misses;
+        if self.hits + self.misses >= THINK_EVERY {
+            if 16 * self.misses > self.hits && self.tnts() > TNTS.1 {
+                self.tnts -= 1;
+            } else if 48 * self.misses < self.hits && self.tnts() < TNTS.2 {
+                self.tnts += 1;
+            }
+            (self.hits, self.misses) = (0, 0);
+        }
+    }
+
     /// The slot, and what marks these packets at this node as seen.
     #[inline]
     fn slot(&self, node: NodeId, bytes: Bytes) -> (usize, u32) {
@@ -236,7 +264,7 @@ mod tests {
     fn at(bytes: &[u8]) -> Option<(u32, u32)> {
         let mut word = [0; 8];
         word[..bytes.len()].copy_from_slice(bytes);
-        Bytes::at(u64::from_le_bytes(word)).map(|bytes| (bytes.tnts, bytes.length))
+        Bytes::at(u64::from_le_bytes(word), 4).map(|bytes| (bytes.tnts, bytes.length))
     }
 
     #[test]
@@ -256,7 +284,7 @@ mod tests {
     #[test]
     fn targets_keep_what_the_tip_leaves_out() {
         let target =
-            |bytes: [u8; 8], last| Bytes::at(u64::from_le_bytes(bytes)).map(|bytes| bytes.target(last));
+            |bytes: [u8; 8], last| Bytes::at(u64::from_le_bytes(bytes), 4).map(|bytes| bytes.target(last));
         let last = 0xffff_1111_2222_3333;
         assert_eq!(
             target([0x06, 0x2d, 0xcd, 0xab, 9, 9, 9, 9], last),
@@ -269,9 +297,24 @@ mod tests {
     }
 
     #[test]
+    fn windows_are_as_long_as_it_pays() {
+        let mut windows = Windows::default();
+        assert_eq!(windows.tnts(), 3);
+        windows.note(THINK_EVERY, 0);
+        windows.note(THINK_EVERY, 0);
+        assert_eq!(windows.tnts(), 4);
+        for tnts in [3, 2, 2] {
+            windows.note(THINK_EVERY, THINK_EVERY / 10);
+            assert_eq!(windows.tnts(), tnts);
+        }
+        windows.note(THINK_EVERY, THINK_EVERY / 30);
+        assert_eq!(windows.tnts(), 2);
+    }
+
+    #[test]
     fn a_window_is_remembered_on_second_sight() {
         let mut windows = Windows::default();
-        let bytes = Bytes::at(0x06).expect("a TNT");
+        let bytes = Bytes::at(0x06, 4).expect("a TNT");
         assert!(windows.find(5, bytes).is_none());
         assert!(!windows.seen_before(5, bytes));
         assert!(windows.seen_before(5, bytes));

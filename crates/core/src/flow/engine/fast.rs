@@ -129,10 +129,12 @@ impl Engine {
         let Some(mut cursor) = self.events.cursor() else { return (0, 0) };
         let mut used = 0;
         let mut missed = 0;
+        let mut hits = 0;
+        let tnts = self.graph.windows().tnts();
         let mut node = self.node;
         let mut step = self.step;
         while used < most {
-            let Some(bytes) = cursor.word(trace).and_then(Bytes::at) else { break };
+            let Some(bytes) = cursor.word(trace).and_then(|word| Bytes::at(word, tnts)) else { break };
             let packets = bytes.tnts + u32::from(bytes.has_tip());
             let Some(window) = self.graph.windows().find(node, bytes) else {
                 if !self.graph.windows_mut().seen_before(node, bytes) {
@@ -166,7 +168,9 @@ impl Engine {
             cursor.tip |= tip;
             cursor.last_ip = if tip { window.last } else { cursor.last_ip };
             used += packets;
+            hits += 1;
         }
+        self.graph.windows_mut().note(hits, u32::from(missed > 0));
         if used > 0 {
             self.events.go_on(cursor);
             self.node = node;
