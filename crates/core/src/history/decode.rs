@@ -99,7 +99,7 @@ pub(super) fn drive<S: Sink>(
     resync: Resync,
     budget: u32,
     done: impl Fn(&Engine, &S) -> bool,
-    mut stop: impl FnMut(&Engine, &S) -> bool,
+    mut stop: impl FnMut(&Engine) -> bool,
 ) -> Result<(), DecodeError> {
     let mut rounds = 0u32;
     let mut asked = engine.step();
@@ -117,7 +117,7 @@ pub(super) fn drive<S: Sink>(
         // Rare events advance by one packet only; asking after each would cost more than they do.
         if rounds % 64 == 0 || engine.step() - asked >= STEPS_UNASKED {
             asked = engine.step();
-            if stop(engine, sink) {
+            if stop(engine) {
                 return Err(DecodeError::Interrupted);
             }
         }
@@ -135,6 +135,8 @@ struct Job<'a> {
     starts: Vec<u64>,
     /// The address space at the first PSB.
     asid: Asid,
+    /// Nothing behind the first gap matters.
+    raise: bool,
 }
 
 /// A decoded piece.
@@ -161,25 +163,35 @@ impl Job<'_> {
         self.knowledge.graph(self.timeline, self.options)
     }
 
-    /// Decodes from where the engine stands to the start of piece `next` or a later one.
+    /// Decodes from where the engine stands to the start of piece `next` or a later one; with `halt` no further than
+    /// to a gap. `stop` is asked now and then, with the trace offset.
     fn run(
         &self,
         engine: &mut Engine,
         mut built: Builder,
         next: usize,
-        mut stop: impl FnMut(&Engine, &Builder) -> bool,
+        halt: bool,
+        mut stop: impl FnMut(u64) -> bool,
     ) -> Result<Piece, DecodeError> {
         let mut next = next;
         engine.take_met_cyc();
+        let halted = |built: &Builder| halt && !built.gaps.is_empty();
         loop {
             let until = self.starts.get(next).copied();
             built.until = until;
             let passed = |engine: &Engine, built: &Builder| {
-                built.done() || until.is_some_and(|until| engine.events().sync_offset() > until)
+                built.done()
+                    || halted(built)
+                    || until.is_some_and(|until| engine.events().sync_offset() > until)
             };
-            drive(engine, self.trace, &mut built, self.options.resync, BUDGET, passed, &mut stop)?;
+            let stop = |engine: &Engine| stop(engine.events().offset());
+            drive(engine, self.trace, &mut built, self.options.resync, BUDGET, passed, stop)?;
             // A PSB that is none, or is broken, is passed.
-            if built.done() || until.is_none() || engine.events().error() == Some(PtError::Eos) {
+            if built.done()
+                || halted(&built)
+                || until.is_none()
+                || engine.events().error() == Some(PtError::Eos)
+            {
                 break;
             }
             next += 1;
@@ -199,12 +211,7 @@ impl Job<'_> {
     }
 
     /// Decodes a piece by a guess; None if there is none.
-    fn guess(
-        &self,
-        at: usize,
-        graph: Graph,
-        stop: impl FnMut(&Engine, &Builder) -> bool,
-    ) -> (Option<Piece>, Graph) {
+    fn guess(&self, at: usize, graph: Graph, stop: impl FnMut(u64) -> bool) -> (Option<Piece>, Graph) {
         let mut engine = self.engine(graph);
         let Some(&psb) = self.starts.get(at) else { return (None, engine.into_graph()) };
         let from =
@@ -213,7 +220,8 @@ impl Job<'_> {
             return (None, engine.into_graph());
         }
         let built = Builder::new(self.options.checkpoint_distance);
-        let mut piece = self.run(&mut engine, built, at + 1, stop).ok();
+        // A gap may come of the guess.
+        let mut piece = self.run(&mut engine, built, at + 1, false, stop).ok();
         if let Some(piece) = &mut piece {
             // The first thing a piece meets is the checkpoint at its PSB.
             piece.began = piece.built.checkpoints.first().cloned();
@@ -232,7 +240,9 @@ struct Whole {
     built: Builder,
     steps: u64,
     last_tsc: Option<u64>,
-    /// What the next piece begins with.
+    /// The piece that comes next.
+    next: usize,
+    /// What it begins with.
     here: Option<Checkpoint>,
     /// What `here` says of the calibration of cycles is right.
     calibrated: bool,
@@ -241,6 +251,25 @@ struct Whole {
 }
 
 impl Whole {
+    /// The first piece, which began with the truth.
+    fn begun(mut first: Piece) -> Self {
+        let here = first.built.reached.take();
+        Whole {
+            steps: first.steps,
+            last_tsc: first.last_tsc,
+            next: first.next,
+            exact: here.clone(),
+            here,
+            calibrated: true,
+            built: first.built,
+        }
+    }
+
+    /// The trace offset up to which everything is put together.
+    fn reached(&self) -> u64 {
+        self.here.as_ref().map_or(0, |here| here.offset)
+    }
+
     /// Whether a piece that began with a guess began with the truth.
     fn fits(&self, piece: &Piece) -> bool {
         let (Some(here), Some(began)) = (&self.here, &piece.began) else { return false };
@@ -257,16 +286,36 @@ impl Whole {
         let Some(exact) = &self.exact else { return };
         let from = exact.offset;
         let mut clock = exact.clone();
-        let after = self.built.checkpoints.iter_mut().filter(|checkpoint| checkpoint.offset > from);
+        // The piece that begins there has left its guess.
+        let after = self.built.checkpoints.iter_mut().filter(|checkpoint| checkpoint.offset >= from);
         for checkpoint in after.chain(&mut self.here) {
             clock.read_to(trace, checkpoint);
             checkpoint.take_calibration(&clock);
         }
     }
 
+    /// Decodes the next piece with what is true.
+    fn decode_next(
+        &mut self,
+        job: &Job<'_>,
+        engine: &mut Engine,
+        stop: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), DecodeError> {
+        self.calibrate(job.trace);
+        let Some(here) = self.here.take() else { return Ok(()) };
+        engine.restore(&here);
+        // It goes on with what is there already.
+        let mut built = std::mem::take(&mut self.built);
+        built.until = None;
+        built.checkpoint(engine);
+        *self = Whole::begun(job.run(engine, built, self.next + 1, job.raise, stop)?);
+        Ok(())
+    }
+
     /// Takes in a piece that fits.
     fn add(&mut self, piece: Piece) {
         let Some(here) = self.here.take() else { return };
+        self.next = piece.next;
         let agreed = piece.began.as_ref().is_some_and(|began| here.agrees(began, true));
         self.calibrated &= agreed;
         let base = here.step;
@@ -317,11 +366,11 @@ pub fn decode(
         knowledge: &knowledge,
         starts: Vec::new(),
         asid: Asid::default(),
+        raise: options.on_error == OnError::Raise,
     };
     let mut engine = job.engine(job.graph());
     let mut built = Builder::new(options.checkpoint_distance);
     let mut first_tsc = None;
-    let raise = options.on_error == OnError::Raise;
     let (built, steps, last_tsc) = if !engine.start(bytes) {
         if bytes.iter().any(|&byte| byte != 0) {
             built.gaps.push(no_psb(bytes));
@@ -337,10 +386,7 @@ pub fn decode(
             job.asid = first_asid(engine.events(), bytes);
         }
         if job.starts.is_empty() {
-            let stop = |engine: &Engine, built: &Builder| {
-                raise && !built.gaps.is_empty() || interrupted(engine.events().offset())
-            };
-            let piece = job.run(&mut engine, built, 0, stop);
+            let piece = job.run(&mut engine, built, 0, job.raise, interrupted);
             knowledge.give_back(engine.into_graph());
             let piece = piece?;
             (piece.built, piece.steps, piece.last_tsc)
@@ -349,7 +395,7 @@ pub fn decode(
             (whole.built, whole.steps, whole.last_tsc)
         }
     };
-    if let (true, Some(&gap)) = (raise, built.gaps.first()) {
+    if let (true, Some(&gap)) = (job.raise, built.gaps.first()) {
         return Err(DecodeError::Gap(gap));
     }
     let mut checkpoints = built.checkpoints;
@@ -423,14 +469,13 @@ fn in_pieces(
 ) -> Result<Whole, DecodeError> {
     let count = job.starts.len();
     let shared = Shared::new(count);
-    let raise = job.options.on_error == OnError::Raise;
     std::thread::scope(|scope| {
         for _ in 1..job.options.threads {
             scope.spawn(|| {
                 let mut graph = job.graph();
                 while let Some(at) = shared.next_to_begin(count) {
-                    let (piece, used) = job.guess(at, graph, |engine, _| {
-                        shared.reached.fetch_max(engine.events().offset(), Ordering::Relaxed);
+                    let (piece, used) = job.guess(at, graph, |offset| {
+                        shared.reached.fetch_max(offset, Ordering::Relaxed);
                         shared.stopped.load(Ordering::Relaxed)
                     });
                     graph = used;
@@ -439,10 +484,13 @@ fn in_pieces(
                 job.knowledge.give_back(graph);
             });
         }
-        let mut stop = |engine: &Engine, built: &Builder| {
-            let here = engine.events().offset();
+        // Whoever asked to stop need not be asked again.
+        let mut stop = |here: u64| {
             let offset = shared.reached.fetch_max(here, Ordering::Relaxed).max(here);
-            raise && !built.gaps.is_empty() || interrupted(offset)
+            if !shared.stopped.load(Ordering::Relaxed) && interrupted(offset) {
+                shared.stopped.store(true, Ordering::Relaxed);
+            }
+            shared.stopped.load(Ordering::Relaxed)
         };
         let (whole, graph) = put_together(job, engine, first, &shared, &mut stop);
         shared.stopped.store(true, Ordering::Relaxed);
@@ -454,95 +502,44 @@ fn in_pieces(
 /// Decodes the first piece, then takes the others as they come; while one is not ready yet, decodes a later one.
 fn put_together(
     job: &Job<'_>,
-    engine: Engine,
+    mut engine: Engine,
     first: Builder,
     shared: &Shared,
-    stop: &mut dyn FnMut(&Engine, &Builder) -> bool,
+    stop: &mut dyn FnMut(u64) -> bool,
 ) -> (Result<Whole, DecodeError>, Graph) {
     let count = job.starts.len();
-    let distance = first.distance;
-    let mut engine = engine;
-    let mut here = match job.run(&mut engine, first, 0, &mut *stop) {
-        Ok(here) => here,
+    let mut whole = match job.run(&mut engine, first, 0, job.raise, &mut *stop) {
+        Ok(first) => Whole::begun(first),
         Err(error) => return (Err(error), engine.into_graph()),
     };
-    let mut next = here.next;
-    let reached = here.built.reached.take();
-    let mut whole = Whole {
-        steps: here.steps,
-        last_tsc: here.last_tsc,
-        exact: reached.clone(),
-        here: reached,
-        calibrated: true,
-        built: here.built,
-    };
-    while next < count && whole.here.is_some() {
-        shared.wanted.store(next, Ordering::Relaxed);
-        let truth = match shared.take(next) {
-            Some(Some(piece)) if whole.fits(&piece) => {
-                next = piece.next;
-                whole.add(piece);
-                false
+    while whole.next < count && whole.here.is_some() && (!job.raise || whole.built.gaps.is_empty()) {
+        shared.wanted.store(whole.next, Ordering::Relaxed);
+        let ready = shared.take(whole.next);
+        let begun_here = ready.is_none() && shared.begin(whole.next);
+        match ready {
+            Some(Some(piece)) if whole.fits(&piece) => whole.add(piece),
+            None if !begun_here => {
+                match shared.next_to_begin(count) {
+                    Some(at) => {
+                        let (piece, graph) = job.guess(at, engine.into_graph(), &mut *stop);
+                        engine = job.engine(graph);
+                        shared.put(at, piece);
+                    }
+                    None => shared.wait_for(whole.next),
+                }
+                if stop(whole.reached()) {
+                    return (Err(DecodeError::Interrupted), engine.into_graph());
+                }
             }
-            Some(_) => true,
-            // Nobody has begun with it: there is no need to guess.
-            None if shared.begin(next) => true,
-            None => match shared.next_to_begin(count) {
-                Some(at) => {
-                    let (piece, graph) = job.guess(at, engine.into_graph(), &mut *stop);
-                    engine = job.engine(graph);
-                    if piece.is_none() && stop(&engine, &whole.built) {
-                        return (Err(DecodeError::Interrupted), engine.into_graph());
-                    }
-                    shared.put(at, piece);
-                    false
+            // There was no guess or a wrong one, or nobody has begun with it and there is no need to guess.
+            _ => {
+                if let Err(error) = whole.decode_next(job, &mut engine, stop) {
+                    return (Err(error), engine.into_graph());
                 }
-                None => {
-                    shared.wait();
-                    if stop(&engine, &whole.built) {
-                        return (Err(DecodeError::Interrupted), engine.into_graph());
-                    }
-                    false
-                }
-            },
-        };
-        if truth {
-            match again(job, &mut engine, &mut whole, next, distance, stop) {
-                Ok(after) => next = after,
-                Err(error) => return (Err(error), engine.into_graph()),
             }
         }
     }
     (Ok(whole), engine.into_graph())
-}
-
-/// Decodes piece `next` with what is true; returns the one that comes next.
-fn again(
-    job: &Job<'_>,
-    engine: &mut Engine,
-    whole: &mut Whole,
-    next: usize,
-    distance: u64,
-    stop: &mut dyn FnMut(&Engine, &Builder) -> bool,
-) -> Result<usize, DecodeError> {
-    whole.calibrate(job.trace);
-    let Some(here) = whole.here.clone() else { return Ok(job.starts.len()) };
-    engine.restore(&here);
-    let mut built = Builder::new(distance);
-    built.cell = whole.built.cell;
-    built.checkpoint(engine);
-    let piece = job.run(engine, built, next + 1, stop)?;
-    let mut built = piece.built;
-    whole.built.cell = built.cell;
-    whole.built.checkpoints.append(&mut built.checkpoints);
-    whole.built.gaps.append(&mut built.gaps);
-    whole.built.moments.append(&mut built.moments);
-    whole.built.events += built.events;
-    whole.steps = piece.steps;
-    whole.last_tsc = piece.last_tsc;
-    whole.here = built.reached;
-    whole.exact = whole.here.clone();
-    Ok(piece.next)
 }
 
 /// What the threads of a decode share.
@@ -599,9 +596,11 @@ impl Shared {
         locked(&self.pieces).get_mut(at).and_then(Option::take)
     }
 
-    /// Waits until something may be ready.
-    fn wait(&self) {
+    /// Waits until piece `at` may be ready.
+    fn wait_for(&self, at: usize) {
         let pieces = locked(&self.pieces);
-        let _ = self.ready.wait_timeout(pieces, ASK_EVERY);
+        if pieces.get(at).is_some_and(Option::is_none) {
+            let _ = self.ready.wait_timeout(pieces, ASK_EVERY);
+        }
     }
 }

@@ -159,7 +159,7 @@ impl Stream {
         let trace = (*self.trace).as_ref();
         // Everything was seen when the stream was made, so no error can come that did not come then.
         let resync = self.options.resync;
-        let _ = drive(&mut engine, trace, pass, resync, 256, |_, pass| pass.done(), |_, _| false);
+        let _ = drive(&mut engine, trace, pass, resync, 256, |_, pass| pass.done(), |_| false);
         self.knowledge.give_back(engine.into_graph());
     }
 

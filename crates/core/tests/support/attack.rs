@@ -7,8 +7,8 @@ use odograph_core::config::{CpuChoice, TraceConfig};
 use odograph_core::cpu::Cpu;
 use odograph_core::flow::{Gap, Timeline};
 use odograph_core::history::{
-    decode, BlockColumns, Counts, DecodeOptions, EventColumns, Hashing, InstructionColumns, OnError, Resync,
-    Stream,
+    decode, BlockColumns, Counts, DecodeError, DecodeOptions, EventColumns, Hashing, InstructionColumns,
+    OnError, Resync, Stream,
 };
 use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
@@ -239,7 +239,15 @@ pub fn attack(seed: u64) -> (u64, usize) {
     assert_eq!(found, expected, "seed {seed}, {} threads", threads.threads);
     passes_agree(&stream, &by_threads, &mut random, seed);
     let raising = DecodeOptions { on_error: OnError::Raise, ..plain };
-    assert_eq!(decoded(&raising).is_none(), !expected.gaps.is_empty(), "seed {seed}");
+    for threads in [1, 3] {
+        let options = DecodeOptions { threads, piece: Some(300), ..raising.clone() };
+        let timeline = Timeline::constant(image.clone());
+        match decode(trace.clone(), &config, timeline, options, |_| false) {
+            Err(DecodeError::Gap(gap)) => assert_eq!(Some(&gap), expected.gaps.first(), "seed {seed}"),
+            Err(_) => panic!("seed {seed}: stopped for another reason than a gap"),
+            Ok(_) => assert!(expected.gaps.is_empty(), "seed {seed}"),
+        }
+    }
     (expected.steps, expected.gaps.len())
 }
 
@@ -258,6 +266,9 @@ fn passes_agree(stream: &Stream, other: &Stream, random: &mut Random, seed: u64)
         let mut columns = InstructionColumns::default();
         other.instructions(start, stop, 0, &mut columns);
         assert_eq!(columns.ip, all[range.clone()], "seed {seed}, {start}..{stop}");
+        let mut expected = InstructionColumns::default();
+        stream.instructions(start, stop, 0, &mut expected);
+        assert_eq!(columns.tsc, expected.tsc, "seed {seed}, {start}..{stop}");
         let mut counts = Counts::default();
         other.count(start, stop, &mut counts);
         assert_eq!(counts.by_ip.values().sum::<u64>(), stop - start, "seed {seed}, {start}..{stop}");
