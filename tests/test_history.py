@@ -270,3 +270,29 @@ def test_time_needs_a_clock(history: History) -> None:
     assert clocked.at_time(1001) == 2
     assert clocked.at_time(0) == 0
     assert clocked.at_time(10**9) == len(clocked)
+
+
+def many_psbs(count: int) -> bytes:
+    """Laps and the call, with a PSB each; tracing is off between them."""
+    return (start(BASE) + tnt("110") + tip(BASE + 8) + fup(BASE + 8) + b"\x01") * count
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_first_gap_is_what_is_raised_however_long_the_trace(threads: int) -> None:
+    data = many_psbs(200) + LOOP + many_psbs(20_000)
+    gaps = decode(data, image(), threads=threads).gaps()
+    with pytest.raises(odograph.TraceError) as caught:
+        decode(data, image(), on_error="raise", threads=threads)
+    assert (caught.value.code, caught.value.offset) == (gaps[0].code, gaps[0].offset)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_exception_from_progress_ends_decoding_on_any_number_of_threads(threads: int) -> None:
+    class Enough(Exception):
+        pass
+
+    def enough(offset: int) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        decode(many_psbs(400_000), image(), threads=threads, progress=enough)

@@ -102,20 +102,6 @@ impl EventDecoder {
         }
     }
 
-    /// Consumes one short TNT if it is the very next packet and nothing rarer is open; its raw byte comes back.
-    /// Its bits lie below its highest set bit, down to bit 1.
-    #[inline]
-    pub fn next_tnt8(&mut self, trace: &[u8]) -> Option<u8> {
-        if !self.quiescent {
-            return None;
-        }
-        let byte = *trace.get(self.pos)?;
-        (byte & 1 == 0 && byte > 2).then(|| {
-            self.pos += 1;
-            byte
-        })
-    }
-
     /// The rest of [`EventDecoder::next_flow`]: packets other than a short TNT, until one decides.
     #[inline(never)]
     fn next_flow_of_any_size(&mut self, trace: &[u8]) -> FlowItem {

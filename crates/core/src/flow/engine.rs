@@ -114,17 +114,6 @@ pub enum Position {
     Lost,
 }
 
-/// Where to synchronise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Synchronisation {
-    /// At the next PSB.
-    Forward,
-    /// At the PSB before.
-    Backward,
-    /// At the PSB at this offset.
-    At(u64),
-}
-
 /// Walks a trace. It does not hold the trace: every call brings the same bytes.
 pub struct Engine {
     events: EventDecoder,
@@ -257,13 +246,6 @@ impl Engine {
         self.moment = moment;
         self.next_moment = self.timeline.get(moment + 1).map_or(u64::MAX, |next| next.tsc);
         self.enter();
-    }
-
-    /// Replaces the images, from the next block on.
-    pub fn set_timeline(&mut self, timeline: Timeline) {
-        self.timeline = timeline;
-        self.set_moment(0);
-        self.catch_up(&mut Ignore, self.events.offset());
     }
 
     /// Goes over to the image of the present moment; `offset` is where what comes next lies in the trace.
@@ -586,15 +568,6 @@ impl Engine {
         self.one_event(trace, sink)
     }
 
-    /// Decodes one decision or one event.
-    pub fn advance_one<S: Sink>(&mut self, trace: &[u8], sink: &mut S) -> Result<Progress, FlowError> {
-        if self.position == Position::Enabled && self.bits_left > 0 {
-            self.decide(trace, sink)?;
-            return Ok(Progress::More);
-        }
-        self.one_event(trace, sink)
-    }
-
     fn offer_checkpoint<S: Sink>(&mut self, sink: &mut S) {
         let offset = self.events.offset();
         if offset.saturating_sub(self.last_checkpoint) >= self.options.checkpoint_every && !self.crossed {
@@ -678,7 +651,3 @@ impl Engine {
         Ok(Progress::End)
     }
 }
-
-struct Ignore;
-
-impl Sink for Ignore {}

@@ -108,7 +108,7 @@ impl EventColumns {
 }
 
 /// The value the packet of an event carries, if it is one number.
-pub fn event_value(event: &Event) -> Option<u64> {
+fn event_value(event: &Event) -> Option<u64> {
     match event.kind {
         EventKind::Paging { cr3, .. } | EventKind::AsyncPaging { cr3, .. } => Some(cr3),
         EventKind::Vmcs { base } | EventKind::AsyncVmcs { base, .. } => Some(base),
@@ -127,7 +127,7 @@ pub fn event_value(event: &Event) -> Option<u64> {
 }
 
 /// The remaining fields of an event as text.
-pub fn event_detail(event: &Event) -> Option<String> {
+fn event_detail(event: &Event) -> Option<String> {
     match event.kind {
         EventKind::Tsx { speculative, aborted, .. } => Some(
             (if aborted {

@@ -24,7 +24,7 @@ pub use clock::Clock;
 pub use columns::InstructionColumns;
 pub use count::Counts;
 pub use decode::decode;
-pub use events::{event_detail, event_value, EventColumns};
+pub use events::EventColumns;
 pub use find::Wanted;
 pub use hash::Hashing;
 pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};

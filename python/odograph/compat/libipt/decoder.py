@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -16,7 +17,7 @@ Parameters = ParamSpec("Parameters")
 D = TypeVar("D", bound="Decoder")
 
 
-class Decoder:
+class Decoder(ABC):
     """An opaque handle; ``raw`` is the decoder of the native module, None once it is freed."""
 
     __slots__ = ("__weakref__", "config", "raw", "unknown")
@@ -27,9 +28,9 @@ class Decoder:
         self.unknown: dict[int, pt_packet_unknown] = {}
         self.raw: Any = self.make(trace_of(config), for_native(config, self.layer, self.unknown))
 
+    @abstractmethod
     def make(self, trace: memoryview, values: dict[str, Any]) -> Any:
         """The decoder of the native module."""
-        raise NotImplementedError
 
 
 def live(decoder: D | None, kind: type[D]) -> D:

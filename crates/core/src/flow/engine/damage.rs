@@ -1,7 +1,6 @@
 //! Damage: giving up the position, and finding one again.
 
-use super::{Engine, FlowError, Position, Synchronisation};
-use crate::asid::Asid;
+use super::{Engine, FlowError, Position};
 use crate::error::PtError;
 use crate::event::{Event, EventKind};
 use crate::flow::sink::{Gap, GapCause, Sink, Where};
@@ -72,29 +71,6 @@ impl Engine {
                 Err(_) => last = Some(self.events.sync_offset()),
             }
         }
-    }
-
-    /// Forgets the flow and synchronises anew. `eos` if there is no such PSB; `nosync` if `offset` is
-    /// none; or the error inside its PSB+.
-    pub fn sync(&mut self, trace: &[u8], to: Synchronisation) -> Result<(), PtError> {
-        let synced = match to {
-            Synchronisation::Forward => self.events.sync_forward(trace),
-            Synchronisation::Backward => self.events.sync_backward(trace),
-            Synchronisation::At(offset) => self.events.sync_set(trace, offset),
-        };
-        self.stand_nowhere();
-        self.stack.clear();
-        self.pending = None;
-        self.damage = None;
-        self.speculative = false;
-        self.resume_ip = None;
-        self.asid = Asid::default();
-        self.mode = self.options.initial_mode;
-        self.last_checkpoint = 0;
-        self.state_known = false;
-        self.mode_known = false;
-        self.set_moment(0);
-        synced
     }
 
     pub(super) fn close_damage<S: Sink>(&mut self, offset: u64, sink: &mut S) {
