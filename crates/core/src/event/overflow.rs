@@ -16,12 +16,22 @@ enum Behind {
     Misplaced,
 }
 
+/// Where execution goes on behind an OVF.
+enum Resumption {
+    /// At the FUP that follows.
+    Fup,
+    /// At an address that errata tell.
+    At(u64),
+    /// Tracing is off.
+    Off,
+}
+
 impl EventDecoder {
     /// Deals with an OVF at `offset`; `pos` stands behind it.
     ///
     /// What waited is lost if tracing was on, and reported without place and time if it was off. A
     /// FUP that follows before anything but status and timing tells where execution goes on. The
-    /// event has the time and the offset of the OVF.
+    /// event has the time and the offset of the OVF, and so has an error met on the look ahead.
     pub(super) fn overflow(&mut self, trace: &[u8], offset: usize) -> Result<(), PtError> {
         self.leave_behind();
         self.last_ip.reset();
@@ -30,26 +40,16 @@ impl EventDecoder {
         self.enabled = false;
         self.forget_calibration();
         let overflow = self.event(EventKind::Overflow { ip: 0 }, offset);
-        let repair = match self.behind(trace)? {
-            Behind::Fup => match self.repair_apl12(trace)? {
-                None => return self.overflow_to_fup(trace, overflow),
-                repair => repair,
-            },
-            Behind::Off => self.repair_skd010(trace)?.or(Some(Repair::Off)),
-            Behind::Misplaced => match self.repair_skd010(trace)? {
-                None => self.repair_apl11(trace)?,
-                repair => repair,
-            },
-        };
-        let event = match repair {
-            Some(Repair::At(ip)) => {
+        let event = match self.resumption(trace) {
+            Ok(Resumption::Fup) => return self.overflow_to_fup(trace, overflow),
+            Ok(Resumption::At(ip)) => {
                 self.enabled = true;
                 self.with_ip(overflow, Ok(ip))
             }
-            Some(Repair::Off) => Event { ip_suppressed: true, ..overflow },
-            None => {
+            Ok(Resumption::Off) => Event { ip_suppressed: true, ..overflow },
+            Err(error) => {
                 self.pos = offset;
-                return Err(PtError::BadContext);
+                return Err(error);
             }
         };
         self.out.push_back(event);
@@ -71,6 +71,26 @@ impl EventDecoder {
                 _ => Event { ip_suppressed: true, ..without_time(event) },
             };
             self.out.push_back(event);
+        }
+    }
+
+    /// How decoding goes on, after errata.
+    fn resumption(&mut self, trace: &[u8]) -> Result<Resumption, PtError> {
+        let (repair, otherwise) = match self.behind(trace)? {
+            Behind::Fup => (self.repair_apl12(trace)?, Ok(Resumption::Fup)),
+            Behind::Off => (self.repair_skd010(trace)?, Ok(Resumption::Off)),
+            Behind::Misplaced => {
+                let repair = match self.repair_skd010(trace)? {
+                    None => self.repair_apl11(trace)?,
+                    repair => repair,
+                };
+                (repair, Err(PtError::BadContext))
+            }
+        };
+        match repair {
+            Some(Repair::At(ip)) => Ok(Resumption::At(ip)),
+            Some(Repair::Off) => Ok(Resumption::Off),
+            None => otherwise,
         }
     }
 
