@@ -1,9 +1,11 @@
 //! Address-space identifiers.
 
+use serde::{Deserialize, Serialize};
+
 /// Which address space an address belongs to: CR3 and the VMCS base.
 ///
 /// `None` means the field is unknown and is not considered when two identifiers are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Asid {
     /// Value of CR3, the page-table base.
     pub cr3: Option<u64>,

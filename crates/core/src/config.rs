@@ -1,5 +1,6 @@
 //! What a decoder has to be told because the trace does not say it.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::error::PtError;
 pub use crate::cpu::CpuChoice;
 
 /// One address filter range; both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilterRange {
     /// True for a TraceStop range, false for a range that is traced.
     pub stop: bool,
@@ -56,7 +57,7 @@ impl PartialEq for UnknownPackets {
 impl Eq for UnknownPackets {}
 
 /// Decoder configuration. Zero means unknown, as in libipt's `pt_config`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceConfig {
     /// Errata selection.
     pub cpu: CpuChoice,
@@ -79,5 +80,6 @@ pub struct TraceConfig {
     /// stray FUP in PSB+ leaves no last IP behind.
     pub libipt_compat: bool,
     /// Sizes of packets with unknown opcodes, which are then passed over; without it they are errors.
+    #[serde(skip)]
     pub unknown_packets: Option<UnknownPackets>,
 }

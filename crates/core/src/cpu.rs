@@ -1,7 +1,9 @@
 //! The processor a trace was made on, and its errata.
 
+use serde::{Deserialize, Serialize};
+
 /// A processor by CPUID family, model and stepping. The vendor is always Intel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cpu {
     /// CPUID family with the extended family added.
     pub family: u16,
@@ -12,7 +14,7 @@ pub struct Cpu {
 }
 
 /// Which errata work-arounds to apply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CpuChoice {
     /// Those of the processor the recording names, if any, and quirks the stream itself shows.
     #[default]
@@ -28,7 +30,7 @@ pub enum CpuChoice {
 }
 
 /// Errata of processors that need a work-around, named as Intel's specification updates name them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Errata {
     pub bdm70: bool,

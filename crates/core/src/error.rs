@@ -1,11 +1,12 @@
 //! The error codes of Intel PT decoding, named and numbered as libipt names and numbers them.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 macro_rules! pt_errors {
     ($( $variant:ident = $code:literal, $name:literal, $text:literal; )*) => {
         /// What went wrong, by libipt's `pt_error_code`. The value is libipt's positive number.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[repr(u8)]
         #[allow(missing_docs)]
         pub enum PtError { $( $variant = $code, )* }

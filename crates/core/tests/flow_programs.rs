@@ -16,6 +16,7 @@ use odograph_core::history::{
 use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::{encode, IpCompression, IpPayload, Packet};
+use support::parts::assembled;
 use support::program::Program;
 use support::random::Random;
 use support::run::{run, Run};
@@ -174,6 +175,30 @@ fn the_number_of_threads_changes_nothing() {
             assert_eq!(checkpoints, alone.checkpoints().collect::<Vec<_>>(), "{what}");
         }
     }
+}
+
+#[test]
+fn parts_decoded_elsewhere_make_the_same() {
+    let (mut fitted, mut parts) = (0, 0);
+    for seed in 1300..1400 {
+        let (program, run, mut random) = case(seed, 6000, false);
+        let image = image_of(&program, &mut random);
+        let distance = 1 + random.below(300) as u64;
+        let plain = DecodeOptions { checkpoint_distance: distance, ..DecodeOptions::default() };
+        let alone = decoded(&run, image.clone(), plain.clone());
+        let (trace, config) = (Arc::new(run.trace.clone()), TraceConfig::default());
+        let size = 1 + random.below(2000) as u64;
+        let timeline = Timeline::constant(image);
+        let (stream, fit, of) = assembled(&trace, &config, &timeline, &plain, size, &mut random);
+        fitted += fit;
+        parts += of;
+        let what = format!("seed {seed}");
+        check_is_the_run(&stream, &run, &what);
+        check_passes(&stream, &run, &mut random, &what);
+        let checkpoints: Vec<_> = stream.checkpoints().collect();
+        assert_eq!(checkpoints, alone.checkpoints().collect::<Vec<_>>(), "{what}");
+    }
+    assert!(2 * fitted > parts, "{fitted} of {parts} parts fitted");
 }
 
 #[test]

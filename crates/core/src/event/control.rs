@@ -4,9 +4,10 @@ use super::decoder::EventDecoder;
 use super::pending::Binding;
 use super::types::{Event, EventKind};
 use crate::error::PtError;
+use serde::{Deserialize, Serialize};
 
 /// Data of EVD packets that wait for their CFE.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct EventData {
     cr2: Option<u64>,
     vmxq: Option<u64>,

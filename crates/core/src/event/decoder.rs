@@ -1,5 +1,6 @@
 //! The event decoder.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use super::control::EventData;
@@ -43,7 +44,7 @@ pub(super) fn fetch(
 }
 
 /// What a PSB leaves as it is: with it, decoding can start at a PSB as if it had run up to there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Carry {
     time: Time,
     mode: Option<ExecMode>,
@@ -51,7 +52,7 @@ pub struct Carry {
 }
 
 /// Decodes events from packets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventDecoder {
     pub(super) pos: usize,
     /// Start of the packet whose events are being delivered.
@@ -77,6 +78,7 @@ pub struct EventDecoder {
     pub(super) errata: Errata,
     pub(super) iflags_events: bool,
     keep_calibration: bool,
+    #[serde(skip)]
     pub(super) unknown: Option<UnknownPackets>,
     /// Only TNT, TIP, PAD and timing need to be looked at: nothing is open.
     pub(super) quiescent: bool,
@@ -197,6 +199,16 @@ impl EventDecoder {
         self.lingers = false;
         self.error = None;
         self.quiescent = false;
+    }
+
+    /// The same place of the same trace, if that has `by` more bytes in front (fewer, if negative).
+    pub fn move_by(&mut self, by: i64) {
+        for at in [&mut self.pos, &mut self.current, &mut self.sync_offset] {
+            *at = at.wrapping_add(by as usize);
+        }
+        for event in self.out.iter_mut().chain(self.queue.events_mut()) {
+            event.offset = event.offset.wrapping_add_signed(by);
+        }
     }
 
     /// Whether a CYC packet was met since the last call.

@@ -2,9 +2,10 @@
 
 use super::types::{Event, EventKind};
 use crate::error::PtError;
+use serde::{Deserialize, Serialize};
 
 /// What an event waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Binding {
     /// The TIP, TIP.PGE or TIP.PGD of a branch.
     Tip,
@@ -21,7 +22,7 @@ pub(super) enum Binding {
 }
 
 /// One waiting event; None binds and uses up its packet but reports nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub binding: Binding,
     pub event: Option<Event>,
@@ -31,7 +32,7 @@ pub(super) struct Pending {
 pub(super) const SLOTS: usize = 14;
 
 /// Waiting events in order of arrival; at most 14, as in libipt.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Queue {
     entries: Vec<Pending>,
 }
@@ -53,6 +54,11 @@ impl Queue {
     pub fn replace(&mut self, kind: impl Fn(&EventKind) -> bool, by: Event) -> Option<Event> {
         let waiting = self.entries.iter_mut().filter_map(|pending| pending.event.as_mut());
         waiting.into_iter().find(|event| kind(&event.kind)).map(|event| std::mem::replace(event, by))
+    }
+
+    /// The waiting events.
+    pub fn events_mut(&mut self) -> impl Iterator<Item = &mut Event> {
+        self.entries.iter_mut().filter_map(|pending| pending.event.as_mut())
     }
 
     pub fn has(&self, binding: Binding) -> bool {

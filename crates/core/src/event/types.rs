@@ -1,11 +1,12 @@
 //! Events.
 
 use crate::instruction::ExecMode;
+use serde::{Deserialize, Serialize};
 
 /// What happened, with the fields libipt's `pt_event` has for it.
 ///
 /// An `ip` is 0 where the event's `ip_suppressed` is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum EventKind {
     /// Tracing was switched on at `ip`; `resumed`: where it had been switched off. The event layer does not know
@@ -155,7 +156,7 @@ pub enum EventKind {
 }
 
 /// One event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,

@@ -7,6 +7,7 @@
 use super::graph::InstructionMeta;
 use crate::event::{Event, EventKind};
 use crate::instruction::{Detail, InstructionClass};
+use serde::{Deserialize, Serialize};
 
 /// The kinds of events of which at most one binds behind the same instruction; a set of bits.
 mod kind {
@@ -89,7 +90,7 @@ pub(super) fn binds_behind(event: &Event, at: u64, meta: InstructionMeta) -> boo
 }
 
 /// An executed instruction that events have bound behind: the walk has not left it yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Held {
     /// Its address.
     pub ip: u64,

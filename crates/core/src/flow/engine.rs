@@ -4,6 +4,7 @@
 //! the last decision led to, and what runs there is reported with the next decision, event or the
 //! end of the trace. An event that names an address cuts the node there.
 
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::image::Image;
 use crate::instruction::ExecMode;
 
 /// How an engine decodes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EngineOptions {
     /// The mode before the trace has named one. A history assumes 64 bit.
     pub initial_mode: ExecMode,
@@ -104,7 +105,7 @@ pub enum Progress {
 }
 
 /// Whether instructions are being traced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Position {
     /// Tracing is off.
     Disabled,

@@ -5,6 +5,7 @@
 //! known of each instruction stand in three arenas; a node is 32 bytes, so that walking touches one
 //! cache line. Links are filled in when they are first taken.
 
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -73,7 +74,7 @@ struct Cold {
 }
 
 /// What is known of one executed instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstructionMeta {
     size: u8,
     class: InstructionClass,

@@ -161,12 +161,11 @@ impl ReturnStack {
         DEPTH.saturating_sub(self.highest)
     }
 
-    /// Forgets everything.
+    /// Forgets all sites, those too that were there before the first push.
     pub fn clear(&mut self) {
         self.top = AT_ONCE;
         self.floor = AT_ONCE;
-        self.highest = 0;
-        self.ran_out = false;
+        self.highest = DEPTH;
     }
 
     /// The addresses held, oldest first.
@@ -213,6 +212,17 @@ mod tests {
         }
         assert_eq!(all(&mut stack), (1..65).rev().map(ReturnSite::Ip).collect::<Vec<_>>());
         assert_eq!(stack.pop(), None);
+    }
+
+    #[test]
+    fn what_is_cleared_leaves_no_room_below() {
+        let mut stack = ReturnStack::default();
+        stack.push_ip(1);
+        assert_eq!(stack.room_below(), 63);
+        stack.clear();
+        assert_eq!((stack.room_below(), stack.pop(), stack.ran_out()), (0, None, true));
+        stack.clear();
+        assert!(stack.ran_out(), "it did");
     }
 
     #[test]

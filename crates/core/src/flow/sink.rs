@@ -5,9 +5,10 @@ use super::graph::{Graph, NodeId};
 use crate::asid::Asid;
 use crate::error::PtError;
 use crate::event::Event;
+use serde::{Deserialize, Serialize};
 
 /// Why execution was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GapCause {
     /// The processor dropped packets (OVF).
     Overflow,
@@ -51,7 +52,7 @@ impl GapCause {
 }
 
 /// Lost execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Instructions executed before it.
     pub step: u64,

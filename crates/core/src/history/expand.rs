@@ -159,6 +159,6 @@ impl Stream {
     pub fn step_at_tsc(&self, tsc: u64) -> u64 {
         let mut time = Time { wanted: tsc, found: None, last: 0 };
         self.walk_from(self.checkpoint_before(tsc), &mut time);
-        time.found.unwrap_or(self.steps())
+        time.found.map_or(self.steps(), |found| found.min(self.steps()))
     }
 }

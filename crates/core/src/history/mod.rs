@@ -6,6 +6,7 @@
 //! and reads no file and asks no callback. Passes are named: expand, find, count, calls, hash.
 
 mod blocks;
+mod builder;
 mod calls;
 mod clock;
 mod columns;
@@ -16,7 +17,11 @@ mod expand;
 mod find;
 mod hash;
 mod knowledge;
+mod part;
+mod piece;
 mod stream;
+mod threads;
+mod whole;
 
 pub use blocks::BlockColumns;
 pub use calls::{CallNode, CallTree};
@@ -27,4 +32,5 @@ pub use decode::decode;
 pub use events::EventColumns;
 pub use find::Wanted;
 pub use hash::Hashing;
+pub use part::{Assembly, Part, PartPlace};
 pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};

@@ -1,9 +1,10 @@
 //! One decoded trace.
 
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::sync::Arc;
 
-use super::decode::drive;
+use super::builder::drive;
 use super::knowledge::Knowledge;
 use crate::config::TraceConfig;
 use crate::flow::{Checkpoint, Code, Engine, EngineOptions, Gap, RunState, Sink, Timeline};
@@ -12,7 +13,7 @@ use crate::flow::{Checkpoint, Code, Engine, EngineOptions, Gap, RunState, Sink, 
 pub type TraceBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// What to do about damage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnError {
     /// Record a gap and go on.
     #[default]
@@ -22,7 +23,7 @@ pub enum OnError {
 }
 
 /// Where decoding goes on after damage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resync {
     /// At the next packet that gives an IP.
     #[default]
@@ -32,7 +33,7 @@ pub enum Resync {
 }
 
 /// How to decode.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DecodeOptions {
     /// What to do about damage.
     pub on_error: OnError,

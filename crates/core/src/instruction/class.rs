@@ -1,10 +1,11 @@
 //! What the decoder says about an instruction.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Execution mode of the processor: which meaning instruction bytes have. The values are those of
 /// libipt's `pt_exec_mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum ExecMode {
     /// Not known. Such code decodes with 16-bit operands and without any ModRM displacement or SIB
@@ -21,7 +22,7 @@ pub enum ExecMode {
 
 /// Class of an instruction by the way control leaves it. The values are those of libipt's
 /// `pt_insn_class`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum InstructionClass {
     /// Not decoded.
@@ -51,7 +52,7 @@ pub enum InstructionClass {
 }
 
 /// What events bind to, and what the class leaves open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Detail {
     /// The class says everything.

@@ -2,13 +2,14 @@
 
 use super::{IpCompression, IpPayload, Packet, Tnt, PSB};
 use crate::error::PtError;
+use serde::{Deserialize, Serialize};
 
 /// What a packet decoder has to remember from packet to packet: whether a BBP opened a block, and how
 /// wide the items of that block are.
 ///
 /// A BIP header would read as a short TNT outside a block. The context is set by BBP and kept over
 /// the packets that may stand inside a block, as `perf` does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockContext {
     /// Inside a block; the items carry 4 bytes if true, 8 if false.
     pub short_items: Option<bool>,

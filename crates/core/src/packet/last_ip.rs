@@ -2,9 +2,10 @@
 
 use super::{IpCompression, IpPayload};
 use crate::error::PtError;
+use serde::{Deserialize, Serialize};
 
 /// The last IP of a stream. Source: Intel SDM volume 3C, "IP Compression".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastIp {
     ip: u64,
     known: bool,

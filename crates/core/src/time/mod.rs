@@ -9,12 +9,13 @@ pub use packets::PacketClock;
 use crate::config::TraceConfig;
 use crate::cpu::Errata;
 use crate::error::PtError;
+use serde::{Deserialize, Serialize};
 
 /// Cycle ratios are kept shifted left by this.
 const RATIO_SHIFT: u32 = 8;
 
 /// The clock of a trace. Cheap to copy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
     tsc: u64,
     base: u64,
@@ -49,7 +50,7 @@ pub struct MtcEffect {
 }
 
 /// TSC ticks per core cycle, learned from the packets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Calibration {
     ratio: Option<u64>,
     have_mtc: bool,

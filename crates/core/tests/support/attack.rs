@@ -14,6 +14,7 @@ use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::{encode, IpCompression, IpPayload, Packet, Tnt, PSB};
 
+use super::parts::assembled;
 use super::program::Program;
 use super::random::Random;
 use super::run::run;
@@ -238,6 +239,14 @@ pub fn attack(seed: u64) -> (u64, usize) {
     assert_eq!(found.events, expected.events, "seed {seed}, {} threads", threads.threads);
     assert_eq!(found, expected, "seed {seed}, {} threads", threads.threads);
     passes_agree(&stream, &by_threads, &mut random, seed);
+    let size = 200 + random.below(2000) as u64;
+    let timeline = Timeline::constant(image.clone());
+    let (by_parts, ..) = assembled(&trace, &config, &timeline, &threads, size, &mut random);
+    let found = told(&by_parts);
+    assert_eq!(found.gaps, expected.gaps, "seed {seed}, parts");
+    assert_eq!(found.events, expected.events, "seed {seed}, parts");
+    assert_eq!(found, expected, "seed {seed}, parts");
+    passes_agree(&stream, &by_parts, &mut random, seed);
     let raising = DecodeOptions { on_error: OnError::Raise, ..plain };
     for threads in [1, 3] {
         let options = DecodeOptions { threads, piece: Some(300), ..raising.clone() };

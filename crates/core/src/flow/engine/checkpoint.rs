@@ -7,9 +7,10 @@ use crate::flow::passed::Passed;
 use crate::flow::return_stack::ReturnStack;
 use crate::flow::sink::Gap;
 use crate::instruction::ExecMode;
+use serde::{Deserialize, Serialize};
 
 /// What an engine looked like at a PSB or between two packets; an engine made from it goes on there.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub(super) events: Box<EventDecoder>,
     pub(super) position: Position,
@@ -66,6 +67,18 @@ impl Checkpoint {
         self.anchor = self.anchor.map(|anchor| anchor + before.step);
         self.damage = self.damage.map(|gap| Gap { step: gap.step + before.step, ..gap });
         self
+    }
+
+    /// The same place of the same trace, if that has `by` more bytes in front (fewer, if negative).
+    pub fn move_by(&mut self, by: i64) {
+        self.events.move_by(by);
+        self.offset = self.offset.wrapping_add_signed(by);
+        if let Some(event) = &mut self.pending {
+            event.offset = event.offset.wrapping_add_signed(by);
+        }
+        if let Some(gap) = &mut self.damage {
+            gap.offset = gap.offset.wrapping_add_signed(by);
+        }
     }
 
     /// Reads the packets up to those of a later checkpoint. Only the packets' side of this one is right then.

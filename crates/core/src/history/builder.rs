@@ -1,0 +1,121 @@
+//! A walk that makes a stream.
+
+use serde::{Deserialize, Serialize};
+
+use super::stream::{DecodeError, Resync};
+use crate::event::Event;
+use crate::flow::{Checkpoint, Engine, FlowError, Gap, Progress, Sink, Where};
+
+/// Instructions without a look at whether to stop.
+const STEPS_UNASKED: u64 = 1 << 22;
+
+/// Collects what a stream keeps.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Builder {
+    /// Offset of the first byte of the trace in a longer one.
+    pub base: u64,
+    pub distance: u64,
+    pub checkpoints: Vec<Checkpoint>,
+    pub gaps: Vec<Gap>,
+    pub moments: Vec<(u64, usize, u64)>,
+    pub events: u64,
+    /// The PSB to stop at.
+    pub until: Option<u64>,
+    /// What it looked like there.
+    pub reached: Option<Checkpoint>,
+    /// At which multiple of the distance the last checkpoint lies.
+    pub cell: Option<u64>,
+}
+
+impl Builder {
+    pub fn new(distance: u64) -> Self {
+        Builder { distance: distance.max(1), ..Builder::default() }
+    }
+
+    /// The same for a trace with `by` more bytes in front (fewer, if negative).
+    pub fn move_by(&mut self, by: i64) {
+        for checkpoint in self.checkpoints.iter_mut().chain(&mut self.reached) {
+            checkpoint.move_by(by);
+        }
+        for gap in &mut self.gaps {
+            gap.offset = gap.offset.wrapping_add_signed(by);
+        }
+        for (_, _, offset) in &mut self.moments {
+            *offset = offset.wrapping_add_signed(by);
+        }
+        self.base = self.base.wrapping_add_signed(-by);
+        self.until = None;
+    }
+
+    pub fn done(&self) -> bool {
+        self.reached.is_some()
+    }
+}
+
+impl Sink for Builder {
+    const RUNS: bool = false;
+
+    fn event(&mut self, _: &Event, _: Where, _: &Engine) {
+        self.events += u64::from(!self.done());
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        if !self.done() {
+            self.gaps.push(gap);
+        }
+    }
+
+    fn moment(&mut self, moment: usize, step: u64, offset: u64) {
+        if !self.done() {
+            self.moments.push((step, moment, offset));
+        }
+    }
+
+    fn checkpoint(&mut self, engine: &Engine) {
+        if self.done() {
+            return;
+        }
+        if self.until.is_some() && self.until == engine.psb_at_hand() {
+            self.reached = Some(engine.checkpoint());
+            return;
+        }
+        let cell = (self.base + engine.events().offset()) / self.distance.max(1);
+        if self.cell != Some(cell) {
+            self.cell = Some(cell);
+            self.checkpoints.push(engine.checkpoint());
+        }
+    }
+}
+
+/// Walks to the end of the trace, or until the sink is `done`; damage becomes gaps. `stop` is asked now and then.
+pub(super) fn drive<S: Sink>(
+    engine: &mut Engine,
+    trace: &[u8],
+    sink: &mut S,
+    resync: Resync,
+    budget: u32,
+    done: impl Fn(&Engine, &S) -> bool,
+    mut stop: impl FnMut(&Engine) -> bool,
+) -> Result<(), DecodeError> {
+    let mut rounds = 0u32;
+    let mut asked = engine.step();
+    loop {
+        match engine.advance(trace, sink, budget) {
+            Ok(Progress::More) => {}
+            Ok(Progress::End) => return Ok(()),
+            Err(FlowError::Foreign(object)) => return Err(DecodeError::Foreign(object)),
+            Err(error) => engine.lose(trace, &error, resync == Resync::Psb, sink),
+        }
+        if done(engine, sink) {
+            return Ok(());
+        }
+        rounds = rounds.wrapping_add(1);
+        // Rare events advance by one packet only; asking after each would cost more than they do.
+        if rounds % 64 == 0 || engine.step() - asked >= STEPS_UNASKED {
+            asked = engine.step();
+            if stop(engine) {
+                return Err(DecodeError::Interrupted);
+            }
+        }
+    }
+}

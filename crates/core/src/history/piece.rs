@@ -1,0 +1,141 @@
+//! Pieces of a trace, decoded by themselves.
+
+use serde::{Deserialize, Serialize};
+
+use super::builder::{drive, Builder};
+use super::knowledge::Knowledge;
+use super::stream::{DecodeError, DecodeOptions};
+use crate::asid::Asid;
+use crate::config::TraceConfig;
+use crate::error::PtError;
+use crate::flow::{Checkpoint, Engine, Graph, Timeline};
+use crate::packet::sync;
+
+/// Packets between two looks at whether to stop.
+const BUDGET: u32 = 1 << 14;
+/// Bytes of trace before a piece that its guess is made from.
+pub(super) const BEFORE: u64 = 64 << 10;
+
+/// Everything that all pieces of a decode share.
+pub(super) struct Job<'a> {
+    pub(super) trace: &'a [u8],
+    pub(super) config: &'a TraceConfig,
+    pub(super) timeline: &'a Timeline,
+    pub(super) options: &'a DecodeOptions,
+    pub(super) knowledge: &'a Knowledge,
+    /// Offset of the first byte of the trace in a longer one.
+    pub(super) base: u64,
+    /// Offsets of the PSBs that pieces begin at; the first piece begins at the first PSB, wherever that is.
+    pub(super) starts: Vec<u64>,
+    /// The address space at the first PSB.
+    pub(super) asid: Asid,
+    /// Nothing behind the first gap matters.
+    pub(super) raise: bool,
+}
+
+/// A decoded piece.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Piece {
+    pub(super) built: Builder,
+    /// What the piece began with.
+    pub(super) began: Option<Checkpoint>,
+    /// The piece that comes next: beyond the last one at the end of the trace.
+    pub(super) next: usize,
+    /// There were CYC packets.
+    pub(super) met_cyc: bool,
+    /// A return site was asked for that an earlier piece may have pushed.
+    pub(super) ran_out: bool,
+    pub(super) steps: u64,
+    pub(super) last_tsc: Option<u64>,
+}
+
+impl Piece {
+    /// The same for a trace with `by` more bytes in front (fewer, if negative).
+    pub(super) fn move_by(&mut self, by: i64) {
+        self.built.move_by(by);
+        if let Some(began) = &mut self.began {
+            began.move_by(by);
+        }
+    }
+}
+
+impl Job<'_> {
+    pub(super) fn engine(&self, graph: Graph) -> Engine {
+        Engine::new(self.config, self.options.engine.clone(), self.timeline.clone(), graph)
+    }
+
+    pub(super) fn graph(&self) -> Graph {
+        self.knowledge.graph(self.timeline, self.options)
+    }
+
+    /// Decodes from where the engine stands to the start of piece `next` or a later one; with `halt` no further than
+    /// to a gap. `stop` is asked now and then, with the trace offset.
+    pub(super) fn run(
+        &self,
+        engine: &mut Engine,
+        mut built: Builder,
+        next: usize,
+        halt: bool,
+        mut stop: impl FnMut(u64) -> bool,
+    ) -> Result<Piece, DecodeError> {
+        let mut next = next;
+        engine.take_met_cyc();
+        let halted = |built: &Builder| halt && !built.gaps.is_empty();
+        loop {
+            let until = self.starts.get(next).copied();
+            built.until = until;
+            let passed = |engine: &Engine, built: &Builder| {
+                built.done()
+                    || halted(built)
+                    || until.is_some_and(|until| engine.events().sync_offset() > until)
+            };
+            let stop = |engine: &Engine| stop(engine.events().offset());
+            drive(engine, self.trace, &mut built, self.options.resync, BUDGET, passed, stop)?;
+            // A PSB that is none, or is broken, is passed.
+            if built.done()
+                || halted(&built)
+                || until.is_none()
+                || engine.events().error() == Some(PtError::Eos)
+            {
+                break;
+            }
+            next += 1;
+        }
+        if !built.done() {
+            next = self.starts.len();
+        }
+        Ok(Piece {
+            began: None,
+            next,
+            met_cyc: engine.take_met_cyc(),
+            ran_out: engine.ran_out_of_sites(),
+            steps: built.reached.as_ref().map_or(engine.step(), |reached| reached.step),
+            last_tsc: engine.tsc(),
+            built,
+        })
+    }
+
+    /// Decodes a piece by a guess; None if there is none.
+    pub(super) fn guess(
+        &self,
+        at: usize,
+        graph: Graph,
+        stop: impl FnMut(u64) -> bool,
+    ) -> (Option<Piece>, Graph) {
+        let mut engine = self.engine(graph);
+        let Some(&psb) = self.starts.get(at) else { return (None, engine.into_graph()) };
+        let from =
+            sync::forward(self.trace, psb.saturating_sub(BEFORE) as usize).map_or(psb, |from| from as u64);
+        if !engine.guess(self.trace, from.min(psb), psb, self.asid) {
+            return (None, engine.into_graph());
+        }
+        let built = Builder { base: self.base, ..Builder::new(self.options.checkpoint_distance) };
+        // A gap may come of the guess.
+        let mut piece = self.run(&mut engine, built, at + 1, false, stop).ok();
+        if let Some(piece) = &mut piece {
+            // The first thing a piece meets is the checkpoint at its PSB.
+            piece.began = piece.built.checkpoints.first().cloned();
+        }
+        (piece, engine.into_graph())
+    }
+}
