@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -180,7 +180,7 @@ class History(Sequence[Instruction]):
 
         first, last = self._range(start, stop)
         ips = np.empty(max(last - first, 0), dtype=np.uint64)
-        self._raw.write_ips(first, ips.data, thread_count(None))
+        self._raw.write_ips(first, ips.data)
         return ips
 
     def instructions(self, start: int | None = None, stop: int | None = None) -> Table:
@@ -229,7 +229,7 @@ class History(Sequence[Instruction]):
 
     def find(
         self,
-        what: int | str | tuple[int, int],
+        what: int | str | tuple[int, int] | list[int] | Set[int],
         start: int | None = None,
         stop: int | None = None,
         *,
@@ -237,35 +237,43 @@ class History(Sequence[Instruction]):
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Steps that execute something, in order.
 
-        An address: the instruction that starts there. A symbol (``"main"``, ``"libc.so.6!malloc+4"``):
-        the instruction at its entry. ``(first, last)``: any instruction of which a byte lies in that
-        closed interval. ``limit`` stops after so many. Raises KeyError for an unknown symbol.
+        An address: the instruction that starts there. A list or a set of addresses: the instructions that
+        start at any of them. A symbol (``"main"``, ``"libc.so.6!malloc+4"``): the instruction at its entry.
+        ``(first, last)``: any instruction of which a byte lies in that closed interval. ``limit`` stops
+        after so many. Raises KeyError for an unknown symbol.
         """
         import numpy as np
 
-        first: int
-        last: int | None = None
+        wanted: list[int]
         match what:
             case str():
                 symbols = self.symbols
                 if symbols is None:
                     raise KeyError(f"this history has no symbols to look up {what!r} in")
-                first = symbols.resolve(what)
-            case (first, last):
+                wanted = [symbols.resolve(what)]
+            case int():
+                wanted = [what]
+            case tuple():
+                first, last = what
                 if first > last:
                     raise InvalidArgument(f"the interval is upside down: {first:#x} to {last:#x}")
-            case int():
-                first = what
+                wanted = [first, last]
+            case list() | Set():
+                wanted = sorted({int(address) for address in what})
             case _:
-                raise TypeError(f"look for an address, a symbol or (first, last), not {type(what).__name__}")
-        for address in (first, last if last is not None else 0):
+                raise TypeError(
+                    f"look for an address, addresses, a symbol or (first, last), not {type(what).__name__}"
+                )
+        for address in wanted:
             if not 0 <= address < 1 << 64:
                 raise InvalidArgument(f"not an address: {address}")
         most = (1 << 63) - 1 if limit is None else limit
         if most < 0:
             raise InvalidArgument(f"limit must not be negative, not {most}")
         begin, end = self._range(start, stop)
-        return np.frombuffer(self._raw.find(first, last, begin, end, most), dtype=np.int64)
+        return np.frombuffer(
+            self._raw.find(wanted, isinstance(what, tuple), begin, end, most), dtype=np.int64
+        )
 
     def counts(self, start: int | None = None, stop: int | None = None) -> Table:
         """How often each instruction was executed: columns ip (ascending) and count."""

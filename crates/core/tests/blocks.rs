@@ -204,7 +204,7 @@ fn in_history(config: &TraceConfig, image: &Image, trace: &[u8]) -> String {
     let stream = decode(Arc::new(trace.to_vec()), config, timeline, DecodeOptions::default(), |_| false);
     let stream = stream.unwrap_or_else(|_| panic!("nothing stops this decode"));
     let mut ips = Vec::new();
-    stream.ips(0, stream.steps(), &mut ips);
+    stream.ips(0, stream.steps(), &mut ips, &mut || false).unwrap();
     let ips: Vec<String> = ips.iter().map(|ip| format!("{ip:x}")).collect();
     ips.join(", ")
 }

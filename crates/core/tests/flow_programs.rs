@@ -60,13 +60,13 @@ fn decoded(run: &Run, image: Image, options: DecodeOptions) -> Stream {
 
 fn ips(stream: &Stream, start: u64, stop: u64) -> Vec<u64> {
     let mut ips = Vec::new();
-    stream.ips(start, stop, &mut ips);
+    stream.ips(start, stop, &mut ips, &mut || false).unwrap();
     ips
 }
 
 fn events(stream: &Stream) -> EventColumns {
     let mut columns = EventColumns::default();
-    stream.events(0..u64::MAX, 0, &mut columns);
+    stream.events(0..u64::MAX, 0, &mut columns, &mut || false).unwrap();
     columns
 }
 
@@ -255,7 +255,7 @@ fn a_callback_alone_decodes_the_same_and_is_never_asked_again() {
 fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
     let total = run.ips.len();
     let mut all = InstructionColumns::default();
-    stream.instructions(0, total as u64, 0, &mut all);
+    stream.instructions(0, total as u64, 0, &mut all, &mut || false).unwrap();
     assert_eq!(all.ip, run.ips, "{what}");
     assert_eq!(all.step, (0..total as i64).collect::<Vec<_>>(), "{what}");
     let every_event = events(stream);
@@ -277,8 +277,12 @@ fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
                 fnv = (fnv ^ u64::from(byte)).wrapping_mul(1_099_511_628_211);
             }
         }
-        assert_eq!(stream.hash(first, last, Hashing::ROTATING).value(), rotating, "{what}");
-        assert_eq!(stream.hash(first, last, Hashing::FNV).value(), fnv, "{what}");
+        assert_eq!(
+            stream.hash(first, last, Hashing::ROTATING, &mut || false).unwrap().value(),
+            rotating,
+            "{what}"
+        );
+        assert_eq!(stream.hash(first, last, Hashing::FNV, &mut || false).unwrap().value(), fnv, "{what}");
         check_calls(stream, first, last, what);
         check_events(stream, &every_event, random, what);
     }
@@ -292,7 +296,7 @@ fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
 
 fn check_instructions(stream: &Stream, all: &InstructionColumns, start: usize, stop: usize, what: &str) {
     let mut some = InstructionColumns::default();
-    stream.instructions(start as u64, stop as u64, 0, &mut some);
+    stream.instructions(start as u64, stop as u64, 0, &mut some, &mut || false).unwrap();
     assert_eq!(some.ip, all.ip[start..stop], "{what}");
     assert_eq!(some.size, all.size[start..stop], "{what}");
     assert_eq!(some.raw, all.raw[16 * start..16 * stop], "{what}");
@@ -322,15 +326,16 @@ fn check_find(
     };
     let hits: Vec<i64> = (start..stop).filter(|&row| touches(row)).map(|row| row as i64).collect();
     let mut found = Vec::new();
-    stream.find(Wanted::Range(first, last), start as u64, stop as u64, 0, usize::MAX, &mut found);
+    let steps = (start as u64, stop as u64);
+    stream.find(&Wanted::Range(first, last), steps, 0, usize::MAX, &mut found, &mut || false).unwrap();
     assert_eq!(found, hits, "{what}, {first:x} to {last:x}");
     let mut found = Vec::new();
-    stream.find(Wanted::Range(first, last), start as u64, stop as u64, 0, 2, &mut found);
+    stream.find(&Wanted::Range(first, last), steps, 0, 2, &mut found, &mut || false).unwrap();
     assert_eq!(found, hits[..hits.len().min(2)], "{what}");
     let starts: Vec<i64> =
         (start..stop).filter(|&row| all.ip[row] == address).map(|row| row as i64).collect();
     let mut found = Vec::new();
-    stream.find(Wanted::Start(address), start as u64, stop as u64, 0, usize::MAX, &mut found);
+    stream.find(&Wanted::Start(address), steps, 0, usize::MAX, &mut found, &mut || false).unwrap();
     assert_eq!(found, starts, "{what}");
 }
 
@@ -340,14 +345,14 @@ fn check_counts(stream: &Stream, ips: &[u64], first: u64, last: u64, what: &str)
         *expected.entry(ip).or_default() += 1;
     }
     let mut counts = Counts::default();
-    stream.count(first, last, &mut counts);
+    stream.count(first, last, &mut counts, &mut || false).unwrap();
     let counted: HashMap<u64, u64> = counts.by_ip.into_iter().collect();
     assert_eq!(counted, expected, "{what}");
 }
 
 fn check_blocks(stream: &Stream, all: &InstructionColumns, start: usize, stop: usize, what: &str) {
     let mut blocks = BlockColumns::default();
-    stream.blocks(start as u64, stop as u64, 0, &mut blocks);
+    stream.blocks(start as u64, stop as u64, 0, &mut blocks, &mut || false).unwrap();
     let mut at = start;
     for row in 0..blocks.step.len() {
         let end = at + usize::from(blocks.ninsn[row]) - 1;
@@ -363,7 +368,7 @@ fn check_blocks(stream: &Stream, all: &InstructionColumns, start: usize, stop: u
 
 fn check_calls(stream: &Stream, first: u64, last: u64, what: &str) {
     let mut tree = CallTree::default();
-    stream.calls(first, last, &mut tree);
+    stream.calls(first, last, &mut tree, &mut || false).unwrap();
     let own: u64 = tree.nodes.iter().map(|node| node.own).sum();
     assert_eq!(own, last - first, "{what}: every instruction belongs to one path");
     for (nth, node) in tree.nodes.iter().enumerate().skip(1) {
@@ -379,7 +384,7 @@ fn check_events(stream: &Stream, every: &EventColumns, random: &mut Random, what
     let within = within[0]..within[1];
     let what = &format!("{what}, events in {within:?}");
     let mut some = EventColumns::default();
-    stream.events(within.clone(), 0, &mut some);
+    stream.events(within.clone(), 0, &mut some, &mut || false).unwrap();
     let rows: Vec<usize> = (0..every.step.len()).filter(|&row| within.contains(&every.offset[row])).collect();
     let pick = |column: &[u64]| rows.iter().map(|&row| column[row]).collect::<Vec<_>>();
     assert_eq!(some.step, rows.iter().map(|&row| every.step[row]).collect::<Vec<_>>(), "{what}");

@@ -132,7 +132,7 @@ fn histories_execute_what_blocks_execute() {
         let stream = decode(Arc::new(case.trace()), &case.config(), timeline, options, |_| false)
             .unwrap_or_else(|_| panic!("{seed}: damage is a gap"));
         let mut ips = Vec::new();
-        stream.ips(0, stream.steps(), &mut ips);
+        stream.ips(0, stream.steps(), &mut ips, &mut || false).unwrap();
         // Where code goes round behind the end, one of the two may see it some steps earlier.
         if stream.gaps().iter().any(|gap| gap.cause == GapCause::Endless) {
             let common = ips.len().min(steps.len());
@@ -180,7 +180,7 @@ fn trig_counts_over_events_without_a_place() {
         decode(Arc::new(case.trace()), &case.config(), timeline, DecodeOptions::default(), |_| false)
             .unwrap_or_else(|_| panic!("damage is a gap"));
     let mut events = EventColumns::default();
-    stream.events(0..u64::MAX, 0, &mut events);
+    stream.events(0..u64::MAX, 0, &mut events, &mut || false).unwrap();
     let last = events.ip.len() - 1;
     assert_eq!((events.ip[last], events.step[last]), (0x1004, 2));
     let blocks = listing::expanded(&case, &Cached::none(&case));

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
-    self, BlockColumns, CallTree, Clock, Counts, DecodeError, DecodeOptions, EventColumns, Hashing,
-    InstructionColumns, OnError, Resync, Stream, Wanted,
+    self, Ask, BlockColumns, CallTree, Clock, Counts, DecodeError, DecodeOptions, EventColumns, Hashing,
+    InstructionColumns, Interrupted, OnError, Resync, Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -136,6 +136,31 @@ impl RawHistory {
     }
 }
 
+/// Asks a question that may take long, without the interpreter; a signal that arrives meanwhile ends it.
+fn asked<T: Send>(
+    py: Python<'_>,
+    question: impl Send + FnOnce(Ask<'_>) -> Result<T, Interrupted>,
+) -> PyResult<T> {
+    let mut raised: Option<PyErr> = None;
+    let answer = py.detach(|| {
+        let mut last = Instant::now();
+        question(&mut || {
+            if last.elapsed() < ASK_EVERY {
+                return false;
+            }
+            last = Instant::now();
+            raised = Python::attach(|py| py.check_signals().err());
+            raised.is_some()
+        })
+    });
+    answer.map_err(|_| {
+        raised.unwrap_or_else(|| pyo3::exceptions::PyKeyboardInterrupt::new_err("the question was dropped"))
+    })
+}
+
+/// How often Python is asked whether a signal has arrived.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
 #[pymethods]
 impl RawHistory {
     /// Decodes a trace. `moments`: (tsc, image, number of the thread that runs). `progress(offset)` is called now
@@ -173,7 +198,7 @@ impl RawHistory {
         let decoded = py.detach(|| {
             let mut last = Instant::now();
             history::decode(trace, &config, timeline, options, |offset| {
-                if last.elapsed() < Duration::from_millis(50) {
+                if last.elapsed() < ASK_EVERY {
                     return false;
                 }
                 last = Instant::now();
@@ -239,7 +264,7 @@ impl RawHistory {
     }
 
     /// Fills `buffer`, which nobody else may use meanwhile, with the addresses of the steps from `start` on.
-    fn write_ips(&self, py: Python<'_>, start: u64, buffer: PyBuffer<u64>, threads: usize) -> PyResult<()> {
+    fn write_ips(&self, py: Python<'_>, start: u64, buffer: PyBuffer<u64>) -> PyResult<()> {
         let length = buffer.item_count();
         if buffer.readonly() || !buffer.is_c_contiguous() {
             return Err(pyo3::exceptions::PyBufferError::new_err(
@@ -253,25 +278,25 @@ impl RawHistory {
         // checked above; the buffer is held until the end of this function. The only caller, `History.ips`, hands over
         // an array it has just made and that nobody else knows yet, so nobody else reads or writes it.
         let mut ips = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u64>(), length) };
-        py.detach(|| {
+        asked(py, |ask| {
             for (part, start, stop) in self.cut(start, start.saturating_add(length as u64)) {
                 let count = (stop.saturating_sub(start) as usize).min(ips.len());
                 let (here, rest) = std::mem::take(&mut ips).split_at_mut(count);
-                part.stream.write_ips(start, here, threads);
+                part.stream.write_ips(start, here, ask)?;
                 ips = rest;
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn instructions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let columns = py.detach(|| {
+        let columns = asked(py, |ask| {
             let mut columns = InstructionColumns::default();
             for (part, start, stop) in self.cut(start, stop) {
-                part.stream.instructions(start, stop, part.base(), &mut columns);
+                part.stream.instructions(start, stop, part.base(), &mut columns, ask)?;
             }
-            columns
-        });
+            Ok(columns)
+        })?;
         let time = self.times(&columns.tsc);
         TableBuilder::default()
             .i64("step", columns.step)
@@ -291,13 +316,13 @@ impl RawHistory {
     }
 
     fn blocks(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let columns = py.detach(|| {
+        let columns = asked(py, |ask| {
             let mut columns = BlockColumns::default();
             for (part, start, stop) in self.cut(start, stop) {
-                part.stream.blocks(start, stop, part.base(), &mut columns);
+                part.stream.blocks(start, stop, part.base(), &mut columns, ask)?;
             }
-            columns
-        });
+            Ok(columns)
+        })?;
         let time = self.times(&columns.tsc);
         TableBuilder::default()
             .i64("step", columns.step)
@@ -314,17 +339,17 @@ impl RawHistory {
     }
 
     fn events(&self, py: Python<'_>) -> PyResult<RawTable> {
-        let columns = py.detach(|| {
+        let columns = asked(py, |ask| {
             let mut columns = EventColumns::default();
             for part in &self.parts {
                 let before = columns.offset.len();
-                part.stream.events(part.within.clone(), part.base(), &mut columns);
+                part.stream.events(part.within.clone(), part.base(), &mut columns, ask)?;
                 for offset in columns.offset.iter_mut().skip(before) {
                     *offset += part.base;
                 }
             }
-            columns
-        });
+            Ok(columns)
+        })?;
         let time = self.times(&columns.tsc);
         TableBuilder::default()
             .i64("step", columns.step)
@@ -370,51 +395,53 @@ impl RawHistory {
         all
     }
 
-    /// Steps that hit: `last` None finds instructions that start at `first`.
-    #[pyo3(signature = (first, last, start, stop, limit))]
+    /// Steps that hit: instructions that start at one of the ascending `addresses`, or, of two addresses and with
+    /// `range`, touch what lies between them.
     fn find<'py>(
         &self,
         py: Python<'py>,
-        first: u64,
-        last: Option<u64>,
+        addresses: Vec<u64>,
+        range: bool,
         start: u64,
         stop: u64,
         limit: usize,
-    ) -> Bound<'py, PyBytes> {
-        let wanted = last.map_or(Wanted::Start(first), |last| Wanted::Range(first, last));
-        let steps = py.detach(|| {
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let wanted = match addresses[..] {
+            [first, last] if range => Wanted::Range(first, last),
+            [address] => Wanted::Start(address),
+            _ => Wanted::Starts(addresses),
+        };
+        let steps = asked(py, |ask| {
             let mut steps = Vec::new();
             for (part, start, stop) in self.cut(start, stop) {
-                part.stream.find(wanted, start, stop, part.base(), limit, &mut steps);
+                part.stream.find(&wanted, (start, stop), part.base(), limit, &mut steps, ask)?;
             }
-            steps
-        });
-        numbers(py, &steps, i64::to_le_bytes)
+            Ok(steps)
+        })?;
+        Ok(numbers(py, &steps, i64::to_le_bytes))
     }
 
     /// Executions by address: ip, count.
     fn count(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let mut rows: Vec<(u64, u64)> = py.detach(|| {
+        let (ips, counts) = asked(py, |ask| {
             let mut counts = Counts::default();
             for (part, start, stop) in self.cut(start, stop) {
-                part.stream.count(start, stop, &mut counts);
+                part.stream.count(start, stop, &mut counts, ask)?;
             }
-            counts.by_ip.into_iter().collect()
-        });
-        rows.sort_unstable();
-        let (ips, counts) = rows.into_iter().unzip();
+            Ok(counts.columns())
+        })?;
         TableBuilder::default().u64("ip", ips).u64("count", counts).build()
     }
 
     /// Call paths: parent, ip, calls, own.
     fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let tree = py.detach(|| {
+        let tree = asked(py, |ask| {
             let mut tree = CallTree::default();
             for (part, start, stop) in self.cut(start, stop) {
-                part.stream.calls(start, stop, &mut tree);
+                part.stream.calls(start, stop, &mut tree, ask)?;
             }
-            tree
-        });
+            Ok(tree)
+        })?;
         let nodes = &tree.nodes;
         TableBuilder::default()
             .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
@@ -425,13 +452,13 @@ impl RawHistory {
     }
 
     /// The hash over the addresses of all instructions: the recorders' one, or FNV-1a.
-    fn hash(&self, py: Python<'_>, fnv: bool) -> u64 {
-        py.detach(|| {
+    fn hash(&self, py: Python<'_>, fnv: bool) -> PyResult<u64> {
+        asked(py, |ask| {
             let mut hashing = if fnv { Hashing::FNV } else { Hashing::ROTATING };
             for part in &self.parts {
-                hashing = part.stream.hash(part.first, part.last, hashing);
+                hashing = part.stream.hash(part.first, part.last, hashing, ask)?;
             }
-            hashing.value()
+            Ok(hashing.value())
         })
     }
 

@@ -1,7 +1,8 @@
 //! The blocks pass.
 
 use super::columns::tsc_or_none;
-use super::stream::{clip, slice, Pass, Stream};
+use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
+use super::stream::{slice, Pass, Stream};
 use crate::flow::{Engine, Gap, Graph, NodeId, NodeKind, RunState, Sink, Where};
 
 /// One row per block: instructions executed without a decision, an event, or a change of section
@@ -28,21 +29,33 @@ pub struct BlockColumns {
     pub speculative: Vec<u8>,
 }
 
-struct Blocks<'a> {
-    start: u64,
-    stop: u64,
+impl BlockColumns {
+    fn append(&mut self, mut more: BlockColumns) {
+        self.step.append(&mut more.step);
+        self.ip.append(&mut more.ip);
+        self.end_ip.append(&mut more.end_ip);
+        self.ninsn.append(&mut more.ninsn);
+        self.iclass.append(&mut more.iclass);
+        self.mode.append(&mut more.mode);
+        self.isid.append(&mut more.isid);
+        self.tsc.append(&mut more.tsc);
+        self.speculative.append(&mut more.speculative);
+    }
+}
+
+#[derive(Default)]
+struct Blocks {
     base: i64,
-    reached: u64,
     /// The next run continues the last block.
     open: bool,
     last_section: (i32, u64),
-    columns: &'a mut BlockColumns,
+    columns: BlockColumns,
 }
 
-impl Blocks<'_> {
+impl Blocks {
     fn append(&mut self, step: u64, ips: &[u64], class: u8, mode: u8, section: (i32, u64), state: &RunState) {
         let (Some(&first), Some(&last)) = (ips.first(), ips.last()) else { return };
-        let columns = &mut *self.columns;
+        let columns = &mut self.columns;
         if self.open && self.last_section == section {
             let room = columns.ninsn.last().is_some_and(|&count| usize::from(count) + ips.len() <= 65535);
             if room {
@@ -69,10 +82,9 @@ impl Blocks<'_> {
     }
 }
 
-impl Sink for Blocks<'_> {
+impl Sink for Blocks {
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        self.reached = state.step + u64::from(to - from);
-        let Some((from, to, mut step)) = clip(state, from, to, self.start, self.stop) else { return };
+        let mut step = state.step;
         let (_, mode) = graph.place(node);
         let mut at = from;
         while at < to {
@@ -102,19 +114,43 @@ impl Sink for Blocks<'_> {
     }
 }
 
-impl Pass for Blocks<'_> {
-    fn done(&self) -> bool {
-        self.reached >= self.stop
+impl Pass for Blocks {}
+
+struct Listing {
+    base: i64,
+}
+
+impl Verb for Listing {
+    type Worker = ();
+    type Part = BlockColumns;
+    type Sum = ();
+
+    fn worker(&self) {}
+
+    fn piece(&self, (): &mut (), walker: &mut Walker<'_>, _: usize, piece: Piece) -> BlockColumns {
+        let mut pass = Blocks { base: self.base, ..Blocks::default() };
+        walker.walk(piece, &mut pass);
+        pass.columns
     }
+
+    fn sum(&self, (): (), _: &Graph) {}
 }
 
 impl Stream {
     /// Appends the blocks of steps `start..stop`; `base` is added to the step column.
-    pub fn blocks(&self, start: u64, stop: u64, base: i64, columns: &mut BlockColumns) {
-        if start < stop {
-            let mut pass =
-                Blocks { start, stop, base, reached: 0, open: false, last_section: (0, 0), columns };
-            self.walk(start, &mut pass);
-        }
+    pub fn blocks(
+        &self,
+        start: u64,
+        stop: u64,
+        base: i64,
+        columns: &mut BlockColumns,
+        ask: Ask<'_>,
+    ) -> Result<(), Interrupted> {
+        let pieces = self.cut(start, stop, false);
+        self.in_pieces(&Listing { base }, &pieces, ask, |part| {
+            columns.append(part);
+            true
+        })?;
+        Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::stream::{clip, slice, Pass, Stream};
+use super::parallel::{Ask, Interrupted};
+use super::stream::{slice, Pass, Stream};
 use crate::flow::{Graph, NodeId, NodeKind, RunState, Sink};
 use crate::instruction::{Detail, InstructionClass};
 
@@ -70,9 +71,6 @@ enum Last {
 }
 
 struct Calls<'a> {
-    start: u64,
-    stop: u64,
-    reached: u64,
     tree: &'a mut CallTree,
     current: u32,
     /// Caller's path and return address.
@@ -109,9 +107,7 @@ impl Calls<'_> {
 }
 
 impl Sink for Calls<'_> {
-    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        self.reached = state.step + u64::from(to - from);
-        let Some((from, to, _)) = clip(state, from, to, self.start, self.stop) else { return };
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
         let ips = slice(graph.ips(node), from, to);
         let Some(&first) = ips.first() else { return };
         self.arrive(first);
@@ -137,19 +133,12 @@ impl Sink for Calls<'_> {
     }
 }
 
-impl Pass for Calls<'_> {
-    fn done(&self) -> bool {
-        self.reached >= self.stop
-    }
-}
+impl Pass for Calls<'_> {}
 
 impl Stream {
     /// Adds the calls of steps `start..stop` to a tree.
-    pub fn calls(&self, start: u64, stop: u64, tree: &mut CallTree) {
-        if start < stop {
-            let last = Last::Other;
-            let mut pass = Calls { start, stop, reached: 0, tree, current: 0, stack: Vec::new(), last };
-            self.walk(start, &mut pass);
-        }
+    pub fn calls(&self, start: u64, stop: u64, tree: &mut CallTree, ask: Ask<'_>) -> Result<(), Interrupted> {
+        let mut pass = Calls { tree, current: 0, stack: Vec::new(), last: Last::Other };
+        self.serially(start, stop, &mut pass, ask)
     }
 }

@@ -35,6 +35,21 @@ impl InstructionColumns {
         self.ip.len()
     }
 
+    pub(super) fn append(&mut self, mut more: InstructionColumns) {
+        self.step.append(&mut more.step);
+        self.ip.append(&mut more.ip);
+        self.size.append(&mut more.size);
+        self.raw.append(&mut more.raw);
+        self.iclass.append(&mut more.iclass);
+        self.mode.append(&mut more.mode);
+        self.cr3.append(&mut more.cr3);
+        self.vmcs.append(&mut more.vmcs);
+        self.isid.append(&mut more.isid);
+        self.tsc.append(&mut more.tsc);
+        self.speculative.append(&mut more.speculative);
+        self.truncated.append(&mut more.truncated);
+    }
+
     /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.ip.is_empty()

@@ -2,56 +2,82 @@
 
 use std::collections::HashMap;
 
-use super::stream::{clip, slice, Pass, Stream};
+use super::nodes::PerNode;
+use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
+use super::stream::{slice, Pass, Stream};
 use crate::flow::{Graph, NodeId, RunState, Sink};
 
 /// Executions by address.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Address to number of executions.
     pub by_ip: HashMap<u64, u64, foldhash::fast::RandomState>,
 }
 
-struct Count<'a> {
-    start: u64,
-    stop: u64,
-    reached: u64,
-    /// Executions of whole nodes.
-    whole: Vec<u64>,
-    generation: u64,
-    /// Addresses of the nodes, kept for the end.
-    counts: &'a mut Counts,
-    pending: Vec<(Vec<u64>, u64)>,
+impl Counts {
+    /// Adds those of another part of the history, in any order.
+    pub fn merge(&mut self, other: Counts) {
+        if self.by_ip.is_empty() {
+            *self = other;
+            return;
+        }
+        for (ip, count) in other.by_ip {
+            *self.by_ip.entry(ip).or_default() += count;
+        }
+    }
+
+    /// Addresses, ascending, and their executions.
+    pub fn columns(&self) -> (Vec<u64>, Vec<u64>) {
+        let mut rows: Vec<(u64, u64)> = self.by_ip.iter().map(|(&ip, &count)| (ip, count)).collect();
+        rows.sort_unstable();
+        rows.into_iter().unzip()
+    }
 }
 
-impl Sink for Count<'_> {
-    #[inline]
-    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        self.reached = state.step + u64::from(to - from);
-        if self.generation != graph.generation() {
-            // The nodes counted so far are gone; their addresses were noted when they were first met.
-            for (ips, node) in self.pending.drain(..) {
-                let times = self.whole.get(node as usize).copied().unwrap_or(0);
-                for ip in ips {
-                    *self.counts.by_ip.entry(ip).or_default() += times;
-                }
+/// Counts whole nodes, and instructions only where a node was left early.
+#[derive(Default)]
+struct Count {
+    counts: Counts,
+    /// Executions of whole nodes.
+    whole: PerNode<u64>,
+    /// The nodes met, and where their addresses begin in `ips`: a graph may forget its nodes.
+    met: Vec<(NodeId, usize)>,
+    ips: Vec<u64>,
+    generation: u64,
+}
+
+impl Count {
+    /// From nodes to instructions.
+    fn expand(&mut self) {
+        let ends = self.met.iter().skip(1).map(|&(_, at)| at).chain([self.ips.len()]);
+        self.counts.by_ip.reserve(self.ips.len() / 2);
+        for (&(node, at), end) in self.met.iter().zip(ends) {
+            let times = self.whole.at(node).map_or(0, std::mem::take);
+            for &ip in self.ips.get(at..end).unwrap_or(&[]) {
+                *self.counts.by_ip.entry(ip).or_default() += times;
             }
-            self.whole.clear();
+        }
+        self.met.clear();
+        self.ips.clear();
+    }
+}
+
+impl Sink for Count {
+    #[inline]
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
+        if self.generation != graph.generation() {
+            self.expand();
             self.generation = graph.generation();
         }
-        let inside = state.step >= self.start && self.reached <= self.stop;
-        if inside && from == 0 && to == graph.count(node) {
-            let at = node as usize;
-            if at >= self.whole.len() {
-                self.whole.resize(at + 1, 0);
-            }
-            if let Some(times) = self.whole.get_mut(at) {
+        if from == 0 && to == graph.count(node) {
+            if let Some(times) = self.whole.at(node) {
                 if *times == 0 {
-                    self.pending.push((graph.ips(node).to_vec(), u64::from(node)));
+                    self.met.push((node, self.ips.len()));
+                    self.ips.extend_from_slice(graph.ips(node));
                 }
                 *times += 1;
             }
-        } else if let Some((from, to, _)) = clip(state, from, to, self.start, self.stop) {
+        } else {
             for &ip in slice(graph.ips(node), from, to) {
                 *self.counts.by_ip.entry(ip).or_default() += 1;
             }
@@ -59,27 +85,36 @@ impl Sink for Count<'_> {
     }
 }
 
-impl Pass for Count<'_> {
-    fn done(&self) -> bool {
-        self.reached >= self.stop
+impl Pass for Count {}
+
+struct Counting;
+
+impl Verb for Counting {
+    type Worker = Count;
+    type Part = ();
+    type Sum = Counts;
+
+    fn worker(&self) -> Count {
+        Count::default()
+    }
+
+    fn piece(&self, worker: &mut Count, walker: &mut Walker<'_>, _: usize, piece: Piece) {
+        walker.walk(piece, worker);
+    }
+
+    fn sum(&self, mut worker: Count, _: &Graph) -> Counts {
+        worker.expand();
+        worker.counts
     }
 }
 
 impl Stream {
     /// Adds the executions of steps `start..stop`.
-    pub fn count(&self, start: u64, stop: u64, counts: &mut Counts) {
-        if start >= stop {
-            return;
+    pub fn count(&self, start: u64, stop: u64, counts: &mut Counts, ask: Ask<'_>) -> Result<(), Interrupted> {
+        let pieces = self.cut(start, stop, false);
+        for sum in self.in_pieces(&Counting, &pieces, ask, |()| true)? {
+            counts.merge(sum);
         }
-        let mut pass =
-            Count { start, stop, reached: 0, whole: Vec::new(), generation: 0, counts, pending: Vec::new() };
-        self.walk(start, &mut pass);
-        let whole = std::mem::take(&mut pass.whole);
-        for (ips, node) in pass.pending.drain(..) {
-            let times = whole.get(node as usize).copied().unwrap_or(0);
-            for ip in ips {
-                *pass.counts.by_ip.entry(ip).or_default() += times;
-            }
-        }
+        Ok(())
     }
 }

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 use super::stream::{Pass, Stream};
 use crate::event::{Event, EventKind};
-use crate::flow::{Engine, Sink, Where};
+use crate::flow::{Engine, Graph, Sink, Where};
 
 /// One row per event; all columns have the same length.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +79,22 @@ impl EventColumns {
         "swintr",
         "syscall",
     ];
+
+    fn append(&mut self, mut more: EventColumns) {
+        self.step.append(&mut more.step);
+        self.after.append(&mut more.after);
+        self.kind.append(&mut more.kind);
+        self.ip.append(&mut more.ip);
+        self.to.append(&mut more.to);
+        self.value.append(&mut more.value);
+        self.tsc.append(&mut more.tsc);
+        self.lost_mtc.append(&mut more.lost_mtc);
+        self.lost_cyc.append(&mut more.lost_cyc);
+        self.offset.append(&mut more.offset);
+        self.status_update.append(&mut more.status_update);
+        self.resumed.append(&mut more.resumed);
+        self.detail.append(&mut more.detail);
+    }
 
     fn push(&mut self, event: &Event, place: &Where, base: i64) {
         let kind = Self::KINDS.iter().position(|name| *name == event.name()).unwrap_or(0);
@@ -173,13 +190,15 @@ fn event_detail(event: &Event) -> Option<String> {
 }
 
 struct Events<'a> {
-    within: Range<u64>,
+    within: &'a Range<u64>,
     base: i64,
     ended: bool,
-    columns: &'a mut EventColumns,
+    columns: EventColumns,
 }
 
 impl Sink for Events<'_> {
+    const RUNS: bool = false;
+
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
         if self.within.contains(&event.offset) {
             self.columns.push(event, &place, self.base);
@@ -194,10 +213,43 @@ impl Pass for Events<'_> {
     }
 }
 
+struct Listing {
+    within: Range<u64>,
+    base: i64,
+}
+
+impl Verb for Listing {
+    type Worker = ();
+    type Part = EventColumns;
+    type Sum = ();
+
+    fn worker(&self) {}
+
+    fn piece(&self, (): &mut (), walker: &mut Walker<'_>, _: usize, piece: Piece) -> EventColumns {
+        let columns = EventColumns::default();
+        let mut pass = Events { within: &self.within, base: self.base, ended: false, columns };
+        walker.walk(piece, &mut pass);
+        pass.columns
+    }
+
+    fn sum(&self, (): (), _: &Graph) {}
+}
+
 impl Stream {
     /// Appends the events whose packets lie `within` these trace offsets; `base` is added to the step column.
-    pub fn events(&self, within: Range<u64>, base: i64, columns: &mut EventColumns) {
+    pub fn events(
+        &self,
+        within: Range<u64>,
+        base: i64,
+        columns: &mut EventColumns,
+        ask: Ask<'_>,
+    ) -> Result<(), Interrupted> {
         let first = self.checkpoint_before_offset(within.start);
-        self.walk_from(first, &mut Events { within, base, ended: false, columns });
+        let pieces = self.cut_from(first, (0, u64::MAX), within.end, false);
+        self.in_pieces(&Listing { within, base }, &pieces, ask, |part| {
+            columns.append(part);
+            true
+        })?;
+        Ok(())
     }
 }

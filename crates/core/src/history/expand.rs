@@ -1,74 +1,72 @@
 //! The expand pass: steps to addresses and instructions.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::columns::{tsc_or_none, InstructionColumns};
-use super::stream::{clip, slice, Pass, Stream};
+use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
+use super::stream::{slice, Pass, Stream};
 use crate::flow::{Engine, Graph, NodeId, RunState, Sink, Space, SpaceId, Where};
 
-/// Addresses that are worth a thread.
-const IPS_A_THREAD: usize = 1 << 20;
-
+/// Writes addresses to where they belong.
 struct Ips<'a> {
-    /// Step of the first address that is still to be written.
-    start: u64,
     left: &'a mut [u64],
 }
 
 impl Sink for Ips<'_> {
     #[inline]
-    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
         let left = std::mem::take(&mut self.left);
-        let count = usize::from(to - from);
-        if state.step == self.start && count <= left.len() {
-            let (here, rest) = left.split_at_mut(count);
-            here.copy_from_slice(slice(graph.ips(node), from, to));
-            self.start += count as u64;
-            self.left = rest;
-            return;
-        }
-        let stop = self.start + left.len() as u64;
-        let Some((from, to, _)) = clip(state, from, to, self.start, stop) else {
-            self.left = left;
-            return;
-        };
-        let (here, rest) = left.split_at_mut(usize::from(to - from));
-        here.copy_from_slice(slice(graph.ips(node), from, to));
-        self.start += u64::from(to - from);
+        let count = usize::from(to - from).min(left.len());
+        let (here, rest) = left.split_at_mut(count);
+        // A cut at the end of the room.
+        here.copy_from_slice(slice(graph.ips(node), from, from + count as u16));
         self.left = rest;
     }
 }
 
-impl Pass for Ips<'_> {
-    fn done(&self) -> bool {
-        self.left.is_empty()
+impl Pass for Ips<'_> {}
+
+/// The room for each piece, until it is filled.
+struct Writing<'a> {
+    rooms: Vec<Mutex<&'a mut [u64]>>,
+}
+
+impl Verb for Writing<'_> {
+    type Worker = ();
+    type Part = ();
+    type Sum = ();
+
+    fn worker(&self) {}
+
+    fn piece(&self, (): &mut (), walker: &mut Walker<'_>, at: usize, piece: Piece) {
+        let Some(room) = self.rooms.get(at) else { return };
+        let mut room = room.lock().unwrap_or_else(PoisonError::into_inner);
+        walker.walk(piece, &mut Ips { left: &mut room });
     }
+
+    fn sum(&self, (): (), _: &Graph) {}
 }
 
-struct Instructions<'a> {
-    start: u64,
-    stop: u64,
+#[derive(Default)]
+struct Instructions {
     base: i64,
-    reached: u64,
     space: Option<(SpaceId, Arc<Space>)>,
-    columns: &'a mut InstructionColumns,
+    columns: InstructionColumns,
 }
 
-impl Sink for Instructions<'_> {
+impl Sink for Instructions {
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        self.reached = state.step + u64::from(to - from);
-        let Some((from, to, step)) = clip(state, from, to, self.start, self.stop) else { return };
         let (space_id, mode) = graph.place(node);
         if self.space.as_ref().is_none_or(|(id, _)| *id != space_id) {
             self.space = graph.code().get(space_id).map(|space| (space_id, space));
         }
         let Some((_, space)) = &self.space else { return };
         let asid = space.asid();
-        let columns = &mut *self.columns;
+        let columns = &mut self.columns;
         let ips = slice(graph.ips(node), from, to);
         let metas = slice(graph.metas(node), from, to);
         for (nth, (&ip, meta)) in ips.iter().zip(metas).enumerate() {
-            columns.step.push((step + nth as u64) as i64 + self.base);
+            columns.step.push((state.step + nth as u64) as i64 + self.base);
             columns.ip.push(ip);
             columns.size.push(meta.size());
             let mut raw = [0u8; 16];
@@ -89,10 +87,26 @@ impl Sink for Instructions<'_> {
     }
 }
 
-impl Pass for Instructions<'_> {
-    fn done(&self) -> bool {
-        self.reached >= self.stop
+impl Pass for Instructions {}
+
+struct Listing {
+    base: i64,
+}
+
+impl Verb for Listing {
+    type Worker = ();
+    type Part = InstructionColumns;
+    type Sum = ();
+
+    fn worker(&self) {}
+
+    fn piece(&self, (): &mut (), walker: &mut Walker<'_>, _: usize, piece: Piece) -> InstructionColumns {
+        let mut pass = Instructions { base: self.base, ..Instructions::default() };
+        walker.walk(piece, &mut pass);
+        pass.columns
     }
+
+    fn sum(&self, (): (), _: &Graph) {}
 }
 
 struct Time {
@@ -121,38 +135,44 @@ impl Pass for Time {
 impl Stream {
     /// Writes the addresses of the steps from `start` on, as many as there is room for in `ips`; what lies past the last
     /// step stays as it is.
-    pub fn write_ips(&self, start: u64, ips: &mut [u64], threads: usize) {
-        let there = usize::try_from(self.steps().saturating_sub(start)).unwrap_or(usize::MAX);
-        let room = there.min(ips.len());
-        let Some(mut left) = ips.get_mut(..room).filter(|ips| !ips.is_empty()) else { return };
-        let each = room.div_ceil(threads.clamp(1, room.div_ceil(IPS_A_THREAD)));
-        let mut start = start;
-        std::thread::scope(|scope| {
-            while left.len() > each {
-                let (here, rest) = left.split_at_mut(each);
-                scope.spawn(move || self.walk(start, &mut Ips { start, left: here }));
-                start += each as u64;
-                left = rest;
-            }
-            self.walk(start, &mut Ips { start, left });
-        });
+    pub fn write_ips(&self, start: u64, ips: &mut [u64], ask: Ask<'_>) -> Result<(), Interrupted> {
+        let stop = start.saturating_add(ips.len() as u64).min(self.steps());
+        let pieces = self.cut(start, stop, false);
+        let mut left = ips;
+        let mut rooms = Vec::with_capacity(pieces.len());
+        for piece in &pieces {
+            let count = ((piece.stop - piece.start) as usize).min(left.len());
+            let (here, rest) = std::mem::take(&mut left).split_at_mut(count);
+            rooms.push(Mutex::new(here));
+            left = rest;
+        }
+        self.in_pieces(&Writing { rooms }, &pieces, ask, |()| true)?;
+        Ok(())
     }
 
     /// Appends the addresses of steps `start..stop`.
-    pub fn ips(&self, start: u64, stop: u64, ips: &mut Vec<u64>) {
+    pub fn ips(&self, start: u64, stop: u64, ips: &mut Vec<u64>, ask: Ask<'_>) -> Result<(), Interrupted> {
         let count = stop.min(self.steps()).saturating_sub(start);
         let at = ips.len();
         ips.resize(at + count as usize, 0);
-        if let Some(room) = ips.get_mut(at..) {
-            self.write_ips(start, room, 1);
-        }
+        ips.get_mut(at..).map_or(Ok(()), |room| self.write_ips(start, room, ask))
     }
 
     /// Appends the instructions of steps `start..stop`; `base` is added to the step column.
-    pub fn instructions(&self, start: u64, stop: u64, base: i64, columns: &mut InstructionColumns) {
-        if start < stop {
-            self.walk(start, &mut Instructions { start, stop, base, reached: 0, space: None, columns });
-        }
+    pub fn instructions(
+        &self,
+        start: u64,
+        stop: u64,
+        base: i64,
+        columns: &mut InstructionColumns,
+        ask: Ask<'_>,
+    ) -> Result<(), Interrupted> {
+        let pieces = self.cut(start, stop, false);
+        self.in_pieces(&Listing { base }, &pieces, ask, |part| {
+            columns.append(part);
+            true
+        })?;
+        Ok(())
     }
 
     /// The first step whose TSC estimate is not before `tsc`; the number of steps if there is none.

@@ -1,5 +1,6 @@
 //! The hash pass: what independent recorders compare.
 
+use super::parallel::{Ask, Interrupted};
 use super::stream::{slice, Pass, Stream};
 use crate::flow::{Graph, NodeId, RunState, Sink};
 
@@ -41,34 +42,25 @@ impl Hashing {
     }
 }
 
-struct Hash {
-    hashing: Hashing,
-    start: u64,
-    stop: u64,
-    reached: u64,
-}
-
-impl Sink for Hash {
-    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        self.reached = state.step + u64::from(to - from);
-        let Some((from, to, _)) = super::stream::clip(state, from, to, self.start, self.stop) else { return };
-        self.hashing.take(slice(graph.ips(node), from, to));
+impl Sink for Hashing {
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
+        self.take(slice(graph.ips(node), from, to));
     }
 }
 
-impl Pass for Hash {
-    fn done(&self) -> bool {
-        self.reached >= self.stop
-    }
-}
+impl Pass for Hashing {}
 
 impl Stream {
-    /// Hashes the addresses of steps `start..stop`, continuing from `hashing`.
-    pub fn hash(&self, start: u64, stop: u64, hashing: Hashing) -> Hashing {
-        let mut hash = Hash { hashing, start, stop, reached: 0 };
-        if start < stop {
-            self.walk(start, &mut hash);
-        }
-        hash.hashing
+    /// Hashes the addresses of steps `start..stop`, onto `hashing`. Each depends on the one before, so this takes
+    /// one thread.
+    pub fn hash(
+        &self,
+        start: u64,
+        stop: u64,
+        mut hashing: Hashing,
+        ask: Ask<'_>,
+    ) -> Result<Hashing, Interrupted> {
+        self.serially(start, stop, &mut hashing, ask)?;
+        Ok(hashing)
     }
 }

@@ -3,7 +3,8 @@
 //! A history stores no row per instruction. It keeps the trace (usually a mapped file), the code
 //! bytes that were executed, the gaps, and a checkpoint every few PSBs; any question is a walk over
 //! the trace from the nearest checkpoint, which costs a few nanoseconds per taken / not-taken bit
-//! and reads no file and asks no callback. Passes are named: expand, find, count, calls, hash.
+//! and reads no file and asks no callback. Passes are named: expand, find, count, calls, hash. Most run
+//! on as many threads as decoding did; what they give does not depend on it.
 
 mod blocks;
 mod builder;
@@ -17,6 +18,8 @@ mod expand;
 mod find;
 mod hash;
 mod knowledge;
+mod nodes;
+mod parallel;
 mod part;
 mod piece;
 mod stream;
@@ -32,5 +35,6 @@ pub use decode::decode;
 pub use events::EventColumns;
 pub use find::Wanted;
 pub use hash::Hashing;
+pub use parallel::{Ask, Interrupted};
 pub use part::{Assembly, Part, PartPlace};
 pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};

@@ -144,12 +144,6 @@ impl Stream {
         self.checkpoints.iter().map(|checkpoint| (checkpoint.step, checkpoint.tsc, checkpoint.offset))
     }
 
-    /// Walks from the last checkpoint at or before `step` until the pass is done or the trace ends.
-    pub(super) fn walk<P: Pass>(&self, step: u64, pass: &mut P) {
-        let after = self.checkpoints.partition_point(|checkpoint| checkpoint.step <= step);
-        self.walk_from(after.saturating_sub(1), pass);
-    }
-
     /// Walks from checkpoint number `at`.
     pub(super) fn walk_from<P: Pass>(&self, at: usize, pass: &mut P) {
         let Some(checkpoint) = self.checkpoints.get(at) else { return };

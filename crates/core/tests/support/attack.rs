@@ -143,7 +143,7 @@ pub struct Told {
 /// Everything a stream tells.
 pub fn told(stream: &Stream) -> Told {
     let mut columns = EventColumns::default();
-    stream.events(0..u64::MAX, 0, &mut columns);
+    stream.events(0..u64::MAX, 0, &mut columns, &mut || false).unwrap();
     let events = (0..columns.step.len()).map(|row| {
         let Some(&kind) = columns.kind.get(row) else { unreachable!() };
         (columns.step[row], columns.after[row], kind, columns.ip[row], columns.offset[row], columns.tsc[row])
@@ -151,7 +151,7 @@ pub fn told(stream: &Stream) -> Told {
     Told {
         steps: stream.steps(),
         gaps: stream.gaps().to_vec(),
-        hash: stream.hash(0, stream.steps(), Hashing::ROTATING).value(),
+        hash: stream.hash(0, stream.steps(), Hashing::ROTATING, &mut || false).unwrap().value(),
         events: events.collect(),
     }
 }
@@ -263,26 +263,26 @@ pub fn attack(seed: u64) -> (u64, usize) {
 fn passes_agree(stream: &Stream, other: &Stream, random: &mut Random, seed: u64) {
     let total = stream.steps().min(200_000);
     let mut all = Vec::new();
-    stream.ips(0, total, &mut all);
+    stream.ips(0, total, &mut all, &mut || false).unwrap();
     assert_eq!(all.len() as u64, total, "seed {seed}: every step can be expanded");
     for _ in 0..4 {
         let start = random.below(total as usize + 1) as u64;
         let stop = (start + random.below(3000) as u64).min(total);
         let range = start as usize..stop as usize;
         let mut ips = Vec::new();
-        other.ips(start, stop, &mut ips);
+        other.ips(start, stop, &mut ips, &mut || false).unwrap();
         assert_eq!(ips, all[range.clone()], "seed {seed}, {start}..{stop}");
         let mut columns = InstructionColumns::default();
-        other.instructions(start, stop, 0, &mut columns);
+        other.instructions(start, stop, 0, &mut columns, &mut || false).unwrap();
         assert_eq!(columns.ip, all[range.clone()], "seed {seed}, {start}..{stop}");
         let mut expected = InstructionColumns::default();
-        stream.instructions(start, stop, 0, &mut expected);
+        stream.instructions(start, stop, 0, &mut expected, &mut || false).unwrap();
         assert_eq!(columns.tsc, expected.tsc, "seed {seed}, {start}..{stop}");
         let mut counts = Counts::default();
-        other.count(start, stop, &mut counts);
+        other.count(start, stop, &mut counts, &mut || false).unwrap();
         assert_eq!(counts.by_ip.values().sum::<u64>(), stop - start, "seed {seed}, {start}..{stop}");
         let mut blocks = BlockColumns::default();
-        other.blocks(start, stop, 0, &mut blocks);
+        other.blocks(start, stop, 0, &mut blocks, &mut || false).unwrap();
         let inside: u64 = blocks.ninsn.iter().map(|&count| u64::from(count)).sum();
         assert_eq!(inside, stop - start, "seed {seed}, {start}..{stop}");
     }

@@ -91,6 +91,11 @@ impl Checkpoint {
         self.events.take_calibration(&other.events);
     }
 
+    /// The PSB it stands at, if it stands at one.
+    pub fn psb(&self) -> Option<u64> {
+        self.pending.as_ref().filter(|event| event.status_update).map(|event| event.offset)
+    }
+
     /// The number of return sites held.
     pub fn stack_depth(&self) -> usize {
         self.stack.len()

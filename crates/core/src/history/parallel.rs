@@ -1,0 +1,329 @@
+//! A pass over some steps, on one core or several.
+//!
+//! The steps are cut into pieces at PSBs, of about equal trace bytes. What a piece gives does not depend on the pieces
+//! before it; results are taken in order. A PSB is always followed by an event, so no block crosses from one piece to
+//! the next.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::builder::drive;
+use super::stream::{clip, Pass, Stream};
+use crate::event::Event;
+use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
+
+/// The caller asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+/// Asked every few milliseconds whether to stop, on the thread that called.
+pub type Ask<'a> = &'a mut dyn FnMut() -> bool;
+
+/// Bytes of trace in a piece, at least and at most.
+const PIECE: std::ops::RangeInclusive<u64> = 128 << 10..=4 << 20;
+/// How often a thread that waits asks whether to stop.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// Steps `start..stop` of a stream, walked at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub start: u64,
+    pub stop: u64,
+    /// Number of the checkpoint to begin at.
+    checkpoint: usize,
+    /// The PSB at which the next piece begins.
+    until: Option<u64>,
+}
+
+/// A question that is asked of pieces.
+pub(super) trait Verb: Sync {
+    /// What a thread keeps from piece to piece.
+    type Worker: Send;
+    /// What a piece gives, taken in order.
+    type Part: Send;
+    /// What a thread gives in the end, taken in any order.
+    type Sum: Send;
+
+    fn worker(&self) -> Self::Worker;
+
+    /// Walks piece number `at`.
+    fn piece(
+        &self,
+        worker: &mut Self::Worker,
+        walker: &mut Walker<'_>,
+        at: usize,
+        piece: Piece,
+    ) -> Self::Part;
+
+    /// What is in `worker`, after the last piece; `graph` is the one it was told of.
+    fn sum(&self, worker: Self::Worker, graph: &Graph) -> Self::Sum;
+}
+
+/// Walks pieces of a stream, with one graph of its code.
+pub(super) struct Walker<'a> {
+    stream: &'a Stream,
+    engine: Option<Engine>,
+    stop: &'a mut dyn FnMut() -> bool,
+    stopped: bool,
+}
+
+impl Walker<'_> {
+    /// Tells a pass everything in a piece: runs cut to its steps, and what else there is up to the next piece.
+    pub fn walk<P: Pass>(&mut self, piece: Piece, pass: &mut P) {
+        let stream = self.stream;
+        let (Some(checkpoint), Some(engine)) =
+            (stream.checkpoints.get(piece.checkpoint), self.engine.as_mut())
+        else {
+            return;
+        };
+        engine.restore(checkpoint);
+        let mut within = Within { pass, piece, over: false };
+        let trace = (*stream.trace).as_ref();
+        let resync = stream.options.resync;
+        let done = |_: &Engine, within: &Within<'_, P>| within.over || within.pass.done();
+        // Everything was seen when the stream was made, so no error can come that did not come then.
+        let walked = drive(engine, trace, &mut within, resync, 256, done, |_| (self.stop)());
+        self.stopped |= walked.is_err();
+    }
+}
+
+/// A pass, told of one piece only.
+struct Within<'a, P> {
+    pass: &'a mut P,
+    piece: Piece,
+    /// The next piece has been reached.
+    over: bool,
+}
+
+impl<P: Pass> Sink for Within<'_, P> {
+    const RUNS: bool = P::RUNS;
+
+    #[inline]
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
+        if self.over {
+            return;
+        }
+        let reached = state.step + u64::from(to - from);
+        if state.step >= self.piece.start && reached < self.piece.stop {
+            self.pass.run(graph, node, from, to, state);
+            return;
+        }
+        if let Some((from, to, step)) = clip(state, from, to, self.piece.start, self.piece.stop) {
+            self.pass.run(graph, node, from, to, &RunState { step, ..*state });
+        }
+        self.over = self.piece.until.is_none() && reached >= self.piece.stop;
+    }
+
+    fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
+        if !self.over {
+            self.pass.event(event, place, engine);
+        }
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        if !self.over {
+            self.pass.gap(gap);
+        }
+    }
+
+    fn checkpoint(&mut self, engine: &Engine) {
+        self.over |= self.piece.until.is_some() && engine.psb_at_hand() == self.piece.until;
+    }
+}
+
+impl Stream {
+    /// Cuts steps into pieces for the threads of this stream. `first_only`: probably only the first results are wanted.
+    pub(super) fn cut(&self, start: u64, stop: u64, first_only: bool) -> Vec<Piece> {
+        let after = |step| self.checkpoints.partition_point(|checkpoint| checkpoint.step <= step);
+        let first = after(start).saturating_sub(1);
+        if start >= stop {
+            return Vec::new();
+        }
+        let end = self.checkpoints.get(after(stop)).map_or(u64::MAX, |checkpoint| checkpoint.offset);
+        self.cut_from(first, (start, stop), end, first_only)
+    }
+
+    /// The same from a checkpoint on, up to a trace offset or the last step, whatever comes first.
+    pub(super) fn cut_from(
+        &self,
+        first: usize,
+        (start, stop): (u64, u64),
+        end: u64,
+        first_only: bool,
+    ) -> Vec<Piece> {
+        let Some(mut begun) = self.checkpoints.get(first).map(|checkpoint| checkpoint.offset) else {
+            return Vec::new();
+        };
+        let mut pieces = vec![Piece { start, stop, checkpoint: first, until: None }];
+        let size = self.piece_size(end.min((*self.trace).as_ref().len() as u64) - begun, first_only);
+        for (at, checkpoint) in self.checkpoints.iter().enumerate().skip(first + 1) {
+            if checkpoint.step >= stop || checkpoint.offset >= end {
+                break;
+            }
+            let far = checkpoint.step > start && checkpoint.offset - begun >= size;
+            let Some(psb) = checkpoint.psb().filter(|_| far) else { continue };
+            if let Some(last) = pieces.last_mut() {
+                (last.stop, last.until) = (checkpoint.step, Some(psb));
+            }
+            begun = checkpoint.offset;
+            pieces.push(Piece { start: checkpoint.step, stop, checkpoint: at, until: None });
+        }
+        pieces
+    }
+
+    /// Bytes in a piece of `bytes` of trace.
+    fn piece_size(&self, bytes: u64, first_only: bool) -> u64 {
+        match (self.options.threads, self.options.piece) {
+            (_, Some(size)) => size.max(1),
+            (0 | 1, None) => u64::MAX,
+            (_, None) if first_only => *PIECE.start(),
+            (threads, None) => (bytes / (4 * threads as u64)).clamp(*PIECE.start(), *PIECE.end()),
+        }
+    }
+
+    /// Asks `verb` of pieces; `take` gets what they give, in order, until it returns false.
+    pub(super) fn in_pieces<V: Verb>(
+        &self,
+        verb: &V,
+        pieces: &[Piece],
+        ask: Ask<'_>,
+        mut take: impl FnMut(V::Part) -> bool,
+    ) -> Result<Vec<V::Sum>, Interrupted> {
+        let threads = self.options.threads.min(pieces.len());
+        let shared = Shared::new(pieces.len());
+        let mut sums = Vec::new();
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut stop = || shared.stopped.load(Ordering::Relaxed);
+                        let mut walker = self.walker(&mut stop);
+                        let mut worker = verb.worker();
+                        while let Some((at, piece)) = shared.next(pieces) {
+                            shared.put(at, verb.piece(&mut worker, &mut walker, at, piece));
+                        }
+                        walker.end(|graph| verb.sum(worker, graph))
+                    })
+                })
+                .collect();
+            let mut walker = self.walker(ask);
+            let mut worker = verb.worker();
+            let mut taken = 0;
+            while taken < pieces.len() && !walker.stopped {
+                if let Some(part) = shared.take(taken) {
+                    taken += 1;
+                    if !take(part) {
+                        break;
+                    }
+                } else if let Some((at, piece)) = shared.next(pieces) {
+                    shared.put(at, verb.piece(&mut worker, &mut walker, at, piece));
+                } else {
+                    shared.wait_for(taken);
+                    walker.stopped = (walker.stop)();
+                }
+            }
+            shared.stopped.store(true, Ordering::Relaxed);
+            let stopped = walker.stopped;
+            sums.extend(walker.end(|graph| verb.sum(worker, graph)));
+            sums.extend(others.into_iter().filter_map(|other| other.join().ok().flatten()));
+            if stopped {
+                Err(Interrupted)
+            } else {
+                Ok(sums)
+            }
+        })
+    }
+
+    /// Tells a pass all of steps `start..stop`, on one thread.
+    pub(super) fn serially<P: Pass>(
+        &self,
+        start: u64,
+        stop: u64,
+        pass: &mut P,
+        ask: Ask<'_>,
+    ) -> Result<(), Interrupted> {
+        if start >= stop {
+            return Ok(());
+        }
+        let after = self.checkpoints.partition_point(|checkpoint| checkpoint.step <= start);
+        let mut walker = self.walker(ask);
+        walker.walk(Piece { start, stop, checkpoint: after.saturating_sub(1), until: None }, pass);
+        let stopped = walker.stopped;
+        walker.end(|_| ());
+        if stopped {
+            Err(Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn walker<'a>(&'a self, stop: &'a mut dyn FnMut() -> bool) -> Walker<'a> {
+        let graph = self.knowledge.graph(&self.timeline, &self.options);
+        let options = self.options.engine.clone();
+        let engine = Some(Engine::new(&self.config, options, self.timeline.clone(), graph));
+        Walker { stream: self, engine, stop, stopped: false }
+    }
+}
+
+impl Walker<'_> {
+    /// Keeps what was learned of the code.
+    fn end<T>(mut self, sum: impl FnOnce(&Graph) -> T) -> Option<T> {
+        let graph = self.engine.take()?.into_graph();
+        let sum = sum(&graph);
+        self.stream.knowledge.give_back(graph);
+        Some(sum)
+    }
+}
+
+/// What the threads of a pass share.
+struct Shared<P> {
+    parts: Mutex<Vec<Option<P>>>,
+    ready: Condvar,
+    next: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+impl<P> Shared<P> {
+    fn new(count: usize) -> Self {
+        Shared {
+            parts: Mutex::new((0..count).map(|_| None).collect()),
+            ready: Condvar::new(),
+            next: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// The piece to begin with next, and its number.
+    fn next(&self, pieces: &[Piece]) -> Option<(usize, Piece)> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return None;
+        }
+        let at = self.next.fetch_add(1, Ordering::Relaxed);
+        Some((at, *pieces.get(at)?))
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Option<P>>> {
+        // Nothing is left half-done under this lock.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, at: usize, part: P) {
+        if let Some(slot) = self.parts().get_mut(at) {
+            *slot = Some(part);
+        }
+        self.ready.notify_all();
+    }
+
+    fn take(&self, at: usize) -> Option<P> {
+        self.parts().get_mut(at).and_then(Option::take)
+    }
+
+    /// Waits until part `at` may be ready.
+    fn wait_for(&self, at: usize) {
+        let parts = self.parts();
+        if parts.get(at).is_some_and(Option::is_none) {
+            let _ = self.ready.wait_timeout(parts, ASK_EVERY);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+"""Questions asked of histories on any number of threads: the answers are the same, and Ctrl-C ends them."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from odograph import History, Image, decode
+
+BASE = 0x1000
+PSB = b"\x02\x82" * 8 + b"\xdd" + BASE.to_bytes(8, "little") + b"\x02\x23"
+
+# 1000 nop; 1001 jne 1000; 1003 call 1009; 1008 hlt; 1009 ret
+CODE = b"\x90" + b"\x75\xfd" + b"\xe8\x01\x00\x00\x00" + b"\xf4" + b"\xc3"
+OFF = b"\x01"
+
+
+def image() -> Image:
+    made = Image()
+    made.add_bytes(CODE, BASE)
+    return made
+
+
+def laps(count: int, psb_every: int, seed: int) -> bytes:
+    """A loop of random laps, then the call and its return to where tracing goes off, again and again."""
+    rng = random.Random(seed)
+    trace = bytearray()
+    for nth in range(count):
+        if nth % psb_every == 0:
+            trace += PSB
+        else:
+            trace += b"\xd1" + BASE.to_bytes(8, "little")
+        for _ in range(rng.randrange(4)):
+            trace.append((1 << (rng.randrange(1, 6) + 1)) * 2 - 2)
+        trace += b"\x04"
+        trace += b"\xcd" + (BASE + 8).to_bytes(8, "little") + b"\xdd" + (BASE + 8).to_bytes(8, "little") + OFF
+    return bytes(trace)
+
+
+QUESTIONS: dict[str, Callable[[History], object]] = {
+    "ips": lambda history: history.ips().tolist(),
+    "find": lambda history: history.find(BASE).tolist(),
+    "find some": lambda history: history.find([BASE, BASE + 9]).tolist(),
+    "find first": lambda history: history.find((BASE, BASE + 1), limit=1000).tolist(),
+    "counts": lambda history: history.counts().to_dict(),
+    "blocks": lambda history: history.blocks().to_dict(),
+    "events": lambda history: history.events().to_dict(),
+    "instructions": lambda history: history.instructions(1000, -1000).to_dict(),
+    "calls": lambda history: history.calls().to_dict(),
+    "hash": lambda history: history.hash(),
+}
+
+
+@pytest.fixture(scope="module")
+def histories() -> list[History]:
+    """The same trace, large enough for several pieces, decoded on 1, 2 and 5 threads."""
+    trace = laps(20_000, 37, 1)
+    return [decode(trace, image(), threads=threads) for threads in (1, 2, 5)]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_answer_does_not_depend_on_the_number_of_threads(histories: list[History], question: str) -> None:
+    first, *others = [QUESTIONS[question](history) for history in histories]
+    assert first
+    assert all(other == first for other in others)
+
+
+def test_the_answers_are_those_that_the_addresses_give(histories: list[History]) -> None:
+    for history in histories:
+        ips = history.ips()
+        assert (
+            history.find([BASE + 9, BASE, 5]).tolist()
+            == np.flatnonzero(np.isin(ips, [BASE, BASE + 9])).tolist()
+        )
+        counts = history.counts()
+        counted = dict(zip(counts["ip"].tolist(), counts["count"].tolist(), strict=True))
+        assert counted == dict(Counter(ips.tolist()))
+        assert counts["ip"].tolist() == sorted(counted)
+
+
+def test_a_limit_gives_the_first_hits(histories: list[History]) -> None:
+    for history in histories:
+        every = history.find(BASE + 3)
+        for limit in (0, 1, 100, len(every), len(every) + 1):
+            assert history.find(BASE + 3, limit=limit).tolist() == every[:limit].tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_control_c_ends_a_question_soon(threads: int) -> None:
+    # Timing packets between the bits keep decoding itself from being quick.
+    trace = PSB + (b"\xfe\x59\x01" * 4_000_000 + PSB) * 3
+    history = decode(trace, image(), threads=threads)
+    main = threading.main_thread().ident
+    assert main is not None
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        signal.pthread_kill(main, signal.SIGINT)
+
+    def ask() -> None:
+        while True:
+            history.hash()
+            history.counts()
+
+    timer = threading.Timer(0.15, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ask()
+    assert time.monotonic() - sent[0] < 0.5
+    timer.join()
