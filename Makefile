@@ -11,7 +11,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find crates -name Cargo.toml) Cargo.toml
 PACKAGE := $(RUST) pyproject.toml
 
-.PHONY: run test test-rust test-python conformance lint format acceptance bench fuzz clean
+.PHONY: run test test-rust test-python conformance lint format acceptance bench bench-scale fuzz clean
 
 run: $(VENV)/.built
 	$(BIN)/odograph run -- $(CMD)
@@ -59,8 +59,15 @@ format: $(VENV)/.dev
 acceptance: $(VENV)/.dev
 	$(BIN)/python tests/acceptance.py
 
-bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/bench.py
+$(VENV)/.bench: $(VENV)/.built pyproject.toml
+	$(PIP) --group bench
+	touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/bench.py --docs docs
+
+bench-scale: $(VENV)/.built
+	$(BIN)/python benchmarks/scale.py
 
 # Needs cargo-fuzz (cargo install cargo-fuzz); CRATE=core or listing, TARGET as in its fuzz/Cargo.toml.
 CRATE ?= core

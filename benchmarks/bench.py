@@ -1,240 +1,226 @@
 """Odograph beside libipt and perf, in one run: CPU time for the same traces.
 
-``make bench`` runs it on the generated traces of ``../shared/bench`` (``ODOGRAPH_SHARED`` names
-another place); ``--recording FILE.perf.data`` measures a recording instead, beside perf alone.
-The decoders take turns, each round in a process of its own; what counts is the CPU time of decoding on
-one thread. "warm" is a second decode in the same process, which knows the code already. libipt always has
-an image section cache, without which it is many times slower.
+``make bench`` runs it on generated traces of ``../shared/bench`` (``ODOGRAPH_SHARED`` names another
+place) and on programs that Odograph records here. The decoders take turns, each time in a process of
+its own. What counts is the CPU time of decoding, learning the code included, reading files not. "warm" is
+a second decode in the same process, which knows the code already. libipt always has an image section cache,
+without which it is many times slower. perf decodes a perf.data file and prints next to nothing; "odograph
+open" is Odograph with the same file, from opening it to its histories.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import lzma
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import libipt
+from report import report
+from result import Result
+from subjects import GENERATED, RECORDED, ROOT, SHARED, Subject, subjects
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("ODOGRAPH_SHARED", ROOT.parent / "shared"))
-TRACES = ("py-m-def", "xz-m-def", "perl-m-def", "py-s-def", "gzip-s-def", "sql-s-def")
-
-ODOGRAPH = """
-import sys, time, odograph
-again, trace, regions = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-image = odograph.Image()
-for region in regions:
-    offset, size, vaddr, path = region.split(" ", 3)
-    image.add_file(path, int(offset, 16), int(size, 16), int(vaddr, 16))
-histories = []
-for _ in range(1 + again):
-    start = time.process_time()
-    histories.append(odograph.decode(trace, image, threads=1))
-    took = time.process_time() - start
-print(took, len(histories[-1]), len(histories[-1].gaps()))
-"""
-
-RECORDING = """
+PROBE = Path(__file__).with_name("probe.py")
+OPEN = """
 import sys, time, odograph
 start = time.process_time()
-steps = sum(len(history) for history in odograph.open(sys.argv[1]).histories().values())
-print(time.process_time() - start, steps, 0)
+recording = odograph.open(sys.argv[1])
+steps = sum(len(history) for history in recording.histories().values())
+print(time.process_time() - start, steps)
 """
-
-
-@dataclass
-class Measure:
-    """What one decoder did with one trace. Times are CPU seconds, a value a round."""
-
-    decoder: str
-    seconds: list[float] = field(default_factory=list)
-    instructions: int | None = None
-
-    @property
-    def best(self) -> float:
-        """The least of the rounds: the one least disturbed."""
-        return min(self.seconds)
-
-    @property
-    def median(self) -> float:
-        """The middle of the rounds."""
-        return statistics.median(self.seconds)
-
-
-@dataclass
-class Result:
-    """All decoders on one trace."""
-
-    trace: str
-    size: int
-    instructions: int | None
-    tnt_bits: int | None
-    measures: list[Measure]
 
 
 class BenchError(Exception):
     """A decoder failed or counted wrongly."""
 
 
-def odograph_run(code: str, arguments: list[str | Path]) -> tuple[float, int]:
-    """CPU seconds and instructions of one run in a fresh interpreter."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    if done.returncode:
-        raise BenchError(f"odograph: {done.stderr.strip().splitlines()[-1]}")
-    seconds, steps, _gaps = done.stdout.split()
-    return float(seconds), int(steps)
+class Bench:
+    """Measures one subject."""
+
+    def __init__(self, subject: Subject, harness: Path | None) -> None:
+        self.subject = subject
+        self.harness = harness
+        self.result = Result(subject.name, subject.size, subject.instructions)
+
+    def run(self, rounds: int, insn: bool) -> Result:
+        """Lets all decoders take turns, ``rounds`` times; libipt's instruction decoder has one."""
+        subject = self.subject
+        turns: list[Callable[[], None]] = [self.one_thread]
+        if self.harness is not None:
+            found = libipt.run(self.harness, "packet", subject.trace, subject.regions, hashes=False)
+            self.result.tnt_bits = int(found["tnt_bits"])
+            turns.append(lambda: self.libipt("block"))
+        if subject.recording is not None and shutil.which("perf"):
+            turns += [self.opened, self.perf]
+        if (os.cpu_count() or 1) > 1:
+            turns += [self.two_threads, self.two_processes]
+        for _ in range(rounds):
+            for turn in turns:
+                turn()
+        if insn and self.harness is not None:
+            self.libipt("insn")
+        return self.result
+
+    def one_thread(self) -> None:
+        """Odograph on one thread, cold and warm, and addresses."""
+        (found,) = probes(self.subject, 1, "--ips", "--times", "3")
+        self.check("odograph", found["instructions"])
+        self.note("odograph cold", found["cpu"][0], found["peak"])
+        self.note("odograph warm", min(found["cpu"][1:]))
+        rate = found["ips"] / found["ips_cpu"]
+        self.result.address_rate = max(rate, self.result.address_rate or 0)
+        self.clock("one thread", [found])
+
+    def two_threads(self) -> None:
+        """Odograph on two threads."""
+        (found,) = probes(self.subject, 1, "--threads", "2", "--times", "3")
+        self.check("odograph on two threads", found["instructions"])
+        self.clock("two threads", [found])
+
+    def two_processes(self) -> None:
+        """Two processes that decode the trace at once, each on one thread."""
+        self.clock("two processes", probes(self.subject, 2, "--times", "3"))
+
+    def libipt(self, mode: str) -> None:
+        """libipt's block decoder twice, or its instruction decoder once."""
+        assert self.harness is not None
+        subject = self.subject
+        again = mode == "block"
+        found = libipt.run(self.harness, mode, subject.trace, subject.regions, hashes=False, again=again)
+        self.check(f"libipt {mode}", int(found["instructions"]))
+        self.note(f"libipt {mode}", float(found["seconds"]), int(found["peak"]))
+        if again:
+            self.note(f"libipt {mode} warm", float(found["seconds_again"]))
+
+    def opened(self) -> None:
+        """Odograph with the recording as a file."""
+        command = [sys.executable, "-c", OPEN, str(self.subject.recording)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise BenchError(f"odograph: {last_line(done.stderr)}")
+        seconds, steps = done.stdout.split()
+        self.check("odograph open", int(steps))
+        self.note("odograph open", float(seconds))
+
+    def perf(self) -> None:
+        """``perf script`` with the recording: a sample every 10**8 instructions makes it decode them all."""
+        command = ["perf", "script", "-i", str(self.subject.recording), "--itrace=i100000000i", "-F", "ip"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(command, capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode:
+            raise BenchError(f"perf: {last_line(done.stderr)}")
+        self.note("perf script", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+    def check(self, decoder: str, instructions: int) -> None:
+        """Raises BenchError if a decoder missed instructions, or made some up."""
+        if instructions != self.subject.instructions:
+            wrong = f"counts {instructions} instructions, not {self.subject.instructions}"
+            raise BenchError(f"{self.subject.name}: {decoder} {wrong}")
+
+    def note(self, decoder: str, seconds: float, peak: int | None = None) -> None:
+        """Keeps what a turn took."""
+        self.result.cpu.setdefault(decoder, []).append(seconds)
+        if peak is not None:
+            self.result.peak[decoder] = max(peak, self.result.peak.get(decoder, 0))
+
+    def clock(self, way: str, found: Sequence[dict[str, Any]]) -> None:
+        """Keeps how long a turn was on the clock; the slowest process counts."""
+        self.result.wall.setdefault(f"{way} cold", []).append(max(one["wall"][0] for one in found))
+        later = min(max(walls) for walls in zip(*(one["wall"][1:] for one in found), strict=True))
+        self.result.wall.setdefault(f"{way} warm", []).append(later)
 
 
-def perf_run(recording: Path) -> tuple[float, None]:
-    """CPU seconds of ``perf script`` decoding everything and printing next to nothing."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command: list[str | Path] = ["perf", "script", "-i", recording, "--itrace=i100000000i", "-F", "ip"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise BenchError(f"perf: {done.stderr.strip()}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, None
+def probes(subject: Subject, count: int, *options: str) -> list[dict[str, Any]]:
+    """Runs the probe in ``count`` processes whose decodes begin at once."""
+    command = [sys.executable, str(PROBE), *subject.arguments(), *options]
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(count)
+    ]
+    try:
+        while True:
+            lines = [process.stdout.readline() for process in running if process.stdout]
+            if lines != ["ready\n"] * count:
+                break
+            for process in running:
+                if process.stdin:
+                    process.stdin.write("go\n")
+                    process.stdin.flush()
+        found = []
+        for process, line in zip(running, lines, strict=True):
+            _, errors = process.communicate()
+            if process.returncode or not line:
+                raise BenchError(f"odograph: {last_line(errors)}")
+            found.append(json.loads(line))
+        return found
+    finally:
+        for process in running:
+            process.kill()
 
 
-def measure(decoders: dict[str, Callable[[], tuple[float, int | None]]], rounds: int) -> list[Measure]:
-    """Lets the decoders take turns, ``rounds`` times."""
-    measures = {name: Measure(name) for name in decoders}
-    for _ in range(rounds):
-        for name, run in decoders.items():
-            seconds, instructions = run()
-            measures[name].seconds.append(seconds)
-            measures[name].instructions = instructions
-    return list(measures.values())
+def last_line(text: str) -> str:
+    """What a program said last."""
+    return next(reversed(text.strip().splitlines()), "it ended without a word")
 
 
-def unpack(source: Path, target: Path) -> Path:
-    """``target``, made from the xz file ``source`` if it is not there yet."""
-    if not target.exists():
-        with lzma.open(source) as packed, target.open("wb") as plain:
-            shutil.copyfileobj(packed, plain)
-    return target
-
-
-def bench_trace(name: str, folder: Path, harness: Path | None, rounds: int, every_mode: bool) -> Result:
-    """Measures all decoders on one trace of the bench folder."""
-    bench = SHARED / "bench"
-    truth = dict(line.split(None, 1) for line in (bench / f"{name}.gt").read_text().splitlines())
-    workload = name.rsplit("-", 2)[0]
-    trace = unpack(bench / f"{name}.pt.xz", folder / f"{name}.pt")
-    code = unpack(bench / f"{workload}.img.xz", folder / f"{workload}.img")
-    regions = libipt.read_map(bench / f"{workload}.map", code)
-    arguments: list[str | Path] = [trace]
-    arguments += [f"{r.offset:x} {r.size:x} {r.vaddr:x} {r.path}" for r in regions]
-    decoders: dict[str, Callable[[], tuple[float, int | None]]] = {
-        "odograph": lambda: odograph_run(ODOGRAPH, ["0", *arguments]),
-        "odograph warm": lambda: odograph_run(ODOGRAPH, ["1", *arguments]),
-    }
-
-    def libipt_run(mode: str) -> tuple[float, int | None]:
-        assert harness is not None
-        found = libipt.run(harness, mode, trace, regions, hashes=False)
-        return float(found["seconds"]), None if mode == "packet" else int(found["instructions"])
-
-    if harness is not None:
-        decoders["libipt block"] = lambda: libipt_run("block")
-        if every_mode:
-            decoders["libipt insn"] = lambda: libipt_run("insn")
-            decoders["libipt packet"] = lambda: libipt_run("packet")
-    recording = bench / f"{name}.perf.data.xz"
-    if recording.exists() and shutil.which("perf"):
-        plain = unpack(recording, folder / f"{name}.perf.data")
-        decoders["perf"] = lambda: perf_run(plain)
-    expected = int(truth["insns"])
-    measures = measure(decoders, rounds)
-    for one in measures:
-        if one.instructions not in (None, expected):
-            raise BenchError(f"{name}: {one.decoder} counts {one.instructions} instructions, not {expected}")
-    return Result(name, trace.stat().st_size, expected, int(truth["tnt_bits"]), measures)
-
-
-def bench_recording(recording: Path, rounds: int) -> Result:
-    """Measures a perf.data file with Odograph and, where it is installed, perf."""
-    decoders: dict[str, Callable[[], tuple[float, int | None]]] = {
-        "odograph": lambda: odograph_run(RECORDING, [recording])
-    }
-    if shutil.which("perf"):
-        decoders["perf"] = lambda: perf_run(recording)
-    measures = measure(decoders, rounds)
-    return Result(recording.name, recording.stat().st_size, measures[0].instructions, None, measures)
-
-
-def table(results: list[Result]) -> Iterator[str]:
-    """The results as lines of text; the ratio is CPU time over that of Odograph."""
-    yield (
-        f"{'trace':12} {'decoder':14} {'min s':>8} {'median s':>8} "
-        f"{'MB/s':>8} {'M insn/s':>9} {'ns/TNT bit':>10} {'ratio':>7}"
-    )
-    for result in results:
-        own = result.measures[0].best
-        for one in result.measures:
-            rate = f"{result.instructions / one.best / 1e6:9.1f}" if result.instructions else f"{'-':>9}"
-            bit = f"{one.best / result.tnt_bits * 1e9:10.2f}" if result.tnt_bits else f"{'-':>10}"
-            yield (
-                f"{result.trace:12} {one.decoder:14} {one.best:8.3f} {one.median:8.3f} "
-                f"{result.size / one.best / 1e6:8.1f} {rate} {bit} {one.best / own:7.2f}"
-            )
-
-
-@contextmanager
-def working_folder(kept: Path | None) -> Iterator[Path]:
-    """A folder for unpacked traces: ``kept``, or one that goes away."""
-    if kept is not None:
-        kept.mkdir(parents=True, exist_ok=True)
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix="odograph-bench-") as name:
-        yield Path(name)
+def machine() -> str:
+    """The processor, and how busy it was."""
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    load = os.getloadavg()[0]
+    return f"{len(names)} × {names[0] if names else 'unknown'}, load before the run {load:.1f}"
 
 
 def main() -> int:
     """Runs what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("traces", nargs="*", default=TRACES, help="names of traces in the bench folder")
+    parser.add_argument(
+        "subjects", nargs="*", help=f"traces of the bench folder, or {', '.join(RECORDED)} recorded here"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each decoder runs (default 3)")
-    parser.add_argument("--all-modes", action="store_true", help="libipt's slower layers as well")
-    parser.add_argument("--recording", type=Path, action="append", default=[], help="a perf.data file")
+    parser.add_argument("--no-insn", action="store_true", help="without libipt's instruction decoder")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="keep traces here")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
-    parser.add_argument("--folder", type=Path, help="keep unpacked traces here")
+    parser.add_argument("--docs", type=Path, help="also write benchmarks.md and benchmarks.svg here")
     options = parser.parse_args()
+    names = options.subjects or [*RECORDED, *GENERATED]
+    if not SHARED.is_dir() and not options.subjects:
+        print(f"without generated traces: {SHARED} is not there; on recordings alone", flush=True)
+        names = list(RECORDED)
+    where = machine()
     results = []
     try:
-        with working_folder(options.folder) as folder:
-            try:
-                harness = libipt.build(folder)
-            except libipt.HarnessError as error:
-                print(f"without libipt: {error}", file=sys.stderr)
-                harness = None
-            for recording in options.recording:
-                results.append(bench_recording(recording, options.rounds))
-            if (SHARED / "bench").is_dir():
-                for name in options.traces:
-                    print(f"measuring {name} …", file=sys.stderr)
-                    results.append(bench_trace(name, folder, harness, options.rounds, options.all_modes))
-            elif not options.recording:
-                print(f"no traces in {SHARED / 'bench'}: give --recording FILE.perf.data", file=sys.stderr)
-                return 1
+        options.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            harness = libipt.build(options.folder)
+        except libipt.HarnessError as error:
+            print(f"without libipt: {error}", flush=True)
+            harness = None
+        for subject in subjects(names, options.folder):
+            print(f"measuring {subject.name}", flush=True)
+            results.append(Bench(subject, harness).run(options.rounds, not options.no_insn))
     except (BenchError, libipt.HarnessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    print("\n".join(table(results)))
+    lines = [where, "", *report(results)]
+    print("", *lines, sep="\n")
     if options.json:
         options.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    if options.docs:
+        from page import write_page
+
+        write_page(options.docs, results, lines)
     return 0
 
 

@@ -67,6 +67,7 @@ def run(
     cpu: str | None = None,
     hashes: bool = True,
     ips: Path | None = None,
+    again: bool = False,
 ) -> dict[str, str]:
     """Runs the harness on ``trace`` and returns what it printed, by name."""
     text = "".join(f"{r.offset:x} {r.size:x} {r.vaddr:x} {r.path.absolute()}\n" for r in regions)
@@ -75,6 +76,8 @@ def run(
         options += ["--cpu", cpu]
     if not hashes:
         options.append("--no-hash")
+    if again:
+        options.append("--again")
     if ips is not None:
         options += ["--ips", ips]
     command = [harness, mode, trace, "/dev/stdin", *options]

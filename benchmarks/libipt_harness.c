@@ -1,17 +1,18 @@
 /* Decodes a trace with libipt, as a judge and as a measure of speed.
  *
- *     libipt_harness MODE TRACE MAP [--cpu F/M/S] [--no-hash] [--print] [--ips FILE]
+ *     libipt_harness MODE TRACE MAP [--cpu F/M/S] [--no-hash] [--print] [--ips FILE] [--again]
  *
  * MODE  insn            instruction decoder; counts, hashes and lists addresses
  *       block           block decoder; counts
- *       packet          packet decoder; counts packets
+ *       packet          packet decoder; counts packets and TNT bits
  *       -callback       behind insn or block: memory comes from a callback only
  *       -files          behind insn or block: sections are files of the image, not of a section cache
  * MAP   lines "offset size vaddr path", numbers in hex; ignored in packet mode
  *
- * After an error decoding goes on at the next PSB. CPU time is that of decoding alone. The output is
- * one "name value" a line. --print writes every address in hex to standard output first, --ips
- * writes them as 64-bit little-endian numbers to FILE.
+ * After an error decoding goes on at the next PSB. CPU time is that of decoding alone; --again decodes blocks
+ * once more with the same image, whose cache knows the code by then. "peak" is by how many bytes resident
+ * memory grew meanwhile. The output is one "name value" a line. --print writes every address in hex to standard
+ * output first, --ips writes them as 64-bit little-endian numbers to FILE.
  */
 
 #include <errno.h>
@@ -29,7 +30,7 @@ struct region {
 };
 
 struct outcome {
-	uint64_t instructions, blocks, packets, errors, rotated, fnv;
+	uint64_t instructions, blocks, packets, tnt_bits, errors, rotated, fnv;
 	uint64_t kinds[64];
 	int hash, print;
 	FILE *ips;
@@ -78,6 +79,21 @@ static double cpu_seconds(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
 	return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+/* A line of /proc/self/status, in bytes; 0 where there is none. */
+static uint64_t memory(const char *name)
+{
+	FILE *status = fopen("/proc/self/status", "r");
+	char line[256];
+	uint64_t kilobytes = 0;
+
+	while (status && fgets(line, sizeof(line), status))
+		if (!strncmp(line, name, strlen(name)))
+			sscanf(line + strlen(name), ": %" SCNu64, &kilobytes);
+	if (status)
+		fclose(status);
+	return kilobytes * 1024;
 }
 
 static int read_memory(uint8_t *buffer, size_t size, const struct pt_asid *asid, uint64_t ip, void *context)
@@ -235,8 +251,11 @@ static void decode_packets(struct pt_packet_decoder *decoder, struct outcome *ou
 	int status;
 
 	while ((status = pt_pkt_sync_forward(decoder)) >= 0) {
-		while ((status = pt_pkt_next(decoder, &packet, sizeof(packet))) >= 0)
+		while ((status = pt_pkt_next(decoder, &packet, sizeof(packet))) >= 0) {
 			outcome->packets++;
+			if (packet.type == ppt_tnt_8 || packet.type == ppt_tnt_64)
+				outcome->tnt_bits += packet.payload.tnt.bit_size;
+		}
 		if (status != -pte_eos)
 			failed(outcome, status);
 	}
@@ -250,12 +269,13 @@ int main(int argc, char **argv)
 	struct pt_image *image;
 	uint64_t size = UINT64_MAX;
 	const char *mode;
-	double start = 0, seconds;
-	int index;
+	double start = 0, seconds, seconds_again = 0;
+	uint64_t resident = 0;
+	int index, again = 0;
 
 	if (argc < 4) {
 		fprintf(stderr, "usage: %s insn|block[-callback|-files]|packet TRACE MAP [--cpu F/M/S] [--no-hash] "
-			"[--print] [--ips FILE]\n", argv[0]);
+			"[--print] [--ips FILE] [--again]\n", argv[0]);
 		return 2;
 	}
 	mode = argv[1];
@@ -265,6 +285,8 @@ int main(int argc, char **argv)
 			outcome.hash = 0;
 		else if (!strcmp(argv[index], "--print"))
 			outcome.print = 1;
+		else if (!strcmp(argv[index], "--again"))
+			again = 1;
 		else if (!strcmp(argv[index], "--ips") && index + 1 < argc) {
 			outcome.ips = fopen(argv[++index], "wb");
 			if (!outcome.ips)
@@ -299,6 +321,7 @@ int main(int argc, char **argv)
 		add_regions(argv[3], image, cache, files);
 	}
 
+	resident = memory("VmRSS");
 	if (!strncmp(mode, "insn", 4)) {
 		struct pt_insn_decoder *decoder = pt_insn_alloc_decoder(&config);
 
@@ -320,6 +343,18 @@ int main(int argc, char **argv)
 		decode_block(decoder, &outcome);
 		seconds = cpu_seconds() - start;
 		pt_blk_free_decoder(decoder);
+		if (again) {
+			struct outcome second = { .hash = 0 };
+
+			decoder = pt_blk_alloc_decoder(&config);
+			if (!decoder)
+				die("decoder", mode);
+			check(pt_blk_set_image(decoder, image), "image");
+			start = cpu_seconds();
+			decode_block(decoder, &second);
+			seconds_again = cpu_seconds() - start;
+			pt_blk_free_decoder(decoder);
+		}
 	} else if (!strcmp(mode, "packet")) {
 		struct pt_packet_decoder *decoder = pt_pkt_alloc_decoder(&config);
 
@@ -335,14 +370,16 @@ int main(int argc, char **argv)
 		return 2;
 	}
 
-	printf("instructions %" PRIu64 "\nblocks %" PRIu64 "\npackets %" PRIu64 "\nerrors %" PRIu64 "\n",
-	       outcome.instructions, outcome.blocks, outcome.packets, outcome.errors);
+	printf("instructions %" PRIu64 "\nblocks %" PRIu64 "\npackets %" PRIu64 "\ntnt_bits %" PRIu64 "\nerrors %" PRIu64 "\n",
+	       outcome.instructions, outcome.blocks, outcome.packets, outcome.tnt_bits, outcome.errors);
 	for (index = 0; index < 64; index++)
 		if (outcome.kinds[index])
 			printf("error_%d %" PRIu64 "\n", index, outcome.kinds[index]);
 	if (outcome.hash)
 		printf("hash %016" PRIx64 "\nfnv %016" PRIx64 "\n", outcome.rotated, outcome.fnv);
-	printf("seconds %.6f\n", seconds);
+	printf("seconds %.6f\npeak %" PRIu64 "\n", seconds, memory("VmHWM") - resident);
+	if (again)
+		printf("seconds_again %.6f\n", seconds_again);
 	if (outcome.ips && fclose(outcome.ips))
 		die("write", "ips");
 	pt_image_free(image);
