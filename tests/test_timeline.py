@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odograph.timeline import CodeBytes
+from odograph import Image
+from odograph.recording.processmemory import Change, Mapping
+from odograph.timeline import CodeBytes, image_moments
 
 
 def test_touching_runs_are_joined_and_pages_do_not_cut() -> None:
@@ -18,21 +22,88 @@ def test_touching_runs_are_joined_and_pages_do_not_cut() -> None:
 
 def test_other_bytes_at_a_known_address_conflict() -> None:
     code = CodeBytes()
-    code.put(0x1000, b"\x90\x90")
-    assert not code.conflicts(0x1000, b"\x90")
-    assert not code.conflicts(0x1001, b"\x90\xcc")
-    assert code.conflicts(0x1001, b"\xcc")
-    assert not code.conflicts(0x1002, b"\xcc")
+    assert code.add(0x1000, b"\x90\x90")
+    assert code.add(0x1000, b"\x90")
+    assert not code.add(0x1001, b"\xcc")
+    assert not code.add(0x1001, b"\xcc" * 0x1000)
+    assert code.add(0x1001, b"\x90\xcc")
+    assert list(code.runs()) == [(0x1000, b"\x90\x90\xcc")]
 
 
-@given(st.lists(st.tuples(st.integers(0, 9000), st.binary(min_size=1, max_size=5000)), max_size=5))
+PIECES = st.lists(st.tuples(st.integers(0, 9000), st.binary(min_size=1, max_size=5000)), max_size=5)
+
+
+@given(PIECES)
 def test_runs_hold_what_was_put_last(pieces: list[tuple[int, bytes]]) -> None:
-    code = CodeBytes()
-    naive: dict[int, int] = {}
+    code, first, agreed = CodeBytes(), CodeBytes(), CodeBytes()
+    last: dict[int, int] = {}
+    filled: dict[int, int] = {}
+    added: dict[int, int] = {}
     for address, data in pieces:
-        clash = any(naive.get(address + i, byte) != byte for i, byte in enumerate(data))
-        assert code.conflicts(address, data) == clash
+        new = {address + i: byte for i, byte in enumerate(data)}
+        clash = any(added.get(at, byte) != byte for at, byte in new.items())
+        assert agreed.add(address, data) == (not clash)
         code.put(address, data)
-        naive.update((address + i, byte) for i, byte in enumerate(data))
-    found = {address + i: byte for address, data in code.runs() for i, byte in enumerate(data)}
-    assert found == naive
+        first.fill(address, data)
+        last |= new
+        filled = new | filled
+        added |= {} if clash else new
+    for noted, expected in ((code, last), (first, filled), (agreed, added)):
+        assert {
+            address + i: byte for address, data in noted.runs() for i, byte in enumerate(data)
+        } == expected
+
+
+def test_a_copy_changes_apart() -> None:
+    code = CodeBytes()
+    code.put(0x1000, b"\x90")
+    other = code.copy()
+    other.put(0x1000, b"\xcc")
+    assert list(code.runs()) == [(0x1000, b"\x90")]
+    assert list(other.runs()) == [(0x1000, b"\xcc")]
+
+
+class Memory:
+    """A recording of one process in which these executed bytes appeared: (tsc, address, bytes)."""
+
+    def __init__(self, *code: tuple[int, int, bytes]) -> None:
+        self.code = code
+
+    user_image = None
+
+    def image_timeline(self, pid: int) -> list[tuple[int | None, list[Change]]]:
+        return [
+            (tsc, [Change("add", Mapping(address, len(data), code=data))]) for tsc, address, data in self.code
+        ]
+
+    def new_image(self) -> Image:
+        return Image()
+
+    def with_user_image(self, image: Image) -> Image:
+        return image
+
+    def fill(self, image: Image, mappings: list[Mapping]) -> None:
+        for mapping in mappings:
+            image.add_bytes(mapping.code or b"", mapping.address)
+
+
+def moments(*code: tuple[int, int, bytes]) -> list[tuple[int, bytes]]:
+    """What lies at 0x1000, four bytes, from which time on."""
+    memory: Any = Memory(*code)
+    return [
+        (tsc, b"".join(image.read(address, 1) for address in range(0x1000, 0x1004)))
+        for tsc, image in image_moments(memory, 1)
+    ]
+
+
+def test_code_that_never_changes_is_there_from_the_start() -> None:
+    assert moments((5, 0x1000, b"ab"), (7, 0x1002, b"cd"), (9, 0x1001, b"bc")) == [(0, b"abcd")]
+
+
+def test_replaced_code_is_there_from_its_time_on() -> None:
+    assert moments((5, 0x1000, b"abcd"), (7, 0x1001, b"x")) == [(0, b"abcd"), (7, b"axcd")]
+
+
+def test_seeing_replaced_code_again_does_not_change_the_past() -> None:
+    seen = moments((5, 0x1000, b"abc"), (7, 0x1001, b"x"), (9, 0x1001, b"xcd"))
+    assert seen == [(0, b"abcd"), (7, b"axcd")]

@@ -22,27 +22,64 @@ class CodeBytes:
     def __init__(self) -> None:
         self._pages: dict[int, tuple[bytearray, bytearray]] = {}
 
-    def conflicts(self, address: int, data: bytes) -> bool:
-        """True if some byte is known with another value."""
+    def copy(self) -> CodeBytes:
+        """The same bytes, to be changed apart from these."""
+        other = CodeBytes()
+        other._pages = {page: (values[:], mask[:]) for page, (values, mask) in self._pages.items()}
+        return other
+
+    def add(self, address: int, data: bytes) -> bool:
+        """Notes bytes unless one of them is known with another value; False if one is."""
+        page, within = divmod(address, _PAGE)
+        end = within + len(data)
+        if end > _PAGE:
+            if self._conflict(address, data):
+                return False
+            self.put(address, data)
+            return True
+        # A recording has many thousand pieces, nearly all of them short and new.
+        values, mask = self._page(page)
+        if 1 in mask[within:end]:
+            if values[within:end] == data:
+                mask[within:end] = b"\1" * len(data)
+                return True
+            if self._conflict(address, data):
+                return False
+        values[within:end] = data
+        mask[within:end] = b"\1" * len(data)
+        return True
+
+    def put(self, address: int, data: bytes) -> None:
+        """Notes bytes, over whatever was known there."""
         for page, within, piece in _split(address, data):
-            known = self._pages.get(page)
-            if known is None:
-                continue
-            values, mask = known
+            values, mask = self._page(page)
+            values[within : within + len(piece)] = piece
+            mask[within : within + len(piece)] = b"\1" * len(piece)
+
+    def fill(self, address: int, data: bytes) -> None:
+        """Notes those bytes of which nothing is known."""
+        for page, within, piece in _split(address, data):
+            values, mask = self._page(page)
+            for at, byte in enumerate(piece, within):
+                if not mask[at]:
+                    values[at], mask[at] = byte, 1
+
+    def _page(self, page: int) -> tuple[bytearray, bytearray]:
+        known = self._pages.get(page)
+        if known is None:
+            known = self._pages[page] = (bytearray(_PAGE), bytearray(_PAGE))
+        return known
+
+    def _conflict(self, address: int, data: bytes) -> bool:
+        for page, within, piece in _split(address, data):
+            values, mask = self._page(page)
             end = within + len(piece)
-            if values[within:end] != piece and any(
+            if any(
                 is_known and value != new
                 for is_known, value, new in zip(mask[within:end], values[within:end], piece, strict=True)
             ):
                 return True
         return False
-
-    def put(self, address: int, data: bytes) -> None:
-        """Notes bytes, over whatever was known there."""
-        for page, within, piece in _split(address, data):
-            values, mask = self._pages.setdefault(page, (bytearray(_PAGE), bytearray(_PAGE)))
-            values[within : within + len(piece)] = piece
-            mask[within : within + len(piece)] = b"\1" * len(piece)
 
     def runs(self) -> Iterable[tuple[int, bytes]]:
         """All known bytes as (address, bytes), ascending, touching ones together."""
@@ -146,7 +183,8 @@ def image_moments(recording: Recording, pid: int) -> list[tuple[int, Image]]:
         code = CodeBytes()
         later: list[tuple[int, list[Change]]] = []
         builder.begin()
-        replaced = CodeBytes()
+        # What lies there now, once some code was replaced.
+        replaced: CodeBytes | None = None
         for tsc, group in changes:
             left = []
             for change in group:
@@ -154,10 +192,13 @@ def image_moments(recording: Recording, pid: int) -> list[tuple[int, Image]]:
                 if mapping is None:
                     continue
                 if change.kind == "add" and mapping.code is not None:
-                    if not replaced.conflicts(mapping.address, mapping.code):
-                        replaced.put(mapping.address, mapping.code)
-                        code.put(mapping.address, mapping.code)
+                    now = code if replaced is None else replaced
+                    if now.add(mapping.address, mapping.code):
+                        if replaced is not None:
+                            # What was replaced before keeps its first bytes from the start.
+                            code.fill(mapping.address, mapping.code)
                         continue
+                    replaced = code.copy() if replaced is None else replaced
                     replaced.put(mapping.address, mapping.code)
                 left.append(change)
             if left:
