@@ -23,6 +23,8 @@ RATIOS: dict[str, Callable[[Result], float | None]] = {
     "cold / libipt insn": lambda one: one.ratio("libipt insn", "odograph cold"),
     "open / perf": lambda one: one.ratio("perf script", "odograph open"),
 }
+#: Odograph's ways to use the cores, and how many traces are decoded at once.
+WAYS = {"one thread": 1, "two threads": 1, "two processes": 2}
 CLOCKS: dict[str, Callable[[Result], float | None]] = {
     "cold speedup": lambda one: one.speedup("cold"),
     "cold share": lambda one: one.share("cold"),
@@ -46,7 +48,11 @@ def report(results: Sequence[Result]) -> Iterator[str]:
     yield ""
     yield from figures(results, RATIOS)
     yield ""
-    yield "Two cores, on the clock: two threads over one, and over two processes at once"
+    yield "Two cores: time on the clock, throughput, and CPU time of all threads"
+    yield ""
+    yield from clocks(results)
+    yield ""
+    yield "Two threads over one, and over two processes at once"
     yield ""
     yield from figures(results, CLOCKS)
     yield ""
@@ -74,6 +80,23 @@ def times(results: Sequence[Result]) -> Iterator[str]:
                 f"{seconds:8.3f} {one.size / seconds / 1e6:7.1f} {one.instructions / seconds / 1e6:9.0f} "
                 f"{number(bit, 11)} {number(None if peak is None else peak / 1e6, 8, 0)}"
             )
+
+
+def clocks(results: Sequence[Result]) -> Iterator[str]:
+    """A line for each trace, way to use the cores, and state of knowledge."""
+    yield f"{'trace':10} {'way':20} {'s':>8} {'MB/s':>7} {'M insn/s':>9} {'CPU s':>7} {'peak MB':>8}"
+    for one in results:
+        for way, traces in WAYS.items():
+            for state in ("cold", "warm"):
+                name = f"{way} {state}"
+                if not one.wall.get(name):
+                    continue
+                seconds, peak = min(one.wall[name]), one.peak.get(name)
+                yield (
+                    f"{one.trace:10} {name:20} {seconds:8.3f} {traces * one.size / seconds / 1e6:7.1f} "
+                    f"{traces * one.instructions / seconds / 1e6:9.0f} {number(one.best(name), 7, 3)} "
+                    f"{number(None if peak is None else peak / 1e6, 8, 0)}"
+                )
 
 
 def figures(results: Sequence[Result], columns: dict[str, Callable[[Result], float | None]]) -> Iterator[str]:
