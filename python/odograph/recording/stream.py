@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from odograph.recording.sideband import Region
 
 __all__ = ["Break", "Piece", "TraceStream"]
+
+#: Traces in several pieces are put together in memory up to this size.
+_IN_MEMORY = 32 << 20
 
 
 class Piece(NamedTuple):
@@ -47,6 +51,7 @@ class TraceStream:
     reference: int = 0
     task: int | None = None
     files: Sequence[mmap.mmap | bytes] = ()
+    _joined: memoryview | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -54,14 +59,18 @@ class TraceStream:
         return sum(piece.size for piece in self.pieces)
 
     def read(self) -> memoryview:
-        """All bytes in order; not copied if they lie in one piece."""
-        if len(self.pieces) == 1:
-            piece = self.pieces[0]
-            return memoryview(self.files[piece.file])[piece.offset : piece.offset + piece.size]
-        joined = bytearray()
-        for piece in self.pieces:
-            joined += memoryview(self.files[piece.file])[piece.offset : piece.offset + piece.size]
-        return memoryview(joined).toreadonly()
+        """All bytes in order.
+
+        Not copied if they lie in one piece, otherwise put together once: in memory if they are few, else
+        in a temporary file that is mapped, so that memory stays bounded. OSError if there is no room for it.
+        """
+        if self._joined is None:
+            views = (
+                memoryview(self.files[piece.file])[piece.offset : piece.offset + piece.size]
+                for piece in self.pieces
+            )
+            self._joined = next(views) if len(self.pieces) == 1 else _join(views, self.size)
+        return self._joined
 
     def file_offset(self, offset: int) -> int | None:
         """Where stream offset ``offset`` lies in its file, None past the end."""
@@ -70,3 +79,12 @@ class TraceStream:
                 return piece.offset + offset
             offset -= piece.size
         return None
+
+
+def _join(views: Iterable[memoryview], size: int) -> memoryview:
+    if size <= _IN_MEMORY:
+        return memoryview(b"".join(views))
+    with tempfile.TemporaryFile() as file:
+        file.writelines(views)
+        file.flush()
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
