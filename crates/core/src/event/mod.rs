@@ -20,6 +20,7 @@ mod status;
 mod types;
 
 pub use decoder::{Carry, EventDecoder};
+pub(crate) use fast::Cursor;
 pub use fast::FlowItem;
 pub use query::QueryDecoder;
 pub use status::Status;

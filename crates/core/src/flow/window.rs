@@ -7,7 +7,8 @@
 //! far, not each run on the way.
 
 use super::graph::NodeId;
-use super::return_stack::AT_ONCE;
+use super::return_stack::{Ends, Nodes, ReturnStack, AT_ONCE};
+use crate::event::Cursor;
 
 /// Return sites a window may pop or push.
 const SITES: usize = AT_ONCE;
@@ -67,41 +68,61 @@ impl Bytes {
         self.length > self.tnts
     }
 
-    /// Where the TIP leads if the last address was `last`, or `last` without one; and which bits of `last` are part of
-    /// that.
+    /// How many packets.
     #[inline]
-    pub fn target(self, last: u64) -> (u64, u64) {
+    pub fn packets(self) -> u32 {
+        self.tnts + u32::from(self.has_tip())
+    }
+
+    /// Where the TIP leads if the last address was `last`, or `last` without one; and which bits of `last` are part of
+    /// that, as an index of [`KEEPS`].
+    pub fn target(self, last: u64) -> (u64, u8) {
         let payload = self.word.checked_shr(8 * (self.tnts + 1)).unwrap_or(0);
         match self.length - self.tnts {
-            0 => (last, u64::MAX),
-            3 => (last & !0xffff | payload, !0xffff),
-            5 => (last & !0xffff_ffff | payload, !0xffff_ffff),
+            0 => (last, 0),
+            3 => (last & KEEPS[1] | payload, 1),
+            5 => (last & KEEPS[2] | payload, 2),
             _ if self.word >> (8 * self.tnts) & 0xff == 0x6d => (((payload << 16) as i64 >> 16) as u64, 0),
-            _ => (last & !0xffff_ffff_ffff | payload, !0xffff_ffff_ffff),
+            _ => (last & KEEPS[3] | payload, 3),
         }
     }
 }
 
-/// What some packets do at a node.
+/// The bits of an address that a TIP can leave out.
+const KEEPS: [u64; 4] = [0, !0xffff, !0xffff_ffff, !0xffff_ffff_ffff];
+
+/// What some packets do at a node: 64 bytes, a line of the processor's caches.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Window {
-    pub word: u64,
+    word: u64,
     /// The last address: where the TIP leads, if there is one.
-    pub last: u64,
-    /// The bits of the last address before that `last` depends on.
-    pub keeps: u64,
-    pub node: NodeId,
-    pub end: NodeId,
+    last: u64,
+    node: NodeId,
+    end: NodeId,
     /// Instructions executed.
-    pub steps: u32,
-    pub length: u8,
-    pub pops: u8,
-    pub pushes: u8,
+    steps: u32,
+    /// The bits of the last address before that `last` depends on, as an index of [`KEEPS`].
+    keeps: u8,
+    pops: u8,
+    pushes: u8,
     /// How far the return stack grows in between.
-    pub rise: u8,
-    pub popped: [NodeId; SITES],
-    pub pushed: [NodeId; SITES],
+    rise: u8,
+    popped: [NodeId; SITES],
+    pushed: [NodeId; SITES],
+}
+
+/// Where a walk by windows stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    /// The next packet.
+    pub cursor: Cursor,
+    /// The node it is met at.
+    pub node: NodeId,
+    /// Instructions executed.
+    pub step: u64,
+    /// Windows used.
+    pub hits: u32,
 }
 
 /// Notes what a walk does to the return stack.
@@ -147,7 +168,6 @@ impl Sites {
 
     pub fn into_window(self, node: NodeId, bytes: Bytes, end: NodeId, steps: u32, last: u64) -> Window {
         let (last, keeps) = bytes.target(last);
-        let keeps = if bytes.has_tip() { keeps } else { 0 };
         // The oldest of those popped last, as they lie in the stack.
         let mut popped = [0; SITES];
         for (nth, &site) in self.popped.iter().take(self.pops).enumerate() {
@@ -160,7 +180,6 @@ impl Sites {
             node,
             end,
             steps,
-            length: bytes.length as u8,
             pops: self.pops as u8,
             pushes: self.pushes as u8,
             rise: self.rise as u8,
@@ -170,7 +189,7 @@ impl Sites {
     }
 }
 
-/// Windows by node and bytes; a new one takes the place of an old one.
+/// Windows by node and bytes; a new one takes the place of an old one, which moves over to the slot beside it.
 #[derive(Default)]
 pub(super) struct Windows {
     slots: Vec<Window>,
@@ -207,41 +226,87 @@ impl Windows {
         }
     }
 
-    /// The slot, and what marks these packets at this node as seen.
-    #[inline]
-    fn slot(&self, node: NodeId, bytes: Bytes) -> (usize, u32) {
-        let mixed = (bytes.word ^ u64::from(node).rotate_left(40) ^ u64::from(bytes.length) << 60)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((mixed >> 40) as usize & self.slots.len().wrapping_sub(1), (mixed >> 8) as u32 | 1)
+    /// The first of the two slots for these packets at this node, and what marks them as seen.
+    #[inline(always)]
+    fn slot(&self, node: NodeId, word: u64) -> (usize, u32) {
+        // The node comes in last: it is what the next look-up waits for.
+        let mixed = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let slot = ((mixed >> 40) as usize ^ node as usize) & self.slots.len().wrapping_sub(1);
+        (slot, (mixed >> 8) as u32 ^ node.rotate_left(16) | 1)
     }
 
-    /// What these packets do at this node, if it is remembered.
+    /// Walks on while windows are remembered that hold, up to trace offset `until`. Returns the packets that it stopped
+    /// at, if a window could hold them.
     #[inline]
-    pub fn find(&self, node: NodeId, bytes: Bytes) -> Option<&Window> {
-        let window = self.slots.get(self.slot(node, bytes).0)?;
-        (window.node == node && window.word == bytes.word && u32::from(window.length) == bytes.length)
-            .then_some(window)
+    pub fn walk(
+        &self,
+        trace: &[u8],
+        until: usize,
+        walk: &mut Walk,
+        stack: &mut ReturnStack,
+    ) -> Option<Bytes> {
+        let tnts = self.tnts();
+        let Walk { mut cursor, mut node, mut step, mut hits } = *walk;
+        let (nodes, ends_after) = stack.parts();
+        let mut ends = *ends_after;
+        let stopped = loop {
+            if cursor.pos > until {
+                break None;
+            }
+            let Some(bytes) = cursor.word(trace).and_then(|word| Bytes::at(word, tnts)) else { break None };
+            let (slot, _) = self.slot(node, bytes.word);
+            let holds = |window: &Window, ends: &mut Ends, nodes: &mut Nodes| {
+                window.node == node
+                    && window.word == bytes.word
+                    && (cursor.last_ip ^ window.last) & KEEPS[usize::from(window.keeps & 3)] == 0
+                    && ends.exchange(
+                        nodes,
+                        (&window.popped, window.pops),
+                        (&window.pushed, window.pushes),
+                        window.rise,
+                    )
+            };
+            let mut at = |slot: usize| self.slots.get(slot).filter(|window| holds(window, &mut ends, nodes));
+            let Some(window) = at(slot).or_else(|| at(slot ^ 1)) else { break Some(bytes) };
+            step += u64::from(window.steps);
+            node = window.end;
+            cursor.pos += bytes.length as usize;
+            if bytes.has_tip() {
+                cursor.tip = true;
+                cursor.last_ip = window.last;
+            }
+            hits += 1;
+        };
+        *ends_after = ends;
+        *walk = Walk { cursor, node, step, hits };
+        stopped
     }
 
-    /// Whether the same packets were met at the same node before, lately.
+    /// Whether the same packets were met at the same node before, lately, and not remembered then.
     pub fn seen_before(&mut self, node: NodeId, bytes: Bytes) -> bool {
         if self.slots.is_empty() {
             self.resize(FIRST_SLOTS);
         }
-        let (slot, mark) = self.slot(node, bytes);
+        let (slot, mark) = self.slot(node, bytes.word);
         let Some(seen) = self.seen.get_mut(slot) else { return false };
-        std::mem::replace(seen, mark) == mark
+        let before = *seen == mark;
+        // Seen, remembered and in vain: then it takes two more sights.
+        *seen = if before { 0 } else { mark };
+        before
     }
 
-    pub fn remember(&mut self, window: Window, bytes: Bytes) {
+    pub fn remember(&mut self, window: Window) {
         if self.remembered >= self.slots.len() && self.slots.len() < MOST_SLOTS {
             // What was remembered is soon learned again.
             self.resize(4 * self.slots.len());
         }
         self.remembered += 1;
-        let (slot, _) = self.slot(window.node, bytes);
-        if let Some(slot) = self.slots.get_mut(slot) {
-            *slot = window;
+        let (slot, _) = self.slot(window.node, window.word);
+        let Some(before) = self.slots.get_mut(slot).map(|slot| std::mem::replace(slot, window)) else {
+            return;
+        };
+        if let Some(other) = self.slots.get_mut(slot ^ 1) {
+            *other = before;
         }
     }
 
@@ -283,8 +348,11 @@ mod tests {
 
     #[test]
     fn targets_keep_what_the_tip_leaves_out() {
-        let target =
-            |bytes: [u8; 8], last| Bytes::at(u64::from_le_bytes(bytes), 4).map(|bytes| bytes.target(last));
+        let target = |bytes: [u8; 8], last| {
+            let bytes = Bytes::at(u64::from_le_bytes(bytes), 4)?;
+            let (target, keeps) = bytes.target(last);
+            Some((target, KEEPS[usize::from(keeps)]))
+        };
         let last = 0xffff_1111_2222_3333;
         assert_eq!(
             target([0x06, 0x2d, 0xcd, 0xab, 9, 9, 9, 9], last),
@@ -293,7 +361,7 @@ mod tests {
         assert_eq!(target([0x4d, 1, 2, 3, 4, 9, 9, 9], last), Some((0xffff_1111_0403_0201, !0xffff_ffff)));
         assert_eq!(target([0x6d, 1, 2, 3, 4, 5, 0x86, 9], last), Some((0xffff_8605_0403_0201, 0)));
         assert_eq!(target([0x8d, 1, 2, 3, 4, 5, 6, 9], last), Some((0xffff_0605_0403_0201, 0xffff << 48)));
-        assert_eq!(target([0x06, 0x04, 9, 9, 9, 9, 9, 9], last), Some((last, u64::MAX)));
+        assert_eq!(target([0x06, 0x04, 9, 9, 9, 9, 9, 9], last), Some((last, 0)));
     }
 
     #[test]
@@ -311,18 +379,46 @@ mod tests {
         assert_eq!(windows.tnts(), 2);
     }
 
+    /// Walks over one TNT at a node: the node and step behind it, and whether packets are left.
+    fn walked(windows: &Windows, node: NodeId, stack: &mut ReturnStack) -> (NodeId, u64, bool) {
+        let cursor = Cursor { pos: 0, last_ip: 0, tip: false };
+        let mut walk = Walk { cursor, node, step: 10, hits: 0 };
+        let left = windows.walk(&[6, 0, 0, 0, 0, 0, 0, 0], 0, &mut walk, stack).is_some();
+        (walk.node, walk.step, left)
+    }
+
     #[test]
     fn a_window_is_remembered_on_second_sight() {
         let mut windows = Windows::default();
+        let mut stack = ReturnStack::default();
         let bytes = Bytes::at(0x06, 4).expect("a TNT");
-        assert!(windows.find(5, bytes).is_none());
+        assert_eq!(walked(&windows, 5, &mut stack), (5, 10, true));
         assert!(!windows.seen_before(5, bytes));
         assert!(windows.seen_before(5, bytes));
-        windows.remember(Sites::default().into_window(5, bytes, 7, 3, 0), bytes);
-        let found = windows.find(5, bytes).expect("just remembered");
-        assert_eq!((found.end, found.steps), (7, 3));
-        assert!(windows.find(6, bytes).is_none());
+        assert!(!windows.seen_before(5, bytes), "twice more");
+        windows.remember(Sites::default().into_window(5, bytes, 7, 3, 0));
+        assert_eq!(walked(&windows, 5, &mut stack), (7, 13, false));
+        assert_eq!(walked(&windows, 6, &mut stack), (6, 10, true));
         windows.clear();
-        assert!(windows.find(5, bytes).is_none());
+        assert_eq!(walked(&windows, 5, &mut stack), (5, 10, true));
+    }
+
+    #[test]
+    fn where_a_return_goes_tells_two_windows_apart() {
+        let mut windows = Windows::default();
+        let bytes = Bytes::at(0x06, 4).expect("a TNT");
+        assert!(!windows.seen_before(5, bytes));
+        for site in [20, 21] {
+            let mut sites = Sites::default();
+            assert!(sites.pop_below(site));
+            windows.remember(sites.into_window(5, bytes, site, 1, 0));
+        }
+        for (site, known) in [(20, true), (21, true), (22, false)] {
+            let mut stack = ReturnStack::default();
+            stack.push(site);
+            let end = if known { (site, 11, false) } else { (5, 10, true) };
+            assert_eq!(walked(&windows, 5, &mut stack), end);
+            assert_eq!(stack.pop().is_none(), known);
+        }
     }
 }

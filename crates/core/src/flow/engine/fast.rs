@@ -5,7 +5,7 @@ use crate::event::FlowItem;
 use crate::flow::graph::{Graph, NodeKind};
 use crate::flow::return_stack::ReturnStack;
 use crate::flow::sink::Sink;
-use crate::flow::window::{Bytes, Sites, Window};
+use crate::flow::window::{Bytes, Sites, Walk, Window};
 
 impl Engine {
     /// Decodes until something rarer than TNT and TIP comes up, at most `budget` packets.
@@ -118,66 +118,40 @@ impl Engine {
         Ok(())
     }
 
-    /// Walks by remembered windows as far as they go; returns how many packets that were, and how many are in the
-    /// window that is not remembered.
+    /// Walks by remembered windows as far as they go, at most `most` bytes of trace and some; returns how many bytes that
+    /// were, and how many packets are in the window that is not remembered.
     #[inline]
     fn walk_windows(&mut self, trace: &[u8], most: u32) -> (u32, u32) {
         if self.bits_left > 0 || self.emitted != 0 || self.node == 0 || self.events.tsc() >= self.next_moment
         {
             return (0, 0);
         }
-        let Some(mut cursor) = self.events.cursor() else { return (0, 0) };
-        let mut used = 0;
-        let mut missed = 0;
-        let mut hits = 0;
-        let tnts = self.graph.windows().tnts();
-        let mut node = self.node;
-        let mut step = self.step;
-        while used < most {
-            let Some(bytes) = cursor.word(trace).and_then(|word| Bytes::at(word, tnts)) else { break };
-            let packets = bytes.tnts + u32::from(bytes.has_tip());
-            let Some(window) = self.graph.windows().find(node, bytes) else {
-                if !self.graph.windows_mut().seen_before(node, bytes) {
-                    missed = packets;
-                    break;
-                }
-                let Some(window) = record(&mut self.graph, &self.stack, node, bytes, cursor.last_ip) else {
-                    missed = packets;
-                    break;
-                };
-                self.graph.windows_mut().remember(window, bytes);
-                continue;
+        let Some(cursor) = self.events.cursor() else { return (0, 0) };
+        let from = cursor.pos;
+        let until = from.saturating_add(most as usize);
+        let mut walk = Walk { cursor, node: self.node, step: self.step, hits: 0 };
+        let missed = loop {
+            let Some(bytes) = self.graph.windows().walk(trace, until, &mut walk, &mut self.stack) else {
+                break 0;
             };
-            if (cursor.last_ip ^ window.last) & window.keeps != 0
-                || !self.stack.exchange(
-                    &window.popped,
-                    window.pops,
-                    &window.pushed,
-                    window.pushes,
-                    window.rise,
-                )
-            {
-                self.stack.make_room();
-                missed = packets;
-                break;
+            self.stack.make_room();
+            let seen = self.graph.windows_mut().seen_before(walk.node, bytes);
+            let window =
+                seen.then(|| record(&mut self.graph, &self.stack, walk.node, bytes, walk.cursor.last_ip));
+            match window.flatten() {
+                Some(window) => self.graph.windows_mut().remember(window),
+                None => break bytes.packets(),
             }
-            step += u64::from(window.steps);
-            node = window.end;
-            let tip = bytes.has_tip();
-            cursor.pos += bytes.length as usize;
-            cursor.tip |= tip;
-            cursor.last_ip = if tip { window.last } else { cursor.last_ip };
-            used += packets;
-            hits += 1;
-        }
-        self.graph.windows_mut().note(hits, u32::from(missed > 0));
+        };
+        self.graph.windows_mut().note(walk.hits, u32::from(missed > 0));
+        let used = walk.cursor.pos - from;
         if used > 0 {
-            self.events.go_on(cursor);
-            self.node = node;
-            self.step = step;
+            self.events.go_on(walk.cursor);
+            self.node = walk.node;
+            self.step = walk.step;
             self.held = None;
         }
-        (used, missed)
+        (used as u32, missed)
     }
 }
 
