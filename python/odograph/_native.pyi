@@ -8,6 +8,7 @@ from typing_extensions import disjoint_base
 
 __all__ = [
     "Asid",
+    "RawAssembly",
     "RawBlockDecoder",
     "RawEventDecoder",
     "RawFieldListing",
@@ -24,6 +25,7 @@ __all__ = [
     "count_packets",
     "cpu_errata",
     "cpu_is_known",
+    "decode_part",
     "demangle",
     "disassemble",
     "disassemble_many",
@@ -76,6 +78,7 @@ class RawImage:
     def _set_callback(
         self, function: Callable[[int, int, Asid], ReadableBuffer | int] | None, statuses: bool
     ) -> None: ...
+    def _has_callback(self) -> bool: ...
     def _read(self, address: int, size: int, asid: Asid | None) -> bytes | None: ...
     def _next_start(self, address: int, asid: Asid | None) -> int | None: ...
     def _assign(self, source: RawImage) -> None: ...
@@ -143,6 +146,41 @@ class RawHistory:
     def at_time(self, ns: int) -> int | None: ...
     def time_range(self) -> tuple[int | None, int | None]: ...
     def checkpoints(self) -> list[tuple[int, int | None, int]]: ...
+
+@final
+class RawAssembly:
+    def __new__(
+        cls,
+        trace: ReadableBuffer,
+        moments: Sequence[tuple[int, RawImage, int]],
+        config: dict[str, Any],
+        *,
+        to_psb: bool,
+        clock: _Clock,
+        threads: int,
+        size: int,
+        base: int = 0,
+    ) -> RawAssembly: ...
+    def places(self) -> list[tuple[int, int, int, bytes]]: ...
+    @property
+    def wanted(self) -> int | None: ...
+    @property
+    def reached(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    def add(self, part: bytes) -> bool: ...
+    def decode_here(self, progress: Callable[[int], object] | None = None) -> RawHistory: ...
+    def finish(self) -> RawHistory: ...
+
+def decode_part(
+    place: bytes,
+    trace: ReadableBuffer,
+    moments: Sequence[tuple[int, RawImage, int]],
+    config: dict[str, Any],
+    *,
+    to_psb: bool,
+    clock: _Clock,
+) -> tuple[bytes, RawHistory] | None: ...
 
 @final
 class RawTable:

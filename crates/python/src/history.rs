@@ -15,7 +15,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::config::Config;
+use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::image::RawImage;
 use crate::table::{RawTable, TableBuilder};
@@ -46,9 +46,26 @@ pub fn lend(trace: &Bound<'_, PyAny>) -> PyResult<Lent> {
 }
 
 /// The clock of a stream as Python passes it: None, ("perf", zero, mult, shift) or ("nominal", ratio, 0, 0).
-type RawClock = Option<(String, u64, u32, u16)>;
+pub type RawClock = Option<(String, u64, u32, u16)>;
 
-fn clock(raw: RawClock) -> Clock {
+/// An image from a time (TSC) on, and the number of the thread that runs.
+pub type RawMoment<'py> = (u64, PyRef<'py, RawImage>, u32);
+
+/// Memory over time.
+pub fn timeline(moments: &[RawMoment<'_>]) -> Timeline {
+    let moment =
+        |(tsc, image, owner): &RawMoment<'_>| Moment { tsc: *tsc, image: image.snapshot(), owner: *owner };
+    Timeline::new(moments.iter().map(moment).collect())
+}
+
+/// How to decode, damage being gaps.
+pub fn options(to_psb: bool, threads: usize) -> DecodeOptions {
+    let resync = if to_psb { Resync::Psb } else { Resync::Ip };
+    DecodeOptions { resync, threads, ..DecodeOptions::default() }
+}
+
+/// The clock that Python means.
+pub fn clock(raw: RawClock) -> Clock {
     match raw {
         Some((kind, zero, mult, shift)) if kind == "perf" => Clock::Perf { zero, mult, shift },
         Some((_, ratio, _, _)) => Clock::Nominal(u8::try_from(ratio).unwrap_or(0)),
@@ -117,6 +134,11 @@ fn gap_error(py: Python<'_>, gap: &Gap) -> PyErr {
 type RawGap = (u64, &'static str, Option<u8>, u64, u64, Option<u64>, Option<u64>, Option<u64>, Option<i64>);
 
 impl RawHistory {
+    /// All of a stream; `base` is the offset of its first byte in the trace it was cut from.
+    pub fn of(stream: Stream, base: u64, clock: Clock) -> RawHistory {
+        RawHistory { parts: vec![Part::whole(stream, base)], clock }
+    }
+
     /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
     fn cut(&self, start: u64, stop: u64) -> impl Iterator<Item = (&Part, u64, u64)> + '_ {
         self.parts.iter().filter_map(move |part| {
@@ -158,6 +180,46 @@ fn asked<T: Send>(
     })
 }
 
+/// Decodes without the interpreter; `progress` is called with the trace offset now and then. What it, a callback of the
+/// image or a signal raises comes out.
+pub fn decoded<T: Send>(
+    py: Python<'_>,
+    progress: Option<Py<PyAny>>,
+    unknown: &UnknownSizes,
+    decode: impl Send + FnOnce(&mut dyn FnMut(u64) -> bool) -> Result<T, DecodeError>,
+) -> PyResult<T> {
+    let mut raised: Option<PyErr> = None;
+    let decoded = py.detach(|| {
+        let mut last = Instant::now();
+        decode(&mut |offset| {
+            if last.elapsed() < ASK_EVERY {
+                return false;
+            }
+            last = Instant::now();
+            let answer = Python::attach(|py| {
+                py.check_signals()?;
+                match &progress {
+                    Some(progress) => progress.call1(py, (offset,)).map(|_| ()),
+                    None => Ok(()),
+                }
+            });
+            raised = answer.err();
+            raised.is_some()
+        })
+    });
+    if let Some(error) = unknown.raised(py) {
+        return Err(error);
+    }
+    decoded.map_err(|failure| match failure {
+        DecodeError::Gap(gap) => gap_error(py, &gap),
+        DecodeError::Foreign(object) => {
+            error::memory(py, &MemoryError::Foreign(object), None, Place::default())
+        }
+        DecodeError::Interrupted => raised
+            .unwrap_or_else(|| pyo3::exceptions::PyKeyboardInterrupt::new_err("decoding was interrupted")),
+    })
+}
+
 /// How often Python is asked whether a signal has arrived.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -171,7 +233,7 @@ impl RawHistory {
     fn decode(
         py: Python<'_>,
         trace: &Bound<'_, PyAny>,
-        moments: Vec<(u64, PyRef<'_, RawImage>, u32)>,
+        moments: Vec<RawMoment<'_>>,
         config: Config,
         raise_on_gap: bool,
         to_psb: bool,
@@ -181,54 +243,15 @@ impl RawHistory {
         base: u64,
     ) -> PyResult<RawHistory> {
         let trace = Arc::new(lend(trace)?);
-        let timeline = Timeline::new(
-            moments
-                .iter()
-                .map(|(tsc, image, owner)| Moment { tsc: *tsc, image: image.snapshot(), owner: *owner })
-                .collect(),
-        );
+        let timeline = timeline(&moments);
         let Config(config, unknown) = config;
         let options = DecodeOptions {
             on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },
-            resync: if to_psb { Resync::Psb } else { Resync::Ip },
-            threads,
-            ..DecodeOptions::default()
+            ..options(to_psb, threads)
         };
-        let mut raised: Option<PyErr> = None;
-        let decoded = py.detach(|| {
-            let mut last = Instant::now();
-            history::decode(trace, &config, timeline, options, |offset| {
-                if last.elapsed() < ASK_EVERY {
-                    return false;
-                }
-                last = Instant::now();
-                let answer = Python::attach(|py| {
-                    py.check_signals()?;
-                    match &progress {
-                        Some(progress) => progress.call1(py, (offset,)).map(|_| ()),
-                        None => Ok(()),
-                    }
-                });
-                raised = answer.err();
-                raised.is_some()
-            })
-        });
-        if let Some(error) = unknown.raised(py) {
-            return Err(error);
-        }
-        match decoded {
-            Ok(stream) => {
-                let parts = vec![Part::whole(stream, base)];
-                Ok(RawHistory { parts, clock: self::clock(clock) })
-            }
-            Err(DecodeError::Gap(gap)) => Err(gap_error(py, &gap)),
-            Err(DecodeError::Foreign(object)) => {
-                Err(error::memory(py, &MemoryError::Foreign(object), None, Place::default()))
-            }
-            Err(DecodeError::Interrupted) => Err(raised.unwrap_or_else(|| {
-                pyo3::exceptions::PyKeyboardInterrupt::new_err("decoding was interrupted")
-            })),
-        }
+        let stream =
+            decoded(py, progress, &unknown, |stop| history::decode(trace, &config, timeline, options, stop))?;
+        Ok(RawHistory::of(stream, base, self::clock(clock)))
     }
 
     /// Puts pieces of histories together, in order.

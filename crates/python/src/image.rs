@@ -241,6 +241,10 @@ impl RawImage {
         self.replace_callback(function.map(|function| Arc::new(Callback { function, statuses })));
     }
 
+    fn _has_callback(&self) -> bool {
+        self.image().callback().is_some()
+    }
+
     /// The bytes at an address; None if nothing is there.
     fn _read<'py>(
         &self,

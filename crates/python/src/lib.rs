@@ -2,6 +2,7 @@
 
 mod argument;
 mod asid;
+mod assembly;
 mod blocks;
 mod config;
 mod disassemble;
@@ -34,6 +35,7 @@ mod _native {
         crate::event::register(module)?;
         crate::blocks::register(module)?;
         crate::history::register(module)?;
+        crate::assembly::register(module)?;
         crate::symbols::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;

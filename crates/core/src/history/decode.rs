@@ -164,7 +164,22 @@ impl Ground {
             events: built.events,
             first_tsc: tsc.0,
             last_tsc: tsc.1,
+            ends: None,
         }
+    }
+}
+
+impl Ground {
+    /// A stream of what is built, on the same ground.
+    pub fn view(&self, built: Builder, steps: u64) -> Stream {
+        let ground = Ground {
+            trace: self.trace.clone(),
+            config: self.config.clone(),
+            timeline: self.timeline.clone(),
+            options: self.options.clone(),
+            knowledge: self.knowledge.clone(),
+        };
+        ground.stream_of(built, steps, (None, None))
     }
 }
 

@@ -169,7 +169,15 @@ impl Stream {
             begun = checkpoint.offset;
             pieces.push(Piece { start: checkpoint.step, stop, checkpoint: at, until: None });
         }
+        if let Some(last) = pieces.last_mut() {
+            last.until = self.end_of(stop);
+        }
         pieces
+    }
+
+    /// The PSB at which the steps before `stop` end, where it is known: what lies between belongs to them.
+    fn end_of(&self, stop: u64) -> Option<u64> {
+        self.ends.filter(|_| stop >= self.steps)
     }
 
     /// Bytes in a piece of `bytes` of trace.
@@ -248,7 +256,8 @@ impl Stream {
         }
         let after = self.checkpoints.partition_point(|checkpoint| checkpoint.step <= start);
         let mut walker = self.walker(ask);
-        walker.walk(Piece { start, stop, checkpoint: after.saturating_sub(1), until: None }, pass);
+        let piece = Piece { start, stop, checkpoint: after.saturating_sub(1), until: self.end_of(stop) };
+        walker.walk(piece, pass);
         let stopped = walker.stopped;
         walker.end(|_| ());
         if stopped {

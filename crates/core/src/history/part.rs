@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::builder::Builder;
 use super::decode::{starts, Begun, Ground};
 use super::piece::{Piece, BEFORE};
 use super::stream::{DecodeError, DecodeOptions, Stream, TraceBytes};
 use super::whole::Whole;
 use crate::asid::Asid;
 use crate::config::TraceConfig;
-use crate::flow::{Engine, Timeline};
+use crate::flow::{Checkpoint, Engine, Timeline};
 use crate::packet::{self, sync, BlockContext, Packet};
 
 /// Bytes behind a part that are looked at before they are found to be too few.
@@ -39,6 +40,17 @@ pub struct Part {
 }
 
 impl PartPlace {
+    /// The place as bytes, for the same version of this crate.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Writing to memory does not fail.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// A place from [`PartPlace::to_bytes`]; None if it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<PartPlace> {
+        postcard::from_bytes(bytes).ok()
+    }
+
     /// Decodes the part; `bytes` are those of [`PartPlace::bytes`]. `stop` is asked now and then, with the trace offset.
     ///
     /// Gives what the whole is put together from, and the part's own stream, in which steps and trace offsets count
@@ -76,7 +88,9 @@ impl PartPlace {
         let built = piece.built.clone();
         let tsc = built.checkpoints.first().and_then(|first| first.tsc);
         let last_tsc = piece.last_tsc;
-        let stream = ground.stream_of(built, piece.steps, (tsc, last_tsc));
+        let ends = job.starts.get(1).copied();
+        let mut stream = ground.stream_of(built, piece.steps, (tsc, last_tsc));
+        stream.ends = ends;
         piece.move_by(first as i64);
         Some((Part { number: self.number, piece }, stream))
     }
@@ -131,7 +145,8 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Divides a trace into parts of about `size` bytes. An image with a callback, and sizes of unknown packets that a
+    /// Divides a trace into parts of about `size` bytes; `options` say on how many threads the whole answers questions.
+    /// An image with a callback, and sizes of unknown packets that a
     /// caller tells, make one part, number 0, that is decoded here.
     pub fn new(
         trace: TraceBytes,
@@ -140,7 +155,7 @@ impl Assembly {
         options: DecodeOptions,
         size: u64,
     ) -> Assembly {
-        let ground = Ground::new(trace, config, timeline, DecodeOptions { threads: 1, ..options });
+        let ground = Ground::new(trace, config, timeline, options);
         let begun = ground.begin();
         let mut divided = Vec::new();
         if begun.engine.is_some() && ground.is_divisible() {
@@ -211,7 +226,38 @@ impl Assembly {
 
     /// Decodes the part that is wanted, with what is true; perhaps more than that part, where it has no clear end.
     /// `stop` is asked now and then, with the trace offset.
-    pub fn decode_here(&mut self, mut stop: impl FnMut(u64) -> bool) -> Result<(), DecodeError> {
+    ///
+    /// Gives a stream of what was decoded and nothing else: its last steps, from what were [`Assembly::steps`] before.
+    pub fn decode_here(&mut self, mut stop: impl FnMut(u64) -> bool) -> Result<Stream, DecodeError> {
+        if let Some(whole) = &mut self.whole {
+            whole.calibrate(self.ground.job().trace);
+        }
+        let begun = self.whole.as_ref().and_then(|whole| whole.here.clone());
+        let known = self
+            .whole
+            .as_ref()
+            .map_or((0, 0), |whole| (whole.built.checkpoints.len(), whole.built.moments.len()));
+        self.decode_wanted(&mut stop)?;
+        Ok(self.stretch(begun, known))
+    }
+
+    /// A stream of what is there since there were `known` checkpoints and moments, which began with `begun`.
+    fn stretch(&self, begun: Option<Checkpoint>, (checkpoints, moments): (usize, usize)) -> Stream {
+        let Some(whole) = &self.whole else { return self.ground.view(Builder::default(), 0) };
+        let later = whole.built.checkpoints.iter().skip(checkpoints);
+        let from = begun.as_ref().map(|begun| begun.offset);
+        let later = later.filter(|checkpoint| Some(checkpoint.offset) != from).cloned();
+        let built = Builder {
+            checkpoints: begun.into_iter().chain(later).collect(),
+            moments: whole.built.moments.iter().skip(moments).copied().collect(),
+            ..Builder::default()
+        };
+        let mut stream = self.ground.view(built, whole.steps);
+        stream.ends = whole.here.as_ref().and_then(Checkpoint::psb);
+        stream
+    }
+
+    fn decode_wanted(&mut self, mut stop: impl FnMut(u64) -> bool) -> Result<(), DecodeError> {
         let mut job = self.ground.job();
         job.starts = std::mem::take(&mut self.starts);
         job.asid = self.asid;

@@ -92,6 +92,8 @@ pub struct Stream {
     pub(super) events: u64,
     pub(super) first_tsc: Option<u64>,
     pub(super) last_tsc: Option<u64>,
+    /// The PSB that it ends at, if the trace goes on behind.
+    pub(super) ends: Option<u64>,
 }
 
 /// A pass over some steps of a stream.

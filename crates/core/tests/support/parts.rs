@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
-use odograph_core::history::{Assembly, DecodeOptions, Part, Stream};
+use odograph_core::history::{Assembly, Counts, DecodeOptions, Part, PartPlace, Stream};
 
 use super::random::Random;
 
@@ -20,10 +20,12 @@ pub fn assembled(
 ) -> (Stream, usize, usize) {
     let mut assembly = Assembly::new(trace.clone(), config, timeline.clone(), options.clone(), size);
     let places = assembly.places();
-    assembly.decode_here(|_| false).ok().expect("nothing stops the first part");
+    // What the parts, wherever they were decoded, count by themselves.
+    let mut counts = Counts::default();
+    decode_here(&mut assembly, &mut counts);
     let mut fitted = 0;
     for place in &places {
-        let mut place = place.clone();
+        let mut place = PartPlace::from_bytes(&place.to_bytes()).expect("what was sent arrives");
         if let (true, Some(until)) = (random.once_in(3), place.until) {
             let few = until + random.below(80) as u64;
             place.bytes.end = place.bytes.end.min(few);
@@ -33,14 +35,32 @@ pub fn assembled(
         let Some((part, stream)) = decoded else { continue };
         let part = Part::from_bytes(&part.to_bytes()).expect("what was sent arrives");
         while assembly.wanted().is_some_and(|wanted| wanted < place.number) {
-            assembly.decode_here(|_| false).ok().expect("nothing stops");
+            decode_here(&mut assembly, &mut counts);
         }
         let before = assembly.steps();
         if assembly.add(part) {
             fitted += 1;
             assert_eq!(assembly.steps(), before + stream.steps());
+            count(&stream, 0, &mut counts);
         }
     }
+    while assembly.wanted().is_some() {
+        decode_here(&mut assembly, &mut counts);
+    }
     let whole = assembly.finish(|_| false).ok().expect("nothing stops");
+    let mut expected = Counts::default();
+    count(&whole, 0, &mut expected);
+    assert_eq!(counts, expected);
     (whole, fitted, places.len())
+}
+
+fn decode_here(assembly: &mut Assembly, counts: &mut Counts) {
+    let before = assembly.steps();
+    let stretch = assembly.decode_here(|_| false).ok().expect("nothing stops");
+    assert_eq!(stretch.steps(), assembly.steps());
+    count(&stretch, before, counts);
+}
+
+fn count(stream: &Stream, start: u64, counts: &mut Counts) {
+    assert!(stream.count(start, stream.steps(), counts, &mut || false).is_ok());
 }
