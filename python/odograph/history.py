@@ -229,7 +229,7 @@ class History(Sequence[Instruction]):
 
     def find(
         self,
-        what: int | str | tuple[int, int] | list[int] | Set[int],
+        what: Where,
         start: int | None = None,
         stop: int | None = None,
         *,
@@ -244,36 +244,12 @@ class History(Sequence[Instruction]):
         """
         import numpy as np
 
-        wanted: list[int]
-        match what:
-            case str():
-                symbols = self.symbols
-                if symbols is None:
-                    raise KeyError(f"this history has no symbols to look up {what!r} in")
-                wanted = [symbols.resolve(what)]
-            case int():
-                wanted = [what]
-            case tuple():
-                first, last = what
-                if first > last:
-                    raise InvalidArgument(f"the interval is upside down: {first:#x} to {last:#x}")
-                wanted = [first, last]
-            case list() | Set():
-                wanted = sorted({int(address) for address in what})
-            case _:
-                raise TypeError(
-                    f"look for an address, addresses, a symbol or (first, last), not {type(what).__name__}"
-                )
-        for address in wanted:
-            if not 0 <= address < 1 << 64:
-                raise InvalidArgument(f"not an address: {address}")
+        addresses, is_range = wanted(what, self._find_symbols)
         most = (1 << 63) - 1 if limit is None else limit
         if most < 0:
             raise InvalidArgument(f"limit must not be negative, not {most}")
         begin, end = self._range(start, stop)
-        return np.frombuffer(
-            self._raw.find(wanted, isinstance(what, tuple), begin, end, most), dtype=np.int64
-        )
+        return np.frombuffer(self._raw.find(addresses, is_range, begin, end, most), dtype=np.int64)
 
     def counts(self, start: int | None = None, stop: int | None = None) -> Table:
         """How often each instruction was executed: columns ip (ascending) and count."""
@@ -330,6 +306,37 @@ class History(Sequence[Instruction]):
     def __repr__(self) -> str:
         gaps = len(self._raw.gaps())
         return f"<History of {self._len} instructions, {gaps} gap{'' if gaps == 1 else 's'}>"
+
+
+Where = int | str | tuple[int, int] | list[int] | Set[int]
+"""What :meth:`History.find` looks for."""
+
+
+def wanted(what: Where, find_symbols: Callable[[], Symbols] | None) -> tuple[tuple[int, ...], bool]:
+    """Ascending addresses, and whether they are the ends of a range."""
+    addresses: list[int]
+    match what:
+        case str():
+            if find_symbols is None:
+                raise KeyError(f"this history has no symbols to look up {what!r} in")
+            addresses = [find_symbols().resolve(what)]
+        case int():
+            addresses = [what]
+        case tuple():
+            first, last = what
+            if first > last:
+                raise InvalidArgument(f"the interval is upside down: {first:#x} to {last:#x}")
+            addresses = [first, last]
+        case list() | Set():
+            addresses = sorted({int(address) for address in what})
+        case _:
+            raise TypeError(
+                f"look for an address, addresses, a symbol or (first, last), not {type(what).__name__}"
+            )
+    for address in addresses:
+        if not 0 <= address < 1 << 64:
+            raise InvalidArgument(f"not an address: {address}")
+    return tuple(addresses), isinstance(what, tuple)
 
 
 Clock = tuple[str, int, int, int] | None

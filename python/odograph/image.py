@@ -201,6 +201,11 @@ class Image(RawImage):
             raise TypeError(f"read_memory must be callable or None, not {type(read_memory).__name__}")
         self._set_callback(read_memory, False)
 
+    @property
+    def has_callback(self) -> bool:
+        """There is a function that is asked for memory no section holds."""
+        return self._has_callback()
+
     def read(self, address: int, size: int, asid: Asid | None = None) -> bytes:
         """Bytes from ``address``: short at the end of the section it begins in.
 

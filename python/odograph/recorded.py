@@ -50,7 +50,7 @@ _END = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """A piece of a decoded stream: its steps, where its events and gaps lie, and when it was (TSC)."""
 
     history: RawHistory
@@ -58,6 +58,45 @@ class _Piece:
     offsets: tuple[int, int]
     time: tuple[int, int]
     lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """Trace bytes without a hole, and everything that decoding them takes.
+
+    ``moments`` are (tsc, image, number of the thread that runs); ``base`` is where the bytes begin in their
+    stream, ``lost`` says that bytes are missing before them, ``size`` is that of the stream. ``divided`` says
+    that several threads may have run, each from one moment to another.
+    """
+
+    trace: memoryview
+    moments: list[tuple[int, Image, int]]
+    config: dict[str, Any]
+    to_psb: bool
+    clock: Clock
+    base: int
+    lost: bool
+    size: int
+    divided: bool
+
+    def decode(self, progress: Progress | None = None) -> RawHistory:
+        """Decodes them here."""
+
+        def report(offset: int) -> None:
+            if progress is not None:
+                progress(self.base + offset, self.size)
+
+        return RawHistory.decode(
+            self.trace,
+            self.moments,
+            self.config,
+            raise_on_gap=False,
+            to_psb=self.to_psb,
+            clock=self.clock,
+            threads=thread_count(None),
+            progress=report,
+            base=self.base,
+        )
 
 
 class Recording:
@@ -110,7 +149,7 @@ class Recording:
         """
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
-            pieces = RawHistory.join(self._pieces(thread, progress))
+            pieces = RawHistory.join(self.pieces(thread, progress))
             self._histories[thread.tid] = History(pieces, partial(self.symbols, thread.tid))
         return self._histories[thread.tid]
 
@@ -144,14 +183,10 @@ class Recording:
                 )
         return verdicts
 
-    def _pieces(self, thread: Thread, progress: Progress | None) -> list[_Piece]:
+    def pieces(self, thread: Thread, progress: Progress | None = None) -> list[Piece]:
         """The parts of streams that are this thread's, in order of time."""
-        found: list[_Piece] = []
-        for stream in self.source.streams:
-            owners: set[int | None] = {region.tid for region in stream.regions}
-            owners = owners or {stream.tid}
-            if thread.tid not in owners and self.kind != "raw":
-                continue
+        found: list[Piece] = []
+        for stream in self.streams(thread):
             for part, lost in self._decode(stream, thread, progress):
                 for tid, piece in self._regions(stream, part):
                     if tid == thread.tid or self.kind == "raw":
@@ -161,12 +196,20 @@ class Recording:
         found.sort(key=lambda piece: piece.time[0])
         return found
 
-    def _regions(self, stream: TraceStream, part: RawHistory) -> Iterator[tuple[int, _Piece]]:
+    def streams(self, thread: Thread) -> Iterator[TraceStream]:
+        """The streams in which a thread ran."""
+        for stream in self.source.streams:
+            owners: set[int | None] = {region.tid for region in stream.regions}
+            owners = owners or {stream.tid}
+            if thread.tid in owners or self.kind == "raw":
+                yield stream
+
+    def _regions(self, stream: TraceStream, part: RawHistory) -> Iterator[tuple[int, Piece]]:
         """Who ran in which piece of a decoded stream."""
         first = next((tsc for _, tsc, _ in part.checkpoints()), None) or 0
         if len(stream.regions) <= 1:
             tid = stream.regions[0].tid if stream.regions else stream.tid or 0
-            yield tid, _Piece(part, (0, part.steps), (0, _END), (first, _END))
+            yield tid, Piece(part, (0, part.steps), (0, _END), (first, _END))
             return
         owners = self._owners[stream.idx]
         cuts = [(0, 0, 0), *part.moments()]
@@ -176,42 +219,46 @@ class Recording:
                 continue
             tsc, tid = owners[moment]
             until = _END if next_moment is None else owners[next_moment][0]
-            yield tid, _Piece(part, (step, last), (offset, end), (max(tsc, first), until))
+            yield tid, Piece(part, (step, last), (offset, end), (max(tsc, first), until))
 
     def _decode(
         self, stream: TraceStream, thread: Thread, progress: Progress | None
     ) -> list[tuple[RawHistory, bool]]:
         """Decodes a stream, in parts where data is missing: (history, data lost before it)."""
-        if stream.idx in self._decoded:
-            return self._decoded[stream.idx]
+        if stream.idx not in self._decoded:
+            parts = self.undecoded(stream, thread)
+            self._decoded[stream.idx] = [(part.decode(progress), part.lost) for part in parts]
+        return self._decoded[stream.idx]
+
+    def is_decoded(self, stream: TraceStream) -> bool:
+        """Whether the histories of a stream are there already."""
+        return stream.idx in self._decoded
+
+    def take_decoded(self, stream: TraceStream, parts: list[tuple[RawHistory, bool]]) -> None:
+        """Takes the histories of what is :meth:`undecoded` of a stream, which others made, and ``lost``."""
+        self._decoded[stream.idx] = parts
+
+    def undecoded(self, stream: TraceStream, thread: Thread) -> list[Undecoded]:
+        """What is to be decoded of a stream in which ``thread`` ran, divided where data is missing."""
         trace = stream.read()
-        moments, owners = self._moments(stream, thread)
-        self._owners[stream.idx] = owners
+        moments, self._owners[stream.idx] = self._moments(stream, thread)
         recorded = self.source.pt.cpu
-        parts = []
         edges = [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < len(trace)), len(trace)]
         lost_at = {lost.offset for lost in stream.breaks}
-        for begin, end in pairwise(edges):
-
-            def report(offset: int, begin: int = begin) -> None:
-                if progress is not None:
-                    progress(begin + offset, len(trace))
-
-            piece = trace[begin:end]
-            history = RawHistory.decode(
-                piece,
-                moments,
-                self.config.for_native(recorded, trace=piece),
-                raise_on_gap=False,
+        return [
+            Undecoded(
+                trace=(piece := trace[begin:end]),
+                moments=moments,
+                config=self.config.for_native(recorded, trace=piece),
                 to_psb=self.resync == "psb",
                 clock=self._clock(),
-                threads=thread_count(None),
-                progress=report,
                 base=begin,
+                lost=begin in lost_at,
+                size=len(trace),
+                divided=len(stream.regions) > 1,
             )
-            parts.append((history, begin in lost_at))
-        self._decoded[stream.idx] = parts
-        return parts
+            for begin, end in pairwise(edges)
+        ]
 
     def _clock(self) -> Clock:
         conversion = self.source.time_conversion

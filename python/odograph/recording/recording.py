@@ -181,7 +181,8 @@ class Recording:
             return image
         image = image.snapshot()
         image.copy_from(self.user_image)
-        image.set_callback(_Rest(self.user_image))
+        if self.user_image.has_callback:
+            image.set_callback(_Rest(self.user_image))
         return image
 
     def fill(self, image: _Sections, mappings: Iterable[Mapping]) -> list[Missing]:
