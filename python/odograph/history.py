@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from odograph._native import RawHistory
+from odograph._native import RawCode, RawHistory
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, PtError
 from odograph.image import Asid, Image
@@ -262,6 +262,10 @@ class History(Sequence[Instruction]):
         executed there without those of callees).
         """
         return Table(self._raw.calls(*self._range(start, stop)))
+
+    def raw_code(self) -> RawCode:
+        """The executed instructions, each once, for those who look for some of them."""
+        return RawCode(self._raw)
 
     def hash(self) -> int:
         """A hash of all addresses: ``h = (rotl64(h, 5) ^ ip) * 0x9E3779B97F4A7C15 mod 2**64``, from 0."""

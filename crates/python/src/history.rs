@@ -82,8 +82,8 @@ pub struct RawHistory {
 
 /// Steps `first..last` of a stream, which are steps `at..` of the history.
 #[derive(Clone)]
-struct Part {
-    stream: Arc<Stream>,
+pub(crate) struct Part {
+    pub(crate) stream: Arc<Stream>,
     first: u64,
     last: u64,
     /// Its events and gaps: those whose packets lie here in the stream.
@@ -104,7 +104,7 @@ impl Part {
         Part { stream, first: 0, last, within, time: (0, u64::MAX), at: 0, base, lost: false }
     }
 
-    fn base(&self) -> i64 {
+    pub(crate) fn base(&self) -> i64 {
         self.at as i64 - self.first as i64
     }
 }
@@ -140,7 +140,7 @@ impl RawHistory {
     }
 
     /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
-    fn cut(&self, start: u64, stop: u64) -> impl Iterator<Item = (&Part, u64, u64)> + '_ {
+    pub(crate) fn cut(&self, start: u64, stop: u64) -> impl Iterator<Item = (&Part, u64, u64)> + '_ {
         self.parts.iter().filter_map(move |part| {
             let end = part.at + (part.last - part.first);
             let from = start.max(part.at);
@@ -159,7 +159,7 @@ impl RawHistory {
 }
 
 /// Asks a question that may take long, without the interpreter; a signal that arrives meanwhile ends it.
-fn asked<T: Send>(
+pub(crate) fn asked<T: Send>(
     py: Python<'_>,
     question: impl Send + FnOnce(Ask<'_>) -> Result<T, Interrupted>,
 ) -> PyResult<T> {
@@ -525,7 +525,7 @@ fn known(values: &[u64]) -> Vec<Option<u64>> {
 }
 
 /// Numbers as bytes for `numpy.frombuffer`.
-fn numbers<'py, T: Copy, const N: usize>(
+pub(crate) fn numbers<'py, T: Copy, const N: usize>(
     py: Python<'py>,
     values: &[T],
     bytes_of: impl Fn(T) -> [u8; N],

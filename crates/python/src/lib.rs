@@ -4,6 +4,7 @@ mod argument;
 mod asid;
 mod assembly;
 mod blocks;
+mod code;
 mod config;
 mod disassemble;
 mod error;
@@ -36,6 +37,7 @@ mod _native {
         crate::blocks::register(module)?;
         crate::history::register(module)?;
         crate::assembly::register(module)?;
+        crate::code::register(module)?;
         crate::symbols::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use odograph_core::instruction::ExecMode;
 use odograph_recorder::arguments::Arguments;
 use odograph_recorder::exec::{self, Program};
 use odograph_recorder::finish;
+use odograph_recorder::path::Path;
 use odograph_recorder::process::Origin;
 use odograph_recorder::step;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 /// tid, offset, size, instructions, hash, dropped, last_ip.
 type StreamSummary = (i32, u64, u64, u64, u64, u64, u64);
@@ -63,8 +66,51 @@ fn step_program(
     Ok(py.detach(|| step::run(&spool, &program, &arguments, &environment))?)
 }
 
+/// Writes packets for instructions that somebody else executes.
+#[pyclass(module = "odograph._native")]
+struct RawPath(Path);
+
+#[pymethods]
+impl RawPath {
+    /// `mode` is libipt's `pt_exec_mode`.
+    #[new]
+    fn new(mode: u8) -> RawPath {
+        RawPath(Path::new(match mode {
+            1 => ExecMode::Bits16,
+            2 => ExecMode::Bits32,
+            _ => ExecMode::Bits64,
+        }))
+    }
+
+    fn step(&mut self, ip: u64, bytes: &[u8]) {
+        self.0.step(ip, bytes);
+    }
+
+    fn stop(&mut self, ip: u64) {
+        self.0.stop(ip);
+    }
+
+    /// The packets since the last call.
+    fn take<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.take())
+    }
+
+    /// Number of executed instructions, and their hash.
+    #[getter]
+    fn truth(&self) -> (u64, u64) {
+        self.0.truth()
+    }
+
+    /// (tsc, address, bytes) of each executed instruction, once.
+    fn code<'py>(&self, py: Python<'py>) -> Vec<(u64, u64, Bound<'py, PyBytes>)> {
+        let code = self.0.code().iter();
+        code.map(|change| (change.tsc, change.address, PyBytes::new(py, &change.bytes))).collect()
+    }
+}
+
 /// Adds the functions of this file.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawPath>()?;
     module.add_function(wrap_pyfunction!(finish_stream, module)?)?;
     module.add_function(wrap_pyfunction!(step_program, module)?)?;
     module.add_function(wrap_pyfunction!(resolve_program, module)?)?;

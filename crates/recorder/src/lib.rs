@@ -23,6 +23,7 @@ pub mod hook;
 pub mod lock;
 pub mod mapped;
 pub mod maps;
+pub mod path;
 pub mod plugin;
 pub mod process;
 pub mod registers;

@@ -1,0 +1,325 @@
+"""A processor that shows what was executed."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from odograph.errors import InvalidArgument
+from odograph.processor.breakpoints import Handle, dispatch
+from odograph.processor.executedcode import ExecutedCode, Executions
+from odograph.processor.filters import Filter
+from odograph.processor.processor import Processor
+from odograph.processor.stop import Stop, StopReason
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from odograph.history import History
+
+__all__ = ["ReplayProcessor"]
+
+
+class _Search:
+    """Where the present breakpoints are met. Good as long as they do not change."""
+
+    def __init__(self, processor: ReplayProcessor) -> None:
+        self.breakpoints = processor.breakpoints
+        self.version = processor.breakpoints.version
+        self.refused = 0
+        """Rows that no filter wants."""
+        self._processor = processor
+        self._code = processor.code
+        self._handles = list(processor.breakpoints)
+        self._members: dict[int, tuple[int, int, tuple[Handle, ...]]] = {}
+        self.wanted = self._code.nothing()
+        """The rows that may be hits."""
+        for handle in self._handles:
+            self.wanted |= self._code.between(handle.first, handle.last)
+        self.rows = self._code.search(self.wanted)
+        self._searched = 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Another search is due: the breakpoints have changed, or many rows have been refused."""
+        return self.breakpoints.version != self.version or self.refused > self._searched + 64
+
+    def narrow(self) -> None:
+        """Looks no more for rows that have been refused."""
+        if self.refused > self._searched:
+            self._searched = self.refused
+            self.rows = self._code.search(self.wanted)
+
+    def members(self, row: int) -> tuple[int, int, tuple[Handle, ...]]:
+        """Address and size of a row, and the breakpoints that are met there; filters are asked when it is
+        met first.
+        """
+        known = self._members.get(row)
+        if known is None:
+            code = self._code
+            address, size, _, _ = code.row(row)
+            # Filters see the processor where it stands: before the instruction.
+            self._processor.arrive(address)
+            question = None
+            found = []
+            for handle in self._handles:
+                if not handle.alive or not _meets(handle, address, size):
+                    continue
+                question = question or code.question(row)
+                if handle.verdict(self._processor, question):
+                    found.append(handle)
+            known = self._members[row] = (address, size, tuple(found))
+            if not found:
+                self.wanted[row] = False
+                self.refused += 1
+        return known
+
+
+def _meets(handle: Handle, address: int, size: int) -> bool:
+    end = address + size - 1
+    return (address <= handle.last and end >= handle.first) or (
+        end >= 1 << 64 and end - (1 << 64) >= handle.first
+    )
+
+
+class ReplayProcessor(Processor):
+    """Replays a :class:`~odograph.History`, forward and backward.
+
+    ``step`` is a position in the history: as many instructions were executed before, and ``len(history)`` is
+    its end, where ``pc`` is None. Addresses are linear, as those in a trace are; virtual ones differ from
+    them only where a 16 or 32 bit code segment has a base other than 0, which a trace does not tell. Only
+    executed instructions are met: one that faulted was not. There is no data: registers other than the
+    instruction pointer, memory and data breakpoints raise :class:`~odograph.UnsupportedOperation`.
+    """
+
+    reversible = True
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self.history = history
+        self._length = len(history)
+        self._step = 0
+        self._epoch = 0
+        self._pc: int | None = None
+        self._pc_known = False
+        self._gaps = sorted({gap.step for gap in history.gaps()})
+        self._before_gap = False
+        """The gap at this step still lies ahead."""
+        self._last_search: _Search | None = None
+
+    @cached_property
+    def code(self) -> ExecutedCode:
+        """The executed instructions, each once."""
+        return ExecutedCode(self.history)
+
+    @property
+    def pc(self) -> int | None:
+        if not self._pc_known:
+            ips = self.history.ips(self._step, self._step + 1)
+            self._pc = int(ips[0]) if len(ips) else None
+            self._pc_known = True
+        return self._pc
+
+    @property
+    def step(self) -> int:
+        return self._step
+
+    @property
+    def step_stamp(self) -> int:
+        return self._epoch << 64 | self._step
+
+    @property
+    def time(self) -> int | None:
+        """Estimated time of the next instruction in ns; None at the end, or without a clock."""
+        return self.history.time(self._step) if self._step < self._length else None
+
+    def goto(self, step: int | None = None, *, time: int | None = None) -> None:
+        self._refuse_inside()
+        if (step is None) == (time is None):
+            raise TypeError("goto takes either a step or a time")
+        if time is not None:
+            step = self.history.at_time(time)
+        if isinstance(step, bool) or not isinstance(step, int):
+            raise TypeError(f"a step is an int, not {type(step).__name__}")
+        if not 0 <= step <= self._length:
+            raise InvalidArgument(f"step {step} is not among the {self._length} of this history, nor its end")
+        self._epoch += 1
+        self._place(step)
+
+    def _place(self, step: int) -> None:
+        if step < self._step:
+            self._epoch += 1
+        self._step = step
+        self._pc_known = False
+        self._before_gap = False
+
+    def arrive(self, address: int) -> None:
+        """The instruction at the present step is known to lie there."""
+        self._pc, self._pc_known = address, True
+
+    def opcode(self, address: int) -> bytes:
+        rows = self.code.starting_at(address).tolist()
+        if not rows:
+            raise InvalidArgument(f"no instruction at {address:#x} was executed")
+        if len(rows) > 1:
+            # The one executed last, or else next.
+            wanted = self.code.nothing()
+            wanted[rows] = True
+            steps, found = self.code.search(wanted).all()
+            at = max(bisect_right(steps, self._step) - 1, 0)
+            rows = [int(found[at])]
+        return self.code.row(rows[0]).opcode
+
+    def resolve(self, symbol: str) -> int:
+        symbols = self.history.symbols
+        return super().resolve(symbol) if symbols is None else symbols.resolve(symbol)
+
+    def read_register(self, name: str) -> int:
+        if name in ("rip", "eip", "ip", "pc") and self.pc is not None:
+            return self.pc
+        return super().read_register(name)
+
+    def find_hits(self, first: int, last: int, filter: Filter | None) -> np.ndarray[Any, np.dtype[np.int64]]:
+        code = self.code
+        wanted = code.between(first, last)
+        if filter is not None:
+            asking = Handle(self.breakpoints, first, last, _nothing, filter, self.supported_flags, False, 0)
+            for row in wanted.nonzero()[0].tolist():
+                wanted[row] = asking.verdict(self, code.question(row))
+        return code.search(wanted).all().steps
+
+    def _search(self) -> _Search:
+        search = self._last_search
+        if search is None or search.version != self.breakpoints.version:
+            search = self._last_search = _Search(self)
+        search.narrow()
+        return search
+
+    def _step_insn(self, n: int, reverse: bool) -> Stop:
+        if reverse:
+            reason = StopReason.STEPS if n <= self._step else StopReason.BEGIN
+            self._place(max(self._step - n, 0))
+        else:
+            reason = StopReason.STEPS if self._step + n <= self._length else StopReason.END
+            self._place(min(self._step + n, self._length))
+        return self._stop(reason)
+
+    def _run(self, limit: int | None, reverse: bool, across_gaps: bool) -> Stop:
+        gaps = [] if across_gaps else self._gaps
+        return self._run_back(limit, gaps) if reverse else self._run_on(limit, gaps)
+
+    def _run_on(self, limit: int | None, gaps: list[int]) -> Stop:
+        here = self._step
+        if gaps and self._before_gap:
+            self._before_gap = False
+            return self._stop(StopReason.GAP)
+        end = self._length if limit is None else min(here + limit, self._length)
+        ahead = bisect_right(gaps, here)
+        gap = gaps[ahead] if ahead < len(gaps) else None
+        bound = end if gap is None else min(end, gap)
+        stop = self._meet(self._forward(bound))
+        if stop is not None:
+            return stop
+        if bound > here or self._step < bound:
+            self._place(bound)
+        if limit is not None and bound == here + limit:
+            self._before_gap = bound == gap
+            return self._stop(StopReason.STEPS)
+        return self._stop(StopReason.GAP if bound == gap else StopReason.END)
+
+    def _run_back(self, limit: int | None, gaps: list[int]) -> Stop:
+        here = self._step
+        at = bisect_left(gaps, here)
+        if at < len(gaps) and gaps[at] == here and not self._before_gap:
+            self._before_gap = True
+            return self._stop(StopReason.GAP)
+        gap = gaps[at - 1] if at > 0 else None
+        end = 0 if limit is None else max(here - limit, 0)
+        bound = end if gap is None else max(end, gap)
+        stop = self._meet(self._backward(bound))
+        if stop is not None:
+            return stop
+        if bound < self._step:
+            self._place(bound)
+        if limit is not None and bound == here - limit:
+            return self._stop(StopReason.STEPS)
+        if bound == gap:
+            self._before_gap = True
+            return self._stop(StopReason.GAP)
+        return self._stop(StopReason.BEGIN)
+
+    def _meet(self, hits: Iterator[tuple[int, int]]) -> Stop | None:
+        """Calls the breakpoints at each hit, a step and a row, until one stops."""
+        search, breakpoints = self._search(), self.breakpoints
+        for step, row in hits:
+            if step < self._step:
+                self._epoch += 1
+            self._step, self._pc_known, self._before_gap = step, False, False
+            if search.version != breakpoints.version:
+                search = self._search()
+            address, size, members = search.members(row)
+            if members:
+                self._pc, self._pc_known = address, True
+                called = dispatch(self, members, address, size)
+                if self._stopping:
+                    return self._stop(StopReason.BREAK, called)
+        if self._stopping:
+            return self._stop(StopReason.BREAK)
+        return None
+
+    def _forward(self, bound: int) -> Iterator[tuple[int, int]]:
+        """Steps from here to ``bound`` (exclusive) at which a breakpoint may be met, and their rows."""
+        position = self._step
+        while position < bound and len(self.breakpoints) and not self._stopping:
+            search = self._search()
+            for found, reached in search.rows.forward(position, bound):
+                for step, row in _while_good(search, found):
+                    yield step, row
+                    position = step + 1
+                if search.is_stale or self._stopping:
+                    break
+                position = reached
+        if self._stopping:
+            self._place(position)
+
+    def _backward(self, bound: int) -> Iterator[tuple[int, int]]:
+        """Steps before this one down to ``bound``, the last first."""
+        position = self._step
+        while position > bound and len(self.breakpoints) and not self._stopping:
+            search = self._search()
+            for found, reached in search.rows.backward(bound, position):
+                for step, row in _while_good(search, found):
+                    yield step, row
+                    position = step
+                if search.is_stale or self._stopping:
+                    break
+                position = reached
+        if self._stopping:
+            self._place(position)
+
+
+def _while_good(search: _Search, found: Executions) -> Iterator[tuple[int, int]]:
+    """Executions that may be hits, until the breakpoints change."""
+    version = search.version
+    breakpoints = search.breakpoints
+    refused = search.refused
+    steps, rows = found
+    while len(steps):
+        keep = search.wanted[rows]
+        steps, rows = steps[keep], rows[keep]
+        told = 0
+        for step, row in zip(steps.tolist(), rows.tolist(), strict=True):
+            yield step, row
+            told += 1
+            if breakpoints.version != version:
+                return
+            if search.refused != refused:
+                break
+        refused = search.refused
+        steps, rows = steps[told:], rows[told:]
+
+
+def _nothing(processor: object, address: int, size: int) -> None:
+    """A breakpoint that is only asked for its filter needs no callback."""
