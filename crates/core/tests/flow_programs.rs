@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
 use odograph_core::history::{
-    decode, BlockColumns, CallTree, Counts, DecodeOptions, EventColumns, Hashing, InstructionColumns, Stream,
-    Wanted,
+    decode, BlockColumns, CallTree, Counts, Coverage, DecodeOptions, EventColumns, Hashing,
+    InstructionColumns, Stream, Wanted,
 };
 use odograph_core::image::Image;
+use odograph_core::instruction::{self, ExecMode};
 use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::{encode, IpCompression, IpPayload, Packet};
 use support::parts::assembled;
@@ -270,6 +271,7 @@ fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
         check_find(stream, &all, start, stop, random, what);
         check_counts(stream, &run.ips[range.clone()], first, last, what);
         check_blocks(stream, &all, start, stop, what);
+        check_coverage(stream, &all, &every_event, start, stop, what);
         let (mut rotating, mut fnv) = (0u64, Hashing::FNV.value());
         for &ip in &run.ips[range] {
             rotating = (rotating.rotate_left(5) ^ ip).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -364,6 +366,38 @@ fn check_blocks(stream: &Stream, all: &InstructionColumns, start: usize, stop: u
         at = end + 1;
     }
     assert_eq!(at, stop.max(start), "{what}");
+}
+
+fn check_coverage(
+    stream: &Stream,
+    all: &InstructionColumns,
+    events: &EventColumns,
+    start: usize,
+    stop: usize,
+    what: &str,
+) {
+    let mut blocks = BlockColumns::default();
+    stream.blocks(start as u64, stop as u64, 0, &mut blocks, &mut || false).unwrap();
+    let mut breaks: HashSet<u64> = stream.gaps().iter().map(|gap| gap.step).collect();
+    for row in 0..events.step.len() {
+        let kind = EventColumns::KINDS[events.kind[row] as usize];
+        if kind == "async_branch" || kind == "enabled" && events.resumed[row] == 0 {
+            breaks.insert(events.step[row] as u64);
+        }
+    }
+    let (mut executions, mut edges) = (HashMap::new(), HashMap::new());
+    for row in 0..blocks.step.len() {
+        *executions.entry((blocks.ip[row], blocks.end_ip[row], blocks.ninsn[row])).or_default() += 1u64;
+        let next = blocks.step[row] as usize + usize::from(blocks.ninsn[row]);
+        let insn = instruction::decode(&all.raw[16 * (next - 1)..16 * next], ExecMode::Bits64).unwrap();
+        if insn.needs_trace() && next < stop && !breaks.contains(&(next as u64)) {
+            *edges.entry((all.ip[next - 1], all.ip[next])).or_default() += 1u64;
+        }
+    }
+    let mut coverage = Coverage::default();
+    stream.coverage(start as u64, stop as u64, &mut coverage, &mut || false).unwrap();
+    assert_eq!(coverage.blocks.into_iter().collect::<HashMap<_, _>>(), executions, "{what}");
+    assert_eq!(coverage.edges.into_iter().collect::<HashMap<_, _>>(), edges, "{what}");
 }
 
 fn check_calls(stream: &Stream, first: u64, last: u64, what: &str) {

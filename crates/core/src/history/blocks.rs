@@ -90,10 +90,7 @@ impl Sink for Blocks {
         while at < to {
             // Cut where the section changes.
             let section = graph.section(node, at);
-            let mut end = at + 1;
-            while end < to && graph.section(node, end) == section {
-                end += 1;
-            }
+            let end = graph.section_end(node, at).clamp(at + 1, to);
             let ips = slice(graph.ips(node), at, end);
             let class = graph.metas(node).get(end as usize - 1).map_or(0, |meta| meta.class() as u8);
             self.append(step, ips, class, mode as u8, section, state);
