@@ -119,6 +119,7 @@ def test_counts_calls_and_blocks(history: History) -> None:
         "ip": [0, 0x1009],
         "calls": [0, 1],
         "own": [7, 1],
+        "own_time": [None, None],
     }
     blocks = history.blocks()
     assert blocks["ninsn"].tolist() == [2, 2, 2, 2]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from odograph.symbols import Symbols
 
-__all__ = ["ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"]
+__all__ = ["Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"]
 
 
 class InstructionClass(enum.IntEnum):
@@ -98,6 +98,22 @@ class Gap:
         return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {lost}"
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Executions of blocks and of edges between them.
+
+    ``blocks`` has the columns ip, end_ip, ninsn and count: the blocks of :meth:`History.blocks`, each once.
+    ``edges`` has the columns from (the last instruction of a block), to (the instruction executed next) and
+    count, for blocks that ended in an instruction whose successor only the trace tells. There is an edge
+    where tracing was off in between and went on where it was expected to, as in system calls of a user-only
+    trace. There is none across a gap, where tracing went on elsewhere, where an interrupt or another
+    asynchronous branch came between, or from one piece of trace of a thread to the next.
+    """
+
+    blocks: Table
+    edges: Table
+
+
 class History(Sequence[Instruction]):
     """A sequence of the executed instructions, each a step.
 
@@ -173,6 +189,22 @@ class History(Sequence[Instruction]):
     def _range(self, start: int | None, stop: int | None) -> tuple[int, int]:
         first, last, _ = slice(start, stop).indices(self._len)
         return first, max(first, last)
+
+    def part(self, start: int | None = None, stop: int | None = None) -> History:
+        """Some steps as a history of its own, by Python's slice rules: its steps count from 0.
+
+        Nothing is copied or decoded. Events and gaps belong to the step they come before; those behind the
+        last step of the whole history to a part that ends there.
+        """
+        return History(self._raw.part(*self._range(start, stop)), self._find_symbols)
+
+    def between(self, start_ns: int, stop_ns: int) -> History:
+        """What ran from one time to another in ns, as a history of its own; the first time is included.
+
+        Raises :class:`~odograph.InvalidArgument` if no clock is known.
+        """
+        start = self.at_time(start_ns)
+        return self.part(start, max(start, self.at_time(stop_ns)))
 
     def ips(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """Addresses of the steps ``start`` to ``stop`` (exclusive), by Python's slice rules."""
@@ -255,13 +287,48 @@ class History(Sequence[Instruction]):
         """How often each instruction was executed: columns ip (ascending) and count."""
         return Table(self._raw.count(*self._range(start, stop)))
 
+    def coverage(self, start: int | None = None, stop: int | None = None) -> Coverage:
+        """How often each block, and each edge from one block to the next, was executed."""
+        blocks, edges = self._raw.coverage(*self._range(start, stop))
+        return Coverage(Table(blocks), Table(edges))
+
+    def edges(self, start: int | None = None, stop: int | None = None) -> Table:
+        """The edges of :meth:`coverage`: columns from, to and count."""
+        return self.coverage(start, stop).edges
+
     def calls(self, start: int | None = None, stop: int | None = None) -> Table:
         """Call paths, parents before children; row 0 is what ran outside any call that was seen.
 
         Columns: parent (row of the caller's path), ip (entry of the callee), calls, own (instructions
-        executed there without those of callees).
+        executed there without those of callees), own_time (the same in ns; see :meth:`functions`).
+        Which call a return ends, see :meth:`pairs`.
         """
         return Table(self._raw.calls(*self._range(start, stop)))
+
+    def pairs(self, start: int | None = None, stop: int | None = None) -> Table:
+        """Near calls and the returns that end them, one row a call, in order.
+
+        Columns: call (step of the call), end (step of the return; -1 if the call is still open at the
+        end), caller (address of the call), callee (address that was called), depth (calls open then).
+
+        A return ends the innermost open call that it goes back to, and with it those above: after a
+        longjmp or an exception they end where the calls below them do. A return that goes back to none of
+        the open calls ends nothing. What signal and interrupt handlers execute counts for whatever was
+        interrupted, for nothing called them. A call to code that is not traced ends at once. Only the
+        innermost 2**20 open calls are remembered.
+        """
+        return Table(self._raw.pairs(*self._range(start, stop)))
+
+    def functions(self, start: int | None = None, stop: int | None = None) -> Table:
+        """What functions cost, one row for each address that was called, ascending.
+
+        Columns: ip, calls, own (instructions executed there, without those of callees), inclusive (with
+        them; of a function that calls itself, however indirectly, only the outermost call counts), own_time
+        and inclusive_time (ns, missing if no clock is known). What was not traced in between, such as
+        system calls and other threads, counts as time. Row 0 has ip 0: what ran outside any call that was
+        seen; inclusive there is everything.
+        """
+        return Table(self._raw.functions(*self._range(start, stop)))
 
     def raw_code(self) -> RawCode:
         """The executed instructions, each once, for those who look for some of them."""

@@ -10,13 +10,14 @@ use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
 use odograph_core::history::{
-    decode, BlockColumns, CallTree, Counts, Coverage, DecodeOptions, EventColumns, Hashing,
-    InstructionColumns, Stream, Wanted,
+    decode, Assembly, BlockColumns, CallTree, Calls, Counts, Coverage, DecodeOptions, EventColumns,
+    Functions, Hashing, InstructionColumns, Pairs, Stream, Wanted,
 };
 use odograph_core::image::Image;
 use odograph_core::instruction::{self, ExecMode};
 use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::{encode, IpCompression, IpPayload, Packet};
+use support::called::check_calls;
 use support::parts::assembled;
 use support::program::Program;
 use support::random::Random;
@@ -202,6 +203,102 @@ fn parts_decoded_elsewhere_make_the_same() {
     assert!(2 * fitted > parts, "{fitted} of {parts} parts fitted");
 }
 
+/// Everything that can be merged, of some steps of a stream.
+#[derive(Default)]
+struct Answers {
+    counts: Counts,
+    coverage: Coverage,
+    calls: Option<(Calls<Pairs>, Calls<CallTree>, Calls<Functions>)>,
+}
+
+impl Answers {
+    fn of(stream: &Stream, start: u64, stop: u64) -> Self {
+        let mut answers = Answers::default();
+        let mut calls = (Calls::later(), Calls::later(), Calls::later());
+        let mut never = || false;
+        stream.count(start, stop, &mut answers.counts, &mut never).unwrap();
+        stream.coverage(start, stop, &mut answers.coverage, &mut never).unwrap();
+        stream.calls(start, stop, 0, &mut calls.0, &mut never).unwrap();
+        stream.calls(start, stop, 0, &mut calls.1, &mut never).unwrap();
+        stream.calls(start, stop, 0, &mut calls.2, &mut never).unwrap();
+        answers.calls = Some(calls);
+        answers
+    }
+
+    /// Adds those of the steps that follow, `by` later than they say.
+    fn merge(&mut self, next: Answers, by: u64) {
+        self.counts.merge(next.counts);
+        self.coverage.merge(next.coverage);
+        let Some(mut calls) = next.calls else { return };
+        calls.0.move_by(by as i64);
+        calls.1.move_by(by as i64);
+        calls.2.move_by(by as i64);
+        match &mut self.calls {
+            None => self.calls = Some(calls),
+            Some(before) => {
+                before.0.merge(calls.0);
+                before.1.merge(calls.1);
+                before.2.merge(calls.2);
+            }
+        }
+    }
+
+    fn check(self, expected: Answers, what: &str) {
+        assert_eq!(self.counts, expected.counts, "{what}");
+        assert_eq!(self.coverage.blocks, expected.coverage.blocks, "{what}");
+        assert_eq!(self.coverage.edges, expected.coverage.edges, "{what}");
+        let (Some(found), Some(expected)) = (self.calls, expected.calls) else { return };
+        assert_eq!(found.0.settled().ledger.rows, expected.0.settled().ledger.rows, "{what}");
+        assert_eq!(found.1.settled().ledger.nodes, expected.1.settled().ledger.nodes, "{what}");
+        assert_eq!(Functions::costs(found.2), Functions::costs(expected.2), "{what}");
+    }
+}
+
+#[test]
+fn what_parts_answer_makes_the_answer_of_the_whole() {
+    let mut own = 0;
+    for seed in 1400..1460 {
+        let (program, run, mut random) = case(seed, 6000, false);
+        let timeline = Timeline::constant(image_of(&program, &mut random));
+        let (trace, config, options) =
+            (Arc::new(run.trace.clone()), TraceConfig::default(), DecodeOptions::default());
+        let size = 1 + random.below(2000) as u64;
+        let mut assembly = Assembly::new(trace.clone(), &config, timeline.clone(), options.clone(), size);
+        let places = assembly.places();
+        assert!(assembly.decode_here(|_| false).is_ok());
+        // Some answers come from a part by itself, the others from steps of the whole.
+        let mut parts = Vec::new();
+        for place in &places {
+            let bytes = Arc::new(trace[place.bytes.start as usize..place.bytes.end as usize].to_vec());
+            let decoded = place.decode(bytes, &config, timeline.clone(), options.clone(), |_| false);
+            let Some((part, stream)) = decoded else { continue };
+            while assembly.wanted().is_some_and(|wanted| wanted < place.number) {
+                assert!(assembly.decode_here(|_| false).is_ok());
+            }
+            let before = assembly.steps();
+            if assembly.add(part) {
+                parts.push((before, stream));
+            }
+        }
+        let Ok(whole) = assembly.finish(|_| false) else { panic!("seed {seed}: nothing stops this") };
+        let mut found = Answers::default();
+        let mut at = 0;
+        for (before, stream) in parts {
+            if at < before {
+                found.merge(Answers::of(&whole, at, before), 0);
+            }
+            found.merge(Answers::of(&stream, 0, stream.steps()), before);
+            own += stream.steps();
+            at = before + stream.steps();
+        }
+        if at < whole.steps() {
+            found.merge(Answers::of(&whole, at, whole.steps()), 0);
+        }
+        found.check(Answers::of(&whole, 0, whole.steps()), &format!("seed {seed}"));
+    }
+    assert!(own > 100_000, "{own} steps were asked of parts by themselves");
+}
+
 #[test]
 fn every_pass_equals_what_the_expanded_instructions_give() {
     for seed in 2000..2060 {
@@ -273,7 +370,7 @@ fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
         check_blocks(stream, &all, start, stop, what);
         check_coverage(stream, &all, &every_event, start, stop, what);
         let (mut rotating, mut fnv) = (0u64, Hashing::FNV.value());
-        for &ip in &run.ips[range] {
+        for &ip in &run.ips[range.clone()] {
             rotating = (rotating.rotate_left(5) ^ ip).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             for byte in ip.to_le_bytes() {
                 fnv = (fnv ^ u64::from(byte)).wrapping_mul(1_099_511_628_211);
@@ -285,7 +382,7 @@ fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
             "{what}"
         );
         assert_eq!(stream.hash(first, last, Hashing::FNV, &mut || false).unwrap().value(), fnv, "{what}");
-        check_calls(stream, first, last, what);
+        check_calls(stream, &all, &every_event, range.clone(), what);
         check_events(stream, &every_event, random, what);
     }
     for _ in 0..5 {
@@ -398,16 +495,6 @@ fn check_coverage(
     stream.coverage(start as u64, stop as u64, &mut coverage, &mut || false).unwrap();
     assert_eq!(coverage.blocks.into_iter().collect::<HashMap<_, _>>(), executions, "{what}");
     assert_eq!(coverage.edges.into_iter().collect::<HashMap<_, _>>(), edges, "{what}");
-}
-
-fn check_calls(stream: &Stream, first: u64, last: u64, what: &str) {
-    let mut tree = CallTree::default();
-    stream.calls(first, last, &mut tree, &mut || false).unwrap();
-    let own: u64 = tree.nodes.iter().map(|node| node.own).sum();
-    assert_eq!(own, last - first, "{what}: every instruction belongs to one path");
-    for (nth, node) in tree.nodes.iter().enumerate().skip(1) {
-        assert!((node.parent as usize) < nth && node.calls > 0, "{what}");
-    }
 }
 
 fn check_events(stream: &Stream, every: &EventColumns, random: &mut Random, what: &str) {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
-    self, Ask, BlockColumns, CallTree, Clock, Counts, DecodeError, DecodeOptions, EventColumns, Hashing,
-    InstructionColumns, Interrupted, OnError, Resync, Stream, Wanted,
+    self, Ask, BlockColumns, CallTree, Calls, Clock, Counts, Coverage, DecodeError, DecodeOptions,
+    EventColumns, FunctionCost, Functions, Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs,
+    Resync, Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -95,13 +96,44 @@ pub(crate) struct Part {
     base: u64,
     /// Trace bytes are missing before it.
     lost: bool,
+    /// Events and gaps only before steps from `first` on, and before those from `last` on.
+    only: (bool, bool),
 }
 
 impl Part {
     fn whole(stream: Stream, base: u64) -> Part {
         let last = stream.steps();
-        let (stream, within) = (Arc::new(stream), 0..u64::MAX);
-        Part { stream, first: 0, last, within, time: (0, u64::MAX), at: 0, base, lost: false }
+        let (stream, within, only) = (Arc::new(stream), 0..u64::MAX, (false, false));
+        Part { stream, first: 0, last, within, time: (0, u64::MAX), at: 0, base, lost: false, only }
+    }
+
+    /// Whether what happened before a step of the stream belongs to the part.
+    fn has(&self, step: u64) -> bool {
+        (!self.only.0 || step >= self.first) && (!self.only.1 || step < self.last)
+    }
+
+    /// The same part, but for what comes before `first` and from `last` on, which are steps of it.
+    fn narrowed(&self, first: u64, last: u64) -> Part {
+        let mut part = self.clone();
+        let around = self.stream.offsets_of(first, last);
+        let within = part.within.start.max(around.start)..part.within.end.min(around.end);
+        let tsc_at = |step: u64| {
+            let mut columns = InstructionColumns::default();
+            let read = self.stream.instructions(step, step + 1, 0, &mut columns, &mut || false);
+            let known = columns.tsc.first().copied().filter(|&tsc| tsc != u64::MAX);
+            known.filter(|_| read.is_ok())
+        };
+        if first > self.first {
+            part.only.0 = true;
+            part.lost = false;
+            part.time.0 = tsc_at(first).unwrap_or(part.time.0);
+        }
+        if last < self.last {
+            part.only.1 = true;
+            part.time.1 = last.checked_sub(1).and_then(tsc_at).unwrap_or(part.time.1);
+        }
+        (part.first, part.last, part.within) = (first, last, within);
+        part
     }
 
     pub(crate) fn base(&self) -> i64 {
@@ -151,6 +183,22 @@ impl RawHistory {
 
     fn total(&self) -> u64 {
         self.parts.last().map_or(0, |part| part.at + part.last - part.first)
+    }
+
+    /// The calls in a range of steps.
+    fn follow<L: Ledger<Note: Send> + Send>(
+        &self,
+        py: Python<'_>,
+        start: u64,
+        stop: u64,
+    ) -> PyResult<Calls<L>> {
+        asked(py, |ask| {
+            let mut calls = Calls::first();
+            for (part, start, stop) in self.cut(start, stop) {
+                part.stream.calls(start, stop, part.base(), &mut calls, ask)?;
+            }
+            Ok(calls)
+        })
     }
 
     fn times(&self, ticks: &[u64]) -> Vec<Option<i64>> {
@@ -268,11 +316,40 @@ impl RawHistory {
                 let (within, time) = (piece.offsets.0..piece.offsets.1, piece.time);
                 let (stream, base, lost) = (part.stream.clone(), part.base, piece.lost);
                 // Pieces without instructions are kept: they may hold events and gaps.
-                parts.push(Part { stream, first, last, within, time, at, base, lost });
+                let only = part.only;
+                parts.push(Part { stream, first, last, within, time, at, base, lost, only });
                 at += last - first;
             }
         }
         RawHistory { parts, clock }
+    }
+
+    /// Steps `start..stop` as a history of its own. What happened behind the last step belongs to the one that ends there.
+    fn part(&self, py: Python<'_>, start: u64, stop: u64) -> RawHistory {
+        let total = self.total();
+        let mut parts = py.detach(|| {
+            let mut parts = Vec::new();
+            for part in &self.parts {
+                let end = part.at + (part.last - part.first);
+                let inside = if part.at == end {
+                    (start..stop).contains(&end) || end == total && stop == total
+                } else {
+                    part.at < stop && start < end
+                };
+                if inside {
+                    let first = part.first + start.clamp(part.at, end) - part.at;
+                    let last = part.first + stop.clamp(part.at, end) - part.at;
+                    parts.push(part.narrowed(first, last));
+                }
+            }
+            parts
+        });
+        let mut at = 0;
+        for part in &mut parts {
+            part.at = at;
+            at += part.last - part.first;
+        }
+        RawHistory { parts, clock: self.clock }
     }
 
     #[getter]
@@ -365,11 +442,13 @@ impl RawHistory {
         let columns = asked(py, |ask| {
             let mut columns = EventColumns::default();
             for part in &self.parts {
-                let before = columns.offset.len();
-                part.stream.events(part.within.clone(), part.base(), &mut columns, ask)?;
-                for offset in columns.offset.iter_mut().skip(before) {
-                    *offset += part.base;
+                let mut more = EventColumns::default();
+                part.stream.events(part.within.clone(), 0, &mut more, ask)?;
+                if part.only.0 || part.only.1 {
+                    more.keep(|step| part.has(step as u64));
                 }
+                more.move_by(part.base(), part.base);
+                columns.append(more);
             }
             Ok(columns)
         })?;
@@ -401,7 +480,8 @@ impl RawHistory {
             }
             let gaps = part.stream.gaps();
             let first = gaps.partition_point(|gap| gap.offset < part.within.start);
-            for gap in gaps.iter().skip(first).take_while(|gap| gap.offset < part.within.end) {
+            let inside = gaps.iter().skip(first).take_while(|gap| gap.offset < part.within.end);
+            for gap in inside.filter(|gap| part.has(gap.step)) {
                 all.push((
                     gap.step.clamp(part.first, part.last) - part.first + part.at,
                     gap.cause.name(),
@@ -456,21 +536,67 @@ impl RawHistory {
         TableBuilder::default().u64("ip", ips).u64("count", counts).build()
     }
 
-    /// Call paths: parent, ip, calls, own.
-    fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let tree = asked(py, |ask| {
-            let mut tree = CallTree::default();
+    /// Blocks (ip, end_ip, ninsn, count) and edges (from, to, count).
+    fn coverage(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<(RawTable, RawTable)> {
+        let (blocks, edges) = asked(py, |ask| {
+            let mut coverage = Coverage::default();
             for (part, start, stop) in self.cut(start, stop) {
-                part.stream.calls(start, stop, &mut tree, ask)?;
+                part.stream.coverage(start, stop, &mut coverage, ask)?;
+                coverage.break_off();
             }
-            Ok(tree)
+            Ok((coverage.block_rows(), coverage.edge_rows()))
         })?;
-        let nodes = &tree.nodes;
+        let blocks = TableBuilder::default()
+            .u64("ip", blocks.iter().map(|row| row.0).collect())
+            .u64("end_ip", blocks.iter().map(|row| row.1).collect())
+            .u16("ninsn", blocks.iter().map(|row| row.2).collect())
+            .u64("count", blocks.iter().map(|row| row.3).collect())
+            .build()?;
+        let edges = TableBuilder::default()
+            .u64("from", edges.iter().map(|row| row.0).collect())
+            .u64("to", edges.iter().map(|row| row.1).collect())
+            .u64("count", edges.iter().map(|row| row.2).collect())
+            .build()?;
+        Ok((blocks, edges))
+    }
+
+    /// Call paths: parent, ip, calls, own, own_time.
+    fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
+        let nodes = self.follow::<CallTree>(py, start, stop)?.settled().ledger.nodes;
         TableBuilder::default()
             .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
             .u64("ip", nodes.iter().map(|node| node.ip).collect())
             .u64("calls", nodes.iter().map(|node| node.calls).collect())
             .u64("own", nodes.iter().map(|node| node.own).collect())
+            .optional_i64("own_time", nodes.iter().map(|node| self.clock.span(node.own_ticks)).collect())
+            .build()
+    }
+
+    /// Calls with the returns that end them: call, end, caller, callee, depth.
+    fn pairs(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
+        let rows = self.follow::<Pairs>(py, start, stop)?.settled().ledger.rows;
+        TableBuilder::default()
+            .i64("call", rows.iter().map(|row| row.call).collect())
+            .i64("end", rows.iter().map(|row| row.end).collect())
+            .u64("caller", rows.iter().map(|row| row.caller).collect())
+            .u64("callee", rows.iter().map(|row| row.callee).collect())
+            .u64("depth", rows.iter().map(|row| row.depth).collect())
+            .build()
+    }
+
+    /// What functions cost: ip, calls, own, inclusive, own_time, inclusive_time.
+    fn functions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
+        let costs = Functions::costs(self.follow(py, start, stop)?);
+        let times = |ticks: fn(&FunctionCost) -> i64| {
+            costs.iter().map(|cost| self.clock.span(ticks(cost))).collect::<Vec<_>>()
+        };
+        TableBuilder::default()
+            .u64("ip", costs.iter().map(|cost| cost.ip).collect())
+            .u64("calls", costs.iter().map(|cost| cost.calls).collect())
+            .u64("own", costs.iter().map(|cost| cost.own).collect())
+            .u64("inclusive", costs.iter().map(|cost| cost.inclusive).collect())
+            .optional_i64("own_time", times(|cost| cost.own_ticks))
+            .optional_i64("inclusive_time", times(|cost| cost.inclusive_ticks))
             .build()
     }
 

@@ -34,6 +34,17 @@ impl Clock {
         }
     }
 
+    /// How long ticks take, in ns; None if the clock is unknown. Saturates.
+    pub fn span(self, ticks: i64) -> Option<i64> {
+        let ticks = i128::from(ticks);
+        let ns = match self {
+            Clock::Perf { mult, shift, .. } if shift < 64 => (ticks * i128::from(mult)) >> shift,
+            Clock::Nominal(ratio) if ratio > 0 => ticks * 10 / i128::from(ratio),
+            _ => return None,
+        };
+        Some(i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX }))
+    }
+
     /// The first tick whose time is not before `ns`; None if the clock is unknown.
     pub fn tsc(self, ns: i64) -> Option<u64> {
         let estimate = match self {
@@ -66,6 +77,14 @@ mod tests {
     fn converts_as_perf_does() {
         let clock = Clock::Perf { zero: 0, mult: 394, shift: 10 };
         assert_eq!(clock.ns(0x123_4567_89ab), Some(481_341_757_048));
+    }
+
+    #[test]
+    fn spans_are_differences() {
+        assert_eq!(Clock::Nominal(24).span(2400), Some(1000));
+        assert_eq!(Clock::Perf { zero: 99, mult: 394, shift: 10 }.span(-1024), Some(-394));
+        assert_eq!(Clock::Perf { zero: 0, mult: u32::MAX, shift: 0 }.span(i64::MAX), Some(i64::MAX));
+        assert_eq!(Clock::Unknown.span(1), None);
     }
 
     #[test]

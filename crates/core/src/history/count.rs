@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::nodes::PerNode;
 use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 use super::stream::{slice, Pass, Stream};
 use crate::flow::{Graph, NodeId, RunState, Sink};
 
 /// Executions by address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Address to number of executions.
     pub by_ip: HashMap<u64, u64, foldhash::fast::RandomState>,

@@ -80,7 +80,40 @@ impl EventColumns {
         "syscall",
     ];
 
-    fn append(&mut self, mut more: EventColumns) {
+    /// Adds to steps and offsets.
+    pub fn move_by(&mut self, steps: i64, offset: u64) {
+        for step in &mut self.step {
+            *step += steps;
+        }
+        for at in &mut self.offset {
+            *at += offset;
+        }
+    }
+
+    /// Drops the events before the steps that are not wanted.
+    pub fn keep(&mut self, wanted: impl Fn(i64) -> bool) {
+        let keep: Vec<bool> = self.step.iter().map(|&step| wanted(step)).collect();
+        fn only<T>(keep: &[bool], column: &mut Vec<T>) {
+            let mut row = keep.iter();
+            column.retain(|_| row.next().copied().unwrap_or(false));
+        }
+        only(&keep, &mut self.step);
+        only(&keep, &mut self.after);
+        only(&keep, &mut self.kind);
+        only(&keep, &mut self.ip);
+        only(&keep, &mut self.to);
+        only(&keep, &mut self.value);
+        only(&keep, &mut self.tsc);
+        only(&keep, &mut self.lost_mtc);
+        only(&keep, &mut self.lost_cyc);
+        only(&keep, &mut self.offset);
+        only(&keep, &mut self.status_update);
+        only(&keep, &mut self.resumed);
+        only(&keep, &mut self.detail);
+    }
+
+    /// Appends the events of a later part.
+    pub fn append(&mut self, mut more: EventColumns) {
         self.step.append(&mut more.step);
         self.after.append(&mut more.after);
         self.kind.append(&mut more.kind);
@@ -236,6 +269,15 @@ impl Verb for Listing {
 }
 
 impl Stream {
+    /// Trace offsets between which the events before steps `first..=last` lie, and perhaps some others.
+    pub fn offsets_of(&self, first: u64, last: u64) -> Range<u64> {
+        let before = self.checkpoints.partition_point(|checkpoint| checkpoint.step < first);
+        let behind = self.checkpoints.partition_point(|checkpoint| checkpoint.step <= last);
+        let offset = |at: usize| self.checkpoints.get(at).map(|checkpoint| checkpoint.offset);
+        let start = before.checked_sub(1).and_then(offset).unwrap_or(0);
+        start..offset(behind).map_or(u64::MAX, |offset| offset.saturating_add(1))
+    }
+
     /// Appends the events whose packets lie `within` these trace offsets; `base` is added to the step column.
     pub fn events(
         &self,

@@ -25,7 +25,7 @@ const PIECE: std::ops::RangeInclusive<u64> = 128 << 10..=4 << 20;
 /// How often a thread that waits asks whether to stop.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// Steps `start..stop` of a stream, walked at once.
+/// Steps `start..stop` of a stream, walked at once, and what happens before them and before the step behind them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
     pub start: u64,
@@ -105,24 +105,24 @@ impl<P: Pass> Sink for Within<'_, P> {
             return;
         }
         let reached = state.step + u64::from(to - from);
-        if state.step >= self.piece.start && reached < self.piece.stop {
+        if state.step >= self.piece.start && reached <= self.piece.stop {
             self.pass.run(graph, node, from, to, state);
             return;
         }
         if let Some((from, to, step)) = clip(state, from, to, self.piece.start, self.piece.stop) {
             self.pass.run(graph, node, from, to, &RunState { step, ..*state });
         }
-        self.over = self.piece.until.is_none() && reached >= self.piece.stop;
+        self.over = self.piece.until.is_none() && reached > self.piece.stop;
     }
 
     fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
-        if !self.over {
+        if !self.over && place.step >= self.piece.start {
             self.pass.event(event, place, engine);
         }
     }
 
     fn gap(&mut self, gap: Gap) {
-        if !self.over {
+        if !self.over && gap.step >= self.piece.start {
             self.pass.gap(gap);
         }
     }
@@ -135,28 +135,44 @@ impl<P: Pass> Sink for Within<'_, P> {
 impl Stream {
     /// Cuts steps into pieces for the threads of this stream. `first_only`: probably only the first results are wanted.
     pub(super) fn cut(&self, start: u64, stop: u64, first_only: bool) -> Vec<Piece> {
-        let after = |step| self.checkpoints.partition_point(|checkpoint| checkpoint.step <= step);
-        let first = after(start).saturating_sub(1);
-        if start >= stop {
-            return Vec::new();
-        }
-        let end = self.checkpoints.get(after(stop)).map_or(u64::MAX, |checkpoint| checkpoint.offset);
+        let (first, end) = self.around(start, stop);
         self.cut_from(first, (start, stop), end, first_only)
     }
 
     /// The same from a checkpoint on, up to a trace offset or the last step, whatever comes first.
-    pub(super) fn cut_from(
-        &self,
-        first: usize,
-        (start, stop): (u64, u64),
-        end: u64,
-        first_only: bool,
-    ) -> Vec<Piece> {
+    pub(super) fn cut_from(&self, first: usize, steps: (u64, u64), end: u64, first_only: bool) -> Vec<Piece> {
+        let begun = self.checkpoints.get(first).map_or(0, |checkpoint| checkpoint.offset);
+        let bytes = end.min((*self.trace).as_ref().len() as u64).saturating_sub(begun);
+        let size = match self.options.threads {
+            _ if first_only => *PIECE.start(),
+            0 | 1 => *PIECE.end(),
+            threads => (bytes / (4 * threads as u64)).clamp(*PIECE.start(), *PIECE.end()),
+        };
+        self.cut_at(first, steps, end, size)
+    }
+
+    /// Cuts steps into pieces of `size` bytes of trace or little more.
+    pub(super) fn cut_to(&self, start: u64, stop: u64, size: u64) -> Vec<Piece> {
+        let (first, end) = self.around(start, stop);
+        self.cut_at(first, (start, stop), end, size)
+    }
+
+    /// The checkpoint before some steps, and the trace offset of the one behind them.
+    fn around(&self, start: u64, stop: u64) -> (usize, u64) {
+        let after = |step| self.checkpoints.partition_point(|checkpoint| checkpoint.step <= step);
+        let end = self.checkpoints.get(after(stop)).map_or(u64::MAX, |checkpoint| checkpoint.offset);
+        (after(start).saturating_sub(1), end)
+    }
+
+    fn cut_at(&self, first: usize, (start, stop): (u64, u64), end: u64, size: u64) -> Vec<Piece> {
+        let size = self.options.piece.unwrap_or(size);
+        if start >= stop {
+            return Vec::new();
+        }
         let Some(mut begun) = self.checkpoints.get(first).map(|checkpoint| checkpoint.offset) else {
             return Vec::new();
         };
         let mut pieces = vec![Piece { start, stop, checkpoint: first, until: None }];
-        let size = self.piece_size(end.min((*self.trace).as_ref().len() as u64) - begun, first_only);
         for (at, checkpoint) in self.checkpoints.iter().enumerate().skip(first + 1) {
             if checkpoint.step >= stop || checkpoint.offset >= end {
                 break;
@@ -178,16 +194,6 @@ impl Stream {
     /// The PSB at which the steps before `stop` end, where it is known: what lies between belongs to them.
     fn end_of(&self, stop: u64) -> Option<u64> {
         self.ends.filter(|_| stop >= self.steps)
-    }
-
-    /// Bytes in a piece of `bytes` of trace.
-    fn piece_size(&self, bytes: u64, first_only: bool) -> u64 {
-        match (self.options.threads, self.options.piece) {
-            (_, Some(size)) => size.max(1),
-            (0 | 1, None) => u64::MAX,
-            (_, None) if first_only => *PIECE.start(),
-            (threads, None) => (bytes / (4 * threads as u64)).clamp(*PIECE.start(), *PIECE.end()),
-        }
     }
 
     /// Asks `verb` of pieces; `take` gets what they give, in order, until it returns false.

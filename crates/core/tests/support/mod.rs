@@ -3,6 +3,7 @@
 #![allow(dead_code)] // not every test uses everything
 
 pub mod attack;
+pub mod called;
 pub mod parts;
 pub mod program;
 pub mod random;
