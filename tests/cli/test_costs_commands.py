@@ -1,0 +1,74 @@
+"""``odograph functions`` and ``odograph coverage``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import CODE, Run
+from odograph import Packet, PacketEncoder
+
+#: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
+CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
+
+
+@pytest.fixture
+def calling(tmp_path: Path) -> tuple[Path, str]:
+    """A trace of two calls, and the option that gives its code."""
+    encoder = PacketEncoder()
+    encoder.add(Packet("psb"))
+    encoder.add(Packet("mode.exec", csl=True, csd=False, iflag=False))
+    encoder.add(Packet("fup", compression=3, ip=CODE)).add(Packet("psbend"))
+    data = bytes(encoder)
+    # Three laps, back, to the call again; one lap, back, and away.
+    data += bytes([0b11101 << 1]) + b"\xcd" + CODE.to_bytes(8, "little")
+    data += bytes([0b101 << 1]) + b"\x01"
+    trace, code = tmp_path / "calls.pt", tmp_path / "code.bin"
+    trace.write_bytes(data)
+    code.write_bytes(CALLING)
+    return trace, f"{code}:{CODE:#x}"
+
+
+def test_what_functions_cost(run_json: Callable[..., Any], calling: tuple[Path, str]) -> None:
+    trace, option = calling
+    document = run_json("functions", trace, "--map", option)
+    rows = {row["address"]: row for row in document["functions"]}
+    total = document["instructions"]
+    called, outside = rows[CODE + 8], rows[0]
+    assert called["calls"] == 2
+    assert outside["inclusive"] == total
+    assert outside["own"] + called["own"] == total
+    assert called["own"] == called["inclusive"]
+    assert outside["own_time"] is None
+
+
+def test_the_order_of_functions(run: Run, calling: tuple[Path, str]) -> None:
+    trace, option = calling
+    own = run("functions", trace, "--map", option).stdout.splitlines()
+    inclusive = run("functions", trace, "--map", option, "--sort", "inclusive").stdout.splitlines()
+    assert own[0].split()[-1] == "function"
+    assert own[1].endswith("+0x8  code.bin")
+    assert inclusive[1].endswith("(outside any call)")
+    shown = run("functions", trace, "--map", option, "--functions", "1").stdout.splitlines()
+    assert shown == [*own[:2], "and 1 more"]
+
+
+def test_coverage_counts_what_was_executed(run_json: Callable[..., Any], calling: tuple[Path, str]) -> None:
+    trace, option = calling
+    (process,) = run_json("coverage", trace, "--map", option)["processes"]
+    assert process["instructions"] == 5
+    assert sum(row["blocks"] for row in process["functions"]) == process["blocks"]
+    assert sum(row["edges"] for row in process["functions"]) == process["edges"]
+    assert {row["address"] for row in process["functions"]} == {CODE, CODE + 8}
+
+
+def test_coverage_as_text(run: Run, calling: tuple[Path, str]) -> None:
+    trace, option = calling
+    result = run("coverage", trace, "--map", option)
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert "5 instructions" in lines[0]
+    assert lines[2].split() == ["blocks", "edges", "instructions", "function"]
