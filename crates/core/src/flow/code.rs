@@ -74,7 +74,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const PAGE: u64 = 4096;
+/// Memory is read in pieces of at most such a page.
+pub(super) const PAGE: u64 = 4096;
 
 impl Space {
     /// The address space this is.

@@ -6,18 +6,18 @@
 //! cache line. Links are filled in when they are first taken.
 
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::code::{Chunk, Code, CodeError, Space, SpaceId};
+use super::code::{Chunk, Code, CodeError, Space, SpaceId, PAGE};
 use super::return_stack::{ReturnSite, ReturnStack};
 use super::window::Windows;
 use crate::asid::Asid;
 use crate::error::PtError;
 use crate::image::Image;
-use crate::instruction::{self, Detail, ExecMode, InstructionClass, Undecoded};
+use crate::instruction::{self, Detail, ExecMode, Instruction, InstructionClass, Undecoded};
 
 /// Index of a node; 0 is no node.
 pub type NodeId = u32;
@@ -125,10 +125,13 @@ struct SectionRun {
 /// Most instructions in one node.
 pub const NODE_LIMIT: usize = 4096;
 /// Every so many instructions of a long node its middle can be found again.
-const ANCHOR_EVERY: usize = 16;
+const ANCHOR_EVERY: usize = 64;
 /// When the arenas are evicted. The sum stays below about half a gigabyte.
 const MOST_NODES: usize = 1 << 22;
 const MOST_INSTRUCTIONS: usize = 1 << 25;
+
+/// Pieces of code at hand, by page; a power of two.
+const CHUNKS: usize = 256;
 
 type Key = (u64, u64);
 
@@ -146,8 +149,8 @@ pub struct Graph {
     space_id: SpaceId,
     space: Arc<Space>,
     mode: ExecMode,
-    chunk: Arc<Chunk>,
-    chunk_space: SpaceId,
+    /// The code read last, by page, with its space.
+    chunks: Box<[(SpaceId, Arc<Chunk>)]>,
     most_nodes: usize,
     most_instructions: usize,
     generation: u64,
@@ -170,6 +173,7 @@ impl Graph {
     /// An empty graph over shared code.
     pub fn new(code: Arc<Code>, image: &Image, asid: Asid, mode: ExecMode) -> Self {
         let (space_id, space) = code.space(image, asid);
+        let no_chunk = Arc::new(Chunk { start: 0, bytes: Box::default(), isid: 0, section: 0, short: false });
         Graph {
             code,
             nodes: vec![NO_NODE],
@@ -183,8 +187,7 @@ impl Graph {
             space_id,
             space,
             mode,
-            chunk: Arc::new(Chunk { start: 0, bytes: Box::default(), isid: 0, section: 0, short: false }),
-            chunk_space: SpaceId::MAX,
+            chunks: vec![(SpaceId::MAX, no_chunk); CHUNKS].into_boxed_slice(),
             most_nodes: MOST_NODES,
             most_instructions: MOST_INSTRUCTIONS,
             generation: 1,
@@ -243,15 +246,22 @@ impl Graph {
 
     /// The node at an address of the current space and mode; a stub if it is new.
     pub fn node_at(&mut self, ip: u64) -> NodeId {
-        let key = self.key(ip);
-        if let Some(&id) = self.index.get(&key) {
-            return id;
-        }
         let id = self.nodes.len() as NodeId;
-        self.nodes.push(Node { ip, ..NO_NODE });
-        self.cold.push(Cold { space: self.space_id, mode: self.mode, ..Cold::default() });
-        self.index.insert(key, id);
-        id
+        match self.index.entry(self.key(ip)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                place.insert(id);
+                self.nodes.push(Node { ip, ..NO_NODE });
+                self.cold.push(Cold { space: self.space_id, mode: self.mode, ..Cold::default() });
+                id
+            }
+        }
+    }
+
+    /// All nodes, by number.
+    #[inline]
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     #[inline]
@@ -457,12 +467,13 @@ impl Graph {
         if self.node(id).kind != NodeKind::Stub || id == 0 {
             return Ok(());
         }
+        if (cold.space, cold.mode) == (self.space_id, self.mode) {
+            return self.learn_here(id);
+        }
         let current = (self.space_id, self.space.clone(), self.mode);
-        if cold.space != self.space_id {
-            if let Some(space) = self.code.get(cold.space) {
-                self.space = space;
-                self.space_id = cold.space;
-            }
+        if let Some(space) = self.code.get(cold.space) {
+            self.space = space;
+            self.space_id = cold.space;
         }
         self.mode = cold.mode;
         let learned = self.learn_here(id);
@@ -476,19 +487,22 @@ impl Graph {
         let start = self.ips.len();
         let push_start = self.pushes.len();
         let mut ip = node.ip;
-        let mut highest = None;
+        let mut jumped = false;
+        let mut barrier = u64::MAX;
         node.first = start as u32;
         loop {
             let count = self.ips.len() - start;
             cold.next_ip = ip;
-            // Only code that went back somewhere can meet itself.
-            if highest.is_some_and(|highest| ip <= highest)
-                && self.ips.get(start..).is_some_and(|seen| seen.contains(&ip))
-            {
-                node.kind = NodeKind::Endless;
-                break;
+            // Linear code meets nothing before the next known address.
+            if jumped || ip >= barrier {
+                let seen = self.ips.get(start..).unwrap_or(&[]);
+                let least = seen.iter().copied().filter(|&seen| seen >= ip).min();
+                if least == Some(ip) {
+                    node.kind = NodeKind::Endless;
+                    break;
+                }
+                barrier = least.unwrap_or(u64::MAX);
             }
-            highest = highest.max(Some(ip));
             if count >= NODE_LIMIT {
                 node.kind = NodeKind::Split;
                 break;
@@ -523,6 +537,7 @@ impl Graph {
             let after = ip.wrapping_add(u64::from(insn.meta.size()));
             let target = after.wrapping_add(insn.displacement as i64 as u64);
             cold.next_ip = after;
+            jumped = after < ip;
             match insn.meta.class() {
                 InstructionClass::Call | InstructionClass::Jump if insn.meta.detail() == Detail::Direct => {
                     if insn.meta.class() == InstructionClass::Call && insn.displacement != 0 {
@@ -530,6 +545,7 @@ impl Graph {
                         self.pushes.push(Push { at, node: site });
                     }
                     ip = target;
+                    jumped = true;
                 }
                 InstructionClass::CondJump => {
                     cold.taken_ip = target;
@@ -605,48 +621,25 @@ impl Graph {
         id
     }
 
-    fn decode(&mut self, ip: u64) -> Result<Decoded, CodeError> {
-        if self.chunk_space != self.space_id || self.chunk.from(ip).is_empty() {
-            self.chunk = self.space.chunk_at(ip)?;
-            self.chunk_space = self.space_id;
-        }
-        let chunk = self.chunk.clone();
-        let mut truncated = false;
-        let insn = match instruction::decode(chunk.from(ip), self.mode) {
-            Ok(insn) => insn,
-            Err(Undecoded::Invalid) => return Err(CodeError::Pt(PtError::BadInsn)),
-            Err(Undecoded::Truncated) => {
-                // The instruction goes on in the next page or in whatever is mapped behind.
-                let mut bytes = [0u8; 15];
-                let mut have = 0;
-                let mut ends = chunk.short;
-                for (to, from) in bytes.iter_mut().zip(chunk.from(ip)) {
-                    *to = *from;
-                    have += 1;
-                }
-                loop {
-                    if have >= bytes.len() {
-                        return Err(CodeError::Pt(PtError::BadInsn));
-                    }
-                    let at = ip.wrapping_add(have as u64);
-                    let more = match self.space.chunk_at(at) {
-                        Ok(more) => more,
-                        Err(CodeError::Pt(_)) => return Err(CodeError::Pt(PtError::BadInsn)),
-                        Err(foreign) => return Err(foreign),
-                    };
-                    truncated |= more.section != chunk.section || ends;
-                    ends = more.short;
-                    for (to, from) in bytes.iter_mut().skip(have).zip(more.from(at)) {
-                        *to = *from;
-                        have += 1;
-                    }
-                    match instruction::decode(bytes.get(..have).unwrap_or(&bytes), self.mode) {
-                        Ok(insn) => break insn,
-                        Err(Undecoded::Invalid) => return Err(CodeError::Pt(PtError::BadInsn)),
-                        Err(Undecoded::Truncated) => {}
-                    }
-                }
+    /// Puts the code bytes at an address in their place among `chunks`; returns the place.
+    fn fetch(&mut self, ip: u64) -> Result<usize, CodeError> {
+        let place = (ip / PAGE) as usize % CHUNKS;
+        if let Some((space, chunk)) = self.chunks.get_mut(place) {
+            if *space != self.space_id || chunk.from(ip).is_empty() {
+                *chunk = self.space.chunk_at(ip)?;
+                *space = self.space_id;
             }
+        }
+        Ok(place)
+    }
+
+    fn decode(&mut self, ip: u64) -> Result<Decoded, CodeError> {
+        let place = self.fetch(ip)?;
+        let Some((_, chunk)) = self.chunks.get(place) else { return Err(CodeError::Pt(PtError::Internal)) };
+        let (insn, truncated) = match instruction::decode(chunk.from(ip), self.mode) {
+            Ok(insn) => (insn, false),
+            Err(Undecoded::Invalid) => return Err(CodeError::Pt(PtError::BadInsn)),
+            Err(Undecoded::Truncated) => self.decode_across(ip, chunk)?,
         };
         if self.sections.last().is_none_or(|run| run.section != chunk.section || run.isid != chunk.isid) {
             let from = self.ips.len() as u32;
@@ -654,6 +647,42 @@ impl Graph {
         }
         let meta = InstructionMeta { size: insn.size, class: insn.class, detail: insn.detail, truncated };
         Ok(Decoded { meta, displacement: insn.displacement })
+    }
+
+    /// Decodes an instruction that goes on in the next page or in whatever is mapped behind, and tells whether that is
+    /// another section.
+    #[cold]
+    fn decode_across(&self, ip: u64, chunk: &Chunk) -> Result<(Instruction, bool), CodeError> {
+        let mut truncated = false;
+        let mut bytes = [0u8; 15];
+        let mut have = 0;
+        let mut ends = chunk.short;
+        for (to, from) in bytes.iter_mut().zip(chunk.from(ip)) {
+            *to = *from;
+            have += 1;
+        }
+        loop {
+            if have >= bytes.len() {
+                return Err(CodeError::Pt(PtError::BadInsn));
+            }
+            let at = ip.wrapping_add(have as u64);
+            let more = match self.space.chunk_at(at) {
+                Ok(more) => more,
+                Err(CodeError::Pt(_)) => return Err(CodeError::Pt(PtError::BadInsn)),
+                Err(foreign) => return Err(foreign),
+            };
+            truncated |= more.section != chunk.section || ends;
+            ends = more.short;
+            for (to, from) in bytes.iter_mut().skip(have).zip(more.from(at)) {
+                *to = *from;
+                have += 1;
+            }
+            match instruction::decode(bytes.get(..have).unwrap_or(&bytes), self.mode) {
+                Ok(insn) => return Ok((insn, truncated)),
+                Err(Undecoded::Invalid) => return Err(CodeError::Pt(PtError::BadInsn)),
+                Err(Undecoded::Truncated) => {}
+            }
+        }
     }
 }
 

@@ -157,6 +157,14 @@ impl ReturnStack {
         self.at(self.ends.top)
     }
 
+    /// Takes the newest return site if there is one and it is a node.
+    #[inline]
+    pub fn pop_node(&mut self) -> Option<NodeId> {
+        let node = self.node_below(0)?;
+        self.ends.top -= 1;
+        Some(node)
+    }
+
     /// The site with `nth` newer ones above it, if there is one and it is a node.
     #[inline]
     pub fn node_below(&self, nth: usize) -> Option<NodeId> {

@@ -74,48 +74,45 @@ impl Engine {
     #[inline]
     fn walk_bits<S: Sink>(&mut self, trace: &[u8], sink: &mut S) -> Result<(), FlowError> {
         while self.bits_left > 0 {
-            let at = self.node;
-            let node = *self.graph.node(at);
-            if self.emitted != 0 {
+            if self.emitted == 0 {
+                self.walk_known(sink);
+            }
+            if self.bits_left > 0 {
                 self.decide(trace, sink)?;
-                continue;
             }
-            let bit = self.bits >> (self.bits_left - 1) & 1 != 0;
-            let next = match node.kind {
-                NodeKind::Conditional => {
-                    let known = if bit { node.taken } else { node.next };
-                    if known == 0 {
-                        self.decide(trace, sink)?;
-                        continue;
-                    }
-                    known
-                }
-                NodeKind::Return if bit && node.push_count == 0 => match self.stack.node_below(0) {
-                    Some(site) => {
-                        let _ = self.stack.pop();
-                        site
-                    }
-                    None => {
-                        self.decide(trace, sink)?;
-                        continue;
-                    }
-                },
-                _ => {
-                    self.decide(trace, sink)?;
-                    continue;
-                }
-            };
-            if S::RUNS {
-                sink.run(&self.graph, at, 0, node.count, &self.state());
-            }
-            self.step += u64::from(node.count);
-            if node.push_count > 0 {
-                self.graph.push_return_sites(at, 0, node.count, &mut self.stack);
-            }
-            self.bits_left -= 1;
-            self.node = next;
         }
         Ok(())
+    }
+
+    /// Uses up bits while it is known where they lead; begins at the start of a node.
+    #[inline]
+    fn walk_known<S: Sink>(&mut self, sink: &mut S) {
+        let mut state = self.state();
+        let Engine { graph, stack, .. } = self;
+        let (mut at, mut left) = (self.node, self.bits_left);
+        while left > 0 {
+            let Some(node) = graph.nodes().get(at as usize) else { break };
+            let bit = self.bits >> (left - 1) & 1 != 0;
+            let mut next = if bit { node.taken } else { node.next };
+            match node.kind {
+                NodeKind::Conditional if next != 0 => {}
+                NodeKind::Return if bit && node.push_count == 0 => match stack.pop_node() {
+                    Some(site) => next = site,
+                    None => break,
+                },
+                _ => break,
+            }
+            if S::RUNS {
+                sink.run(graph, at, 0, node.count, &state);
+            }
+            state.step += u64::from(node.count);
+            if node.push_count > 0 {
+                graph.push_return_sites(at, 0, node.count, stack);
+            }
+            left -= 1;
+            at = next;
+        }
+        (self.node, self.bits_left, self.step) = (at, left, state.step);
     }
 
     /// Walks by remembered windows as far as they go, at most `most` bytes of trace and some; returns how many bytes that
