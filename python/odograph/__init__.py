@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         UnsupportedOperation,
     )
     from odograph.events import Event, EventDecoder, QueryDecoder, Status
-    from odograph.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
+    from odograph.history import Coverage, ExecMode, Gap, History, Instruction, InstructionClass, decode
     from odograph.image import AddressSpace, Asid, Image, Section, SectionCache
     from odograph.memory import BytesMemory, CoreMemory, FileMemory, LayeredMemory, Memory, ProcessMemory
     from odograph.packets import Packet, PacketDecoder, PacketEncoder
@@ -33,6 +33,7 @@ __all__ = [
     "BlockDecoder",
     "BytesMemory",
     "CoreMemory",
+    "Coverage",
     "Event",
     "EventDecoder",
     "ExecMode",
@@ -86,7 +87,7 @@ _HOMES = {
         "UnsupportedOperation",
     ),
     "events": ("Event", "EventDecoder", "QueryDecoder", "Status"),
-    "history": ("ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),
+    "history": ("Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),
     "image": ("AddressSpace", "Asid", "Image", "Section", "SectionCache"),
     "memory": ("BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory"),
     "packets": ("Packet", "PacketDecoder", "PacketEncoder"),
