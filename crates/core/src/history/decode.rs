@@ -45,9 +45,10 @@ pub fn decode(
     let options = &ground.options;
     let mut job = ground.job();
     if options.threads > 1 && ground.is_divisible() {
-        let length = job.trace.len() as u64;
-        let usual = (length / (8 * options.threads as u64)).clamp(*PIECE.start(), *PIECE.end());
-        job.starts = starts(job.trace, begun.sync_offset, options.piece.unwrap_or(usual));
+        // Ever smaller, so that the threads come to the end together.
+        let share = 4 * options.threads as u64;
+        let usual = |left: u64| (left / share).clamp(*PIECE.start(), *PIECE.end());
+        job.starts = starts(job.trace, begun.sync_offset, |left| options.piece.unwrap_or(usual(left)));
         job.asid = begun.asid;
     }
     let first_tsc = begun.tsc;
@@ -196,16 +197,16 @@ fn no_psb(trace: &[u8]) -> Gap {
     }
 }
 
-/// Where pieces of some `size` begin, but for the first: the first PSB behind each multiple of the size.
-pub(super) fn starts(trace: &[u8], first: u64, size: u64) -> Vec<u64> {
+/// Where pieces begin, but for the first: at the first PSB behind as many bytes as `size` says for those that are left.
+pub(super) fn starts(trace: &[u8], first: u64, size: impl Fn(u64) -> u64) -> Vec<u64> {
     let length = trace.len() as u64;
-    let size = size.max(1);
+    let next = |from: u64| from.saturating_add(size(length.saturating_sub(from)).max(1));
     let mut starts = Vec::new();
-    let mut at = first.saturating_add(size);
+    let mut at = next(first);
     while at < length {
-        let Some(psb) = sync::forward(trace, at as usize) else { break };
-        starts.push(psb as u64);
-        at = (psb as u64 + 1).max(at.saturating_add(size));
+        let Some(psb) = sync::forward(trace, at as usize).map(|psb| psb as u64) else { break };
+        starts.push(psb);
+        at = next(at).max(psb.saturating_add(1));
     }
     starts
 }

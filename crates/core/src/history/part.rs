@@ -159,7 +159,7 @@ impl Assembly {
         let begun = ground.begin();
         let mut divided = Vec::new();
         if begun.engine.is_some() && ground.is_divisible() {
-            divided = starts(ground.job().trace, begun.sync_offset, size);
+            divided = starts(ground.job().trace, begun.sync_offset, |_| size);
             // The first part is decoded here: it is short.
             let soon = begun.sync_offset.saturating_add(1);
             if let Some(second) = sync::forward(ground.job().trace, soon as usize).map(|psb| psb as u64) {

@@ -14,7 +14,7 @@ use crate::packet::sync;
 /// Packets between two looks at whether to stop.
 const BUDGET: u32 = 1 << 14;
 /// Bytes of trace before a piece that its guess is made from.
-pub(super) const BEFORE: u64 = 64 << 10;
+pub(super) const BEFORE: u64 = 32 << 10;
 
 /// Everything that all pieces of a decode share.
 pub(super) struct Job<'a> {
