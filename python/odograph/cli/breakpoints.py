@@ -1,0 +1,205 @@
+"""``odograph break``: every execution of an address, with what led there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odograph.cli.inputs import Input, input_options, tid_option
+from odograph.cli.output import json_option, write_json_rows, write_lines
+from odograph.cli.threads import decoded
+
+if TYPE_CHECKING:
+    from odograph.history import History
+    from odograph.processor import Filter, ReplayProcessor
+    from odograph.symbols import Symbols
+    from odograph.views.opencalls import OpenCalls
+
+__all__ = ["command"]
+
+_STEPS = re.compile(r"steps\s+([+-]?\d+)")
+
+
+class _FilterType(click.ParamType[Any]):
+    name = "filter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from odograph.processor import disassembly_contains, mnemonic_prefix, opcode_mask
+
+        if not isinstance(value, str):
+            return value
+        kind, _, text = value.partition("=")
+        try:
+            match kind:
+                case "prefix" if text:
+                    return mnemonic_prefix(text)
+                case "text" if text:
+                    return disassembly_contains(text)
+                case "opcode" if text:
+                    pattern, _, mask = text.partition("/")
+                    return opcode_mask(bytes.fromhex(pattern), bytes.fromhex(mask) if mask else None)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+        self.fail(f"{value!r} is not prefix=TEXT, text=TEXT or opcode=HEX[/MASK]", param, ctx)
+
+
+@click.command()
+@input_options
+@click.argument("where", nargs=-1, required=True)
+@tid_option
+@click.option("--reverse", is_flag=True, help="The last hits first.")
+@click.option(
+    "--filter",
+    "filters",
+    type=_FilterType(),
+    multiple=True,
+    help="Only instructions like this: prefix=TEXT, text=TEXT or opcode=HEX[/MASK]; all of several.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N hits.")
+@click.option(
+    "-c",
+    "--command",
+    "actions",
+    multiple=True,
+    metavar="ACTION",
+    help="At each hit: 'stack', 'steps -20', or a Python expression of cpu, history, step, address.",
+)
+@json_option
+def command(
+    source: Input,
+    where: tuple[str, ...],
+    tid: int | None,
+    reverse: bool,
+    filters: tuple[Any, ...],
+    limit: int | None,
+    actions: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Find every execution of WHERE, and what led there.
+
+    WHERE is an address (0x401000), FIRST-LAST, or a symbol (main, libc.so.6!malloc+4). An instruction is met
+    if any of its bytes lies there. Ends with 0 if there were hits, else with 1.
+    """
+    from odograph.processor import all_of
+
+    recording = source.open()
+    threads = decoded(recording, tid)
+    compiled = [_action(action) for action in actions]
+    wanted = all_of(*filters) if filters else None
+    count = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        unknown: list[KeyError] = []
+        for thread in reversed(threads) if reverse else threads:
+            symbols = recording.symbols(thread.tid)
+            try:
+                intervals = [_interval(text, symbols) for text in where]
+            except KeyError as error:
+                unknown.append(error)
+                continue
+            history = recording.history(thread.tid)
+            for row in _hits(history, symbols, intervals, wanted, reverse, compiled):
+                yield {"tid": thread.tid, **row}
+                count += 1
+                if count == limit:
+                    return
+        if len(unknown) == len(threads):
+            raise click.UsageError(str(unknown[0].args[0]))
+
+    if as_json:
+        write_json_rows({"path": recording.path, "where": list(where)}, "hits", rows())
+    else:
+        write_lines(line for row in rows() for line in _lines(row, len(threads) > 1))
+    return 0 if count else 1
+
+
+def _interval(text: str, symbols: Symbols) -> tuple[int, int]:
+    """A closed interval; KeyError for a symbol that is not known."""
+    low, dash, high = text.partition("-")
+    try:
+        first = int(low, 0)
+        last = int(high, 0) if dash else first
+    except ValueError:
+        first = last = symbols.resolve(text)
+    if not 0 <= first <= last < 1 << 64:
+        raise click.UsageError(f"{text!r} is not an interval of addresses")
+    return first, last
+
+
+def _hits(
+    history: History,
+    symbols: Symbols,
+    intervals: list[tuple[int, int]],
+    wanted: Filter | None,
+    reverse: bool,
+    actions: list[Callable[..., list[str]]],
+) -> Iterator[dict[str, Any]]:
+    import numpy as np
+
+    from odograph.processor import ReplayProcessor
+    from odograph.views.opencalls import OpenCalls
+
+    if not len(history):
+        return
+    cpu = ReplayProcessor(history)
+    stacks = OpenCalls(history)
+    found = [cpu.breakpoints.hits(first, last, filter=wanted) for first, last in intervals]
+    steps = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+    for step in (steps[::-1] if reverse else steps).tolist():
+        cpu.goto(step)
+        address = cpu.pc
+        assert address is not None
+        yield {
+            "step": step,
+            "time": cpu.time,
+            "address": address,
+            "function": str(symbols.name_of(address) or ""),
+            "said": [line for action in actions for line in action(cpu, stacks, symbols)],
+        }
+
+
+def _action(text: str) -> Callable[[ReplayProcessor, OpenCalls, Symbols], list[str]]:
+    """What to do at a hit: gives lines."""
+    if text == "stack":
+        return lambda cpu, stacks, symbols: stacks.lines(cpu.step, symbols)
+    steps = _STEPS.fullmatch(text)
+    if steps is not None:
+        return lambda cpu, stacks, symbols: _around(cpu, int(steps[1]))
+    try:
+        code = compile(text, "-c", "eval")
+    except SyntaxError as error:
+        raise click.UsageError(
+            f"{text!r} is neither stack, steps N nor a Python expression: {error.msg}"
+        ) from None
+
+    def evaluate(cpu: ReplayProcessor, stacks: OpenCalls, symbols: Symbols) -> list[str]:
+        names = {"cpu": cpu, "history": cpu.history, "step": cpu.step, "address": cpu.pc, "symbols": symbols}
+        try:
+            return [str(eval(code, names))]
+        except Exception as error:
+            raise click.ClickException(
+                f"{text!r} at step {cpu.step}: {type(error).__name__}: {error}"
+            ) from error
+
+    return evaluate
+
+
+def _around(cpu: ReplayProcessor, count: int) -> list[str]:
+    """The instructions before the hit (``count`` below 0) or from it on."""
+    first, last = (cpu.step + count, cpu.step) if count < 0 else (cpu.step, cpu.step + count)
+    return [
+        f"{each.step:>10} {each.ip:016x}  {cpu.disassemble(each.raw, each.ip, each.mode)}"
+        for each in cpu.history[max(first, 0) : last]
+    ]
+
+
+def _lines(row: dict[str, Any], with_thread: bool) -> Iterator[str]:
+    time = "" if row["time"] is None else f"  {row['time'] / 1e9:.9f}"
+    thread = f"  {row['tid']}" if with_thread else ""
+    yield f"{row['step']:>10}{time}{thread}  {row['address']:016x}  {row['function']}".rstrip()
+    for line in row["said"]:
+        yield f"    {line}"
