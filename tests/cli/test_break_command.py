@@ -1,0 +1,93 @@
+"""``odograph break``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import CODE, Run
+from odograph import Packet, PacketEncoder
+
+#: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
+CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
+IPS = [0x401000, *3 * [0x401008, 0x40100A], 0x40100C, 0x401005]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> tuple[Path, str, str]:
+    """A call of a loop of three turns, and the return from it: arguments for the command line."""
+    encoder = PacketEncoder()
+    encoder.add(Packet("psb"))
+    encoder.add(Packet("mode.exec", csl=True, csd=False, iflag=False))
+    encoder.add(Packet("fup", compression=3, ip=CODE)).add(Packet("psbend"))
+    # Twice round, out of the loop, back.
+    data = bytes(encoder) + bytes([0b11101 << 1]) + b"\x01"
+    trace, code = tmp_path / "calls.pt", tmp_path / "code.bin"
+    trace.write_bytes(data)
+    code.write_bytes(CALLING)
+    return trace, "--map", f"{code}:{CODE:#x}"
+
+
+def test_every_execution_is_a_line(run: Run, recorded: tuple[Any, ...]) -> None:
+    result = run("break", *recorded, "0x401008")
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [
+        [str(step), "0000000000401008"] for step in (1, 3, 5)
+    ]
+    assert result.returncode == 0
+
+
+def test_the_last_hits_first(run_json: Callable[..., Any], recorded: tuple[Any, ...]) -> None:
+    hits = run_json("break", *recorded, "0x401008-0x40100b", "--reverse", "--limit", "3")["hits"]
+    assert [(hit["step"], hit["address"]) for hit in hits] == [
+        (6, 0x40100A),
+        (5, 0x401008),
+        (4, 0x40100A),
+    ]
+
+
+def test_filters(run_json: Callable[..., Any], recorded: tuple[Any, ...]) -> None:
+    def steps(*filters: str) -> list[int]:
+        options = [word for each in filters for word in ("--filter", each)]
+        return [hit["step"] for hit in run_json("break", *recorded, "0-0xffffffffffffffff", *options)["hits"]]
+
+    assert steps("prefix=ret") == [step for step, ip in enumerate(IPS) if ip in (0x40100C, 0x401005)]
+    assert steps("opcode=ffc8") == [1, 3, 5]
+    assert steps("opcode=75", "text=0x401008") == [2, 4, 6]
+
+
+def test_the_stack_and_the_way(run: Run, recorded: tuple[Any, ...]) -> None:
+    lines = run("break", *recorded, "0x40100c", "-c", "stack", "-c", "steps -2", "-c", "step * 10").stdout
+    hit, inner, outer, before, last, value = lines.splitlines()
+    assert hit.split()[0] == "7"
+    assert inner.split()[:2] == ["#0", "0x000000000040100c"]
+    assert outer.split()[:2] == ["#1", "0x0000000000401000"]
+    assert before.split()[2:] == ["dec", "eax"]
+    assert last.split()[2] == "jne"
+    assert value.strip() == "70"
+
+
+def test_no_hits_are_not_success(run: Run, recorded: tuple[Any, ...]) -> None:
+    result = run("break", *recorded, "0x401006")
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["5-4"], "not an interval"),
+        (["nobody"], "nobody"),
+        (["0", "--filter", "x"], "prefix=TEXT"),
+        (["0", "--filter", "opcode=zz"], "opcode=zz"),
+        (["0", "-c", "1 +"], "neither stack"),
+        (["0x401008", "-c", "nobody"], "NameError"),
+        ([], "WHERE"),
+    ],
+)
+def test_what_is_wrong_is_said(run: Run, recorded: tuple[Any, ...], arguments: list[str], said: str) -> None:
+    result = run("break", *recorded, *arguments)
+    assert result.returncode in (1, 2)
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
