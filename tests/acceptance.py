@@ -45,6 +45,7 @@ PARTS: dict[str, list[str]] = {
         ),
     ],
     "speed": [sys.executable, "benchmarks/bench.py"],
+    "scale": [sys.executable, "benchmarks/scale.py"],
     "fuzz packets": fuzz("core", "packets"),
     "fuzz events": fuzz("core", "events", "-max_len=400"),
     "fuzz query": fuzz("core", "query", "-max_len=400"),
