@@ -211,6 +211,20 @@ impl EventDecoder {
         }
     }
 
+    /// Whether this can be a decoder that began as `fresh` and decodes a trace of `length` bytes.
+    pub fn is_sound(&self, fresh: &EventDecoder, length: u64) -> bool {
+        let inside = |at: usize| at as u64 <= length;
+        inside(self.pos)
+            && inside(self.current)
+            && inside(self.sync_offset)
+            && self.out.iter().all(|event| event.offset <= length)
+            && self.queue.is_sound(length)
+            && self.time.is_configured_as(&fresh.time)
+            && self.carry.time.is_configured_as(&fresh.time)
+            && (self.errata, self.blocks.libipt) == (fresh.errata, fresh.blocks.libipt)
+            && (self.iflags_events, self.keep_calibration) == (fresh.iflags_events, fresh.keep_calibration)
+    }
+
     /// Whether a CYC packet was met since the last call.
     pub fn take_met_cyc(&mut self) -> bool {
         self.time.take_met_cyc()

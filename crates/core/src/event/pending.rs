@@ -50,6 +50,12 @@ impl Queue {
         Ok(())
     }
 
+    /// It is not too long, and its events are those of a trace of `length` bytes.
+    pub fn is_sound(&self, length: u64) -> bool {
+        let mut events = self.entries.iter().filter_map(|pending| pending.event);
+        self.entries.len() <= SLOTS && events.all(|event| event.offset <= length)
+    }
+
     /// Puts an event in the place of the first of a kind, which comes back.
     pub fn replace(&mut self, kind: impl Fn(&EventKind) -> bool, by: Event) -> Option<Event> {
         let waiting = self.entries.iter_mut().filter_map(|pending| pending.event.as_mut());

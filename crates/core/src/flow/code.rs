@@ -66,7 +66,16 @@ pub struct Space {
     image: Image,
     /// Selects sections and is passed to the callback.
     asid: Asid,
-    chunks: Mutex<BTreeMap<u64, Arc<Chunk>>>,
+    known: Mutex<Known>,
+}
+
+/// What reading has come to.
+#[derive(Default)]
+pub(super) struct Known {
+    /// By the address of their first byte.
+    pub chunks: BTreeMap<u64, Arc<Chunk>>,
+    /// Addresses at which nothing could be read.
+    pub unreadable: BTreeMap<u64, PtError>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -83,10 +92,21 @@ impl Space {
         self.asid
     }
 
+    /// The version of the image this is of.
+    pub(super) fn version(&self) -> u64 {
+        self.image.version()
+    }
+
+    /// What reading has come to so far.
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        locked(&self.known)
+    }
+
     /// The chunk that holds the byte at `address`, read from the image if it is not yet known.
     pub fn chunk_at(&self, address: u64) -> Result<Arc<Chunk>, CodeError> {
         let room = {
-            let chunks = locked(&self.chunks);
+            let known = self.known();
+            let chunks = &known.chunks;
             if let Some((_, chunk)) = chunks.range(..=address).next_back() {
                 if !chunk.from(address).is_empty() {
                     return Ok(chunk.clone());
@@ -100,10 +120,18 @@ impl Space {
         };
         // The lock is not held here: the callback may take long or decode something itself.
         let mut buffer = vec![0u8; room as usize];
-        let read = self.image.read(&self.asid, address, &mut buffer)?;
+        let unreadable = |error: PtError| {
+            self.known().unreadable.insert(address, error);
+            CodeError::Pt(error)
+        };
+        let read = match self.image.read(&self.asid, address, &mut buffer) {
+            Ok(read) => read,
+            Err(MemoryError::Pt(error)) => return Err(unreadable(error)),
+            Err(foreign) => return Err(foreign.into()),
+        };
         let length = read.length.min(buffer.len());
         if length == 0 {
-            return Err(CodeError::Pt(PtError::Nomap));
+            return Err(unreadable(PtError::Nomap));
         }
         buffer.truncate(length);
         let chunk = Arc::new(Chunk {
@@ -113,7 +141,7 @@ impl Space {
             section: read.section,
             short: read.section == 0 && (length as u64) < room,
         });
-        Ok(locked(&self.chunks).entry(address).or_insert(chunk).clone())
+        Ok(self.known().chunks.entry(address).or_insert(chunk).clone())
     }
 
     /// Copies known or readable bytes from `address` on into `buffer`; returns how many.
@@ -155,10 +183,15 @@ impl Code {
             }
         }
         let id = inner.spaces.len() as SpaceId;
-        let space = Arc::new(Space { image: image.unlearned(), asid, chunks: Mutex::default() });
+        let space = Arc::new(Space { image: image.unlearned(), asid, known: Mutex::default() });
         inner.spaces.push(space.clone());
         inner.by_identity.insert((image.version(), asid), id);
         (id, space)
+    }
+
+    /// All spaces so far.
+    pub(super) fn spaces(&self) -> Vec<Arc<Space>> {
+        locked(&self.inner).spaces.clone()
     }
 
     /// The space with this index.

@@ -32,7 +32,7 @@ use crate::image::Image;
 use crate::instruction::ExecMode;
 
 /// How an engine decodes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineOptions {
     /// The mode before the trace has named one. A history assumes 64 bit.
     pub initial_mode: ExecMode,

@@ -11,7 +11,8 @@ pub enum ReturnSite {
     Ip(u64),
 }
 
-const DEPTH: usize = 64;
+/// Most sites held.
+pub(super) const DEPTH: usize = 64;
 /// Room to grow before what is left is moved down.
 const ROOM: usize = 1024;
 /// Most sites that are looked at or pushed at once.

@@ -1,6 +1,6 @@
 //! Images over the time of a trace.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::image::Image;
@@ -51,6 +51,18 @@ impl Timeline {
     /// Some image asks a callback for memory.
     pub fn has_callback(&self) -> bool {
         self.moments.iter().any(|moment| moment.image.callback().is_some())
+    }
+
+    /// For each moment its time, whose it is, and the first moment that has the same image.
+    pub fn outline(&self) -> Vec<(u64, u32, usize)> {
+        let mut first = HashMap::new();
+        let moments = self.moments.iter().enumerate();
+        moments
+            .map(|(at, moment)| {
+                let same = *first.entry(moment.image.version()).or_insert(at);
+                (moment.tsc, moment.owner, same)
+            })
+            .collect()
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&Moment> {

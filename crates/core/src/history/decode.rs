@@ -166,6 +166,7 @@ impl Ground {
             first_tsc: tsc.0,
             last_tsc: tsc.1,
             ends: None,
+            from_elsewhere: false,
         }
     }
 }

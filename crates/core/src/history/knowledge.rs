@@ -20,6 +20,11 @@ impl Knowledge {
         Knowledge { code: Arc::default(), graphs: Mutex::default() }
     }
 
+    /// Code that is known already.
+    pub fn with(code: Arc<Code>) -> Arc<Knowledge> {
+        Arc::new(Knowledge { code, graphs: Mutex::default() })
+    }
+
     /// What earlier decodes of the same images have learned, and later ones will. Memory behind a callback may have
     /// changed, and so may files: then there is nothing to share.
     pub fn of(timeline: &Timeline, options: &DecodeOptions) -> Arc<Knowledge> {

@@ -142,6 +142,8 @@ pub struct Assembly {
     whole: Option<Whole>,
     engine: Option<Engine>,
     first_tsc: Option<u64>,
+    /// Some part was decoded elsewhere.
+    from_elsewhere: bool,
 }
 
 impl Assembly {
@@ -169,7 +171,16 @@ impl Assembly {
             }
         }
         let (asid, first_tsc) = (begun.asid, begun.tsc);
-        Assembly { ground, starts: divided, asid, begun: Some(begun), whole: None, engine: None, first_tsc }
+        Assembly {
+            ground,
+            starts: divided,
+            asid,
+            begun: Some(begun),
+            whole: None,
+            engine: None,
+            first_tsc,
+            from_elsewhere: false,
+        }
     }
 
     /// The parts to decode elsewhere: all but the first.
@@ -221,6 +232,7 @@ impl Assembly {
         }
         piece.next = number;
         whole.add(piece);
+        self.from_elsewhere = true;
         true
     }
 
@@ -292,7 +304,11 @@ impl Assembly {
             self.ground.knowledge.give_back(engine.into_graph());
         }
         match self.whole {
-            Some(whole) => self.ground.stream(whole.built, whole.steps, (self.first_tsc, whole.last_tsc)),
+            Some(whole) => {
+                let tsc = (self.first_tsc, whole.last_tsc);
+                let stream = self.ground.stream(whole.built, whole.steps, tsc)?;
+                Ok(Stream { from_elsewhere: self.from_elsewhere, ..stream })
+            }
             None => Err(DecodeError::Interrupted),
         }
     }

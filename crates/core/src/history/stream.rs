@@ -94,6 +94,8 @@ pub struct Stream {
     pub(super) last_tsc: Option<u64>,
     /// The PSB that it ends at, if the trace goes on behind.
     pub(super) ends: Option<u64>,
+    /// Parts of it were decoded elsewhere: `knowledge` may lack code that was read there.
+    pub(super) from_elsewhere: bool,
 }
 
 /// A pass over some steps of a stream.

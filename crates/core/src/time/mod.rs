@@ -108,6 +108,13 @@ impl Time {
         std::mem::take(&mut self.met_cyc)
     }
 
+    /// Both count in the same way.
+    pub fn is_configured_as(&self, other: &Time) -> bool {
+        (self.mtc_freq, self.nom_freq, self.eax, self.ebx)
+            == (other.mtc_freq, other.nom_freq, other.eax, other.ebx)
+            && (self.skl168, self.uncalibrated) == (other.skl168, other.uncalibrated)
+    }
+
     /// Takes over the calibration of another clock.
     pub fn take_calibration(&mut self, other: &Time) {
         self.calibration = other.calibration.clone();

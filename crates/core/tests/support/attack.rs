@@ -14,6 +14,7 @@ use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::{encode, IpCompression, IpPayload, Packet, Tnt, PSB};
 
+use super::forgery::forge;
 use super::parts::assembled;
 use super::program::Program;
 use super::random::Random;
@@ -247,6 +248,21 @@ pub fn attack(seed: u64) -> (u64, usize) {
     assert_eq!(found.events, expected.events, "seed {seed}, parts");
     assert_eq!(found, expected, "seed {seed}, parts");
     passes_agree(&stream, &by_parts, &mut random, seed);
+    for kept in [&other, &by_threads, &by_parts] {
+        let Ok(saved) = kept.save() else {
+            assert!(image.callback().is_some(), "seed {seed}");
+            continue;
+        };
+        let timeline = Timeline::constant(image.clone());
+        let options = threads.clone();
+        let loaded = Stream::load(&saved, trace.clone(), &config, timeline.clone(), options, || false);
+        let loaded = loaded.unwrap_or_else(|stale| panic!("seed {seed}: {stale}"));
+        assert_eq!(told(&loaded), expected, "seed {seed}, saved");
+        passes_agree(&stream, &loaded, &mut random, seed);
+        forge(&saved, &mut random, 2, |forged| {
+            Stream::load(forged, trace.clone(), &config, timeline.clone(), threads.clone(), || false).ok()
+        });
+    }
     let raising = DecodeOptions { on_error: OnError::Raise, ..plain };
     for threads in [1, 3] {
         let options = DecodeOptions { threads, piece: Some(300), ..raising.clone() };

@@ -4,6 +4,7 @@
 
 pub mod attack;
 pub mod called;
+pub mod forgery;
 pub mod parts;
 pub mod program;
 pub mod random;

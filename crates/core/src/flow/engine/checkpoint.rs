@@ -4,7 +4,7 @@ use super::{Engine, Held, Position};
 use crate::asid::Asid;
 use crate::event::{Event, EventDecoder, EventKind, FlowItem};
 use crate::flow::passed::Passed;
-use crate::flow::return_stack::ReturnStack;
+use crate::flow::return_stack::{ReturnStack, DEPTH};
 use crate::flow::sink::Gap;
 use crate::instruction::ExecMode;
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,28 @@ impl Checkpoint {
     /// The PSB it stands at, if it stands at one.
     pub fn psb(&self) -> Option<u64> {
         self.pending.as_ref().filter(|event| event.status_update).map(|event| event.offset)
+    }
+
+    /// Whether it can be one of a trace of `length` bytes with so many images and `steps`, as an engine that began as
+    /// `fresh` makes them. Checkpoints that were written down and read again may be anything.
+    pub fn is_sound(&self, fresh: &EventDecoder, length: u64, images: usize, steps: u64) -> bool {
+        let inside = |offset: u64| offset <= length;
+        self.step <= steps
+            && inside(self.offset)
+            && self.offset == self.events.offset()
+            && self.events.is_sound(fresh, length)
+            && self.moment < images
+            && self.bits_left <= 64
+            && self.stack.len() <= DEPTH
+            && self.room_below <= DEPTH
+            && self.pending.as_ref().is_none_or(|event| inside(event.offset))
+            && self.damage.is_none_or(|gap| gap.step <= self.step && inside(gap.offset))
+            && self.anchor.is_none_or(|anchor| anchor <= self.step)
+    }
+
+    /// Puts other return sites, oldest first, in the place of those held, which come back.
+    pub fn replace_stack(&mut self, stack: Box<[u64]>) -> Box<[u64]> {
+        std::mem::replace(&mut self.stack, stack)
     }
 
     /// The number of return sites held.
