@@ -34,8 +34,10 @@ __all__ = [
     "elf_symbols",
     "encode_packet",
     "finish_stream",
+    "load_history",
     "qemu_command",
     "resolve_program",
+    "save_history",
     "step_program",
 ]
 
@@ -113,6 +115,20 @@ class _RawPiece(Protocol):
     def time(self) -> tuple[int, int]: ...
     @property
     def lost(self) -> bool: ...
+
+def save_history(history: RawHistory) -> bytes: ...
+def load_history(
+    saved: ReadableBuffer,
+    trace: ReadableBuffer,
+    moments: Sequence[tuple[int, RawImage, int]],
+    config: dict[str, Any],
+    *,
+    raise_on_gap: bool,
+    to_psb: bool,
+    clock: _Clock,
+    threads: int = 1,
+    base: int = 0,
+) -> RawHistory | str: ...
 
 _Gap = tuple[int, str, int | None, int, int, int | None, int | None, int | None, int | None]
 

@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from odograph._native import RawCode, RawHistory
+from odograph._native import RawCode, RawHistory, save_history
 from odograph.config import TraceConfig
-from odograph.errors import InvalidArgument, PtError
+from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
 from odograph.table import Table
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from odograph.saved import Index, IndexUse
     from odograph.symbols import Symbols
 
 __all__ = ["Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"]
@@ -122,10 +123,30 @@ class History(Sequence[Instruction]):
     while its history lives.
     """
 
-    def __init__(self, raw: RawHistory, symbols: Callable[[], Symbols] | None = None) -> None:
+    def __init__(
+        self,
+        raw: RawHistory,
+        symbols: Callable[[], Symbols] | None = None,
+        index_use: IndexUse | None = None,
+    ) -> None:
         self._raw = raw
         self._len: int = raw.steps
         self._find_symbols = symbols
+        #: Whether it was loaded from an index, and if not, why; None if none was given.
+        self.index_use = index_use
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Saves an index for :func:`decode`, which then has nothing to decode.
+
+        For histories that :func:`decode` gave; ``Recording.save_index`` saves those of a recording. Raises
+        :class:`~odograph.UnsupportedOperation` for others, and where a callback gave memory or sizes of
+        packets; OSError if the file cannot be written.
+        """
+        from odograph.saved import write_index
+
+        if self._find_symbols is not None:
+            raise UnsupportedOperation("this is a history of a recording: use Recording.save_index")
+        write_index(path, {_ENTRY: save_history(self._raw)})
 
     @property
     def symbols(self) -> Symbols | None:
@@ -410,6 +431,9 @@ def wanted(what: Where, find_symbols: Callable[[], Symbols] | None) -> tuple[tup
     return tuple(addresses), isinstance(what, tuple)
 
 
+#: The name of what an index holds for a trace that was decoded by itself.
+_ENTRY = "trace"
+
 Clock = tuple[str, int, int, int] | None
 
 
@@ -427,6 +451,7 @@ def decode(
     *,
     threads: int | None = None,
     progress: Callable[[int], object] | None = None,
+    index: str | os.PathLike[str] | None = None,
 ) -> History:
     """Decodes raw Intel PT bytes into a history.
 
@@ -438,6 +463,10 @@ def decode(
     as there are processors; the result does not depend on it, and an image with a callback is decoded on
     one. ``progress`` is called with the trace offset now and then. An exception in a read-memory callback
     comes out unchanged.
+
+    ``index`` is a file that :meth:`History.save` wrote. If it is of the very same trace, memory,
+    configuration and version of Odograph, nothing is decoded; if not, or if there is none, it makes no
+    difference, and ``History.index_use`` says why.
     """
     if on_error not in ("gap", "raise"):
         raise InvalidArgument(f"on_error is 'gap' or 'raise', not {on_error!r}")
@@ -447,17 +476,29 @@ def decode(
     image = Image() if image is None else image
     threads = thread_count(threads)
     data = trace_bytes(trace)
-    raw = RawHistory.decode(
-        data,
-        [(0, image, 0)],
-        config.for_native(trace=data),
-        raise_on_gap=on_error == "raise",
-        to_psb=resync == "psb",
-        clock=clock_of(config),
-        threads=threads,
-        progress=progress,
-    )
-    return History(raw)
+    native, moments = config.for_native(trace=data), [(0, image, 0)]
+    clock, to_psb, raising = clock_of(config), resync == "psb", on_error == "raise"
+    saved: Index | None = None
+    raw: RawHistory | None = None
+    if index is not None:
+        from odograph.saved import Index
+
+        saved = Index(index)
+        raw = saved.load(
+            _ENTRY, data, moments, native, raise_on_gap=raising, to_psb=to_psb, clock=clock, threads=threads
+        )
+    if raw is None:
+        raw = RawHistory.decode(
+            data,
+            moments,
+            native,
+            raise_on_gap=raising,
+            to_psb=to_psb,
+            clock=clock,
+            threads=threads,
+            progress=progress,
+        )
+    return History(raw, index_use=saved.use if saved is not None else None)
 
 
 def thread_count(threads: int | None) -> int:

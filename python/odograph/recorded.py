@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,10 +10,12 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from odograph._native import RawHistory
+from odograph._native import RawHistory, count_packets, save_history
 from odograph.config import TraceConfig
+from odograph.errors import InvalidArgument
 from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
+from odograph.saved import Index, IndexUse, default_path, write_index
 from odograph.timeline import image_moments
 
 if TYPE_CHECKING:
@@ -86,24 +89,31 @@ class Undecoded:
             if progress is not None:
                 progress(self.base + offset, self.size)
 
-        return RawHistory.decode(
-            self.trace,
-            self.moments,
-            self.config,
-            raise_on_gap=False,
-            to_psb=self.to_psb,
-            clock=self.clock,
-            threads=thread_count(None),
-            progress=report,
-            base=self.base,
-        )
+        return RawHistory.decode(self.trace, self.moments, self.config, **self._how(), progress=report)
+
+    def load(self, index: Index, name: str) -> RawHistory | None:
+        """Takes what an index holds by a name, if it is of these."""
+        return index.load(name, self.trace, self.moments, self.config, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        return {
+            "raise_on_gap": False,
+            "to_psb": self.to_psb,
+            "clock": self.clock,
+            "threads": thread_count(None),
+            "base": self.base,
+        }
 
 
 class Recording:
     """An opened recording: threads, memory, and a history for each thread, decoded when first asked for."""
 
     def __init__(
-        self, source: RecordingFile, config: TraceConfig | None, resync: Literal["ip", "psb"] = "ip"
+        self,
+        source: RecordingFile,
+        config: TraceConfig | None,
+        resync: Literal["ip", "psb"] = "ip",
+        index: bool | str | os.PathLike[str] = True,
     ) -> None:
         self.source = source
         self.resync = resync
@@ -113,6 +123,14 @@ class Recording:
         self._owners: dict[int, list[tuple[int, int]]] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
+        self._index: Index | None = None
+        default = default_path(source.path)
+        if not isinstance(index, bool):
+            self._index = Index(index)
+        elif index and source.path != "-" and os.path.exists(default):
+            self._index = Index(default)
+        # Streams of which nothing had to be decoded.
+        self._indexed: set[int] = set()
 
     @property
     def path(self) -> str:
@@ -183,6 +201,66 @@ class Recording:
                 )
         return verdicts
 
+    @property
+    def index_use(self) -> IndexUse | None:
+        """Whether an index was used for the histories asked for so far, and if not, why; None without one."""
+        return None if self._index is None else self._index.use
+
+    def save_index(
+        self, path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
+    ) -> str:
+        """Saves an index, by default beside the recording as ``NAME.odx``; gives its path.
+
+        :func:`odograph.open` finds it there and decodes nothing as long as the trace, all memory that was
+        read, the configuration and the version of Odograph are the very same. Raises
+        :class:`~odograph.UnsupportedOperation` where a callback gave memory, and OSError.
+        """
+        if path is None and self.path == "-":
+            raise InvalidArgument("what came from standard input has no place for its index: give a path")
+        target = os.fspath(path) if path is not None else default_path(self.path)
+        entries = {}
+        for thread in self.threads:
+            for stream in self.streams(thread):
+                decoded = self._decode(stream, thread, progress)
+                for begin, (history, _) in zip(_edges(stream), decoded, strict=False):
+                    name = _entry(stream, begin)
+                    if name not in entries:
+                        entries[name] = save_history(history)
+        for stream in self.source.streams:
+            entries[_entry(stream, "packets")] = json.dumps(self._count_packets(stream)).encode()
+        write_index(target, entries)
+        return target
+
+    def check_index(self, path: str | os.PathLike[str] | None = None) -> IndexUse:
+        """Whether an index, by default the one beside the recording, could be used. Decodes nothing."""
+        index = Index(default_path(self.path) if path is None else path)
+        for thread in self.threads:
+            for stream in self.streams(thread):
+                for part in self.undecoded(stream, thread):
+                    if part.load(index, _entry(stream, part.base)) is None:
+                        return IndexUse(index.path, False, index.reason)
+        return IndexUse(index.path, index.reason is None, index.reason)
+
+    def packets(self) -> tuple[dict[str, int], int]:
+        """Packets by kind, and how many places in the traces no packet explains."""
+        counts: dict[str, int] = {}
+        damaged = 0
+        for stream in self.source.streams:
+            kinds, errors = self._count_packets(stream)
+            damaged += errors
+            for kind, number in kinds:
+                counts[kind] = counts.get(kind, 0) + number
+        return counts, damaged
+
+    def _count_packets(self, stream: TraceStream) -> tuple[list[tuple[str, int]], int]:
+        # An index that was used is of this trace.
+        if self._index is not None and stream.idx in self._indexed:
+            noted = self._index.get(_entry(stream, "packets"))
+            if noted is not None:
+                kinds, errors = json.loads(bytes(noted))
+                return [(str(kind), int(count)) for kind, count in kinds], int(errors)
+        return count_packets(stream.read())
+
     def pieces(self, thread: Thread, progress: Progress | None = None) -> list[Piece]:
         """The parts of streams that are this thread's, in order of time."""
         found: list[Piece] = []
@@ -226,8 +304,17 @@ class Recording:
     ) -> list[tuple[RawHistory, bool]]:
         """Decodes a stream, in parts where data is missing: (history, data lost before it)."""
         if stream.idx not in self._decoded:
-            parts = self.undecoded(stream, thread)
-            self._decoded[stream.idx] = [(part.decode(progress), part.lost) for part in parts]
+            decoded = []
+            indexed = self._index is not None
+            for part in self.undecoded(stream, thread):
+                history = None if self._index is None else part.load(self._index, _entry(stream, part.base))
+                if history is None:
+                    indexed = False
+                    history = part.decode(progress)
+                decoded.append((history, part.lost))
+            self._decoded[stream.idx] = decoded
+            if indexed:
+                self._indexed.add(stream.idx)
         return self._decoded[stream.idx]
 
     def is_decoded(self, stream: TraceStream) -> bool:
@@ -243,7 +330,6 @@ class Recording:
         trace = stream.read()
         moments, self._owners[stream.idx] = self._moments(stream, thread)
         recorded = self.source.pt.cpu
-        edges = [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < len(trace)), len(trace)]
         lost_at = {lost.offset for lost in stream.breaks}
         return [
             Undecoded(
@@ -257,7 +343,7 @@ class Recording:
                 size=len(trace),
                 divided=len(stream.regions) > 1,
             )
-            for begin, end in pairwise(edges)
+            for begin, end in pairwise(_edges(stream))
         ]
 
     def _clock(self) -> Clock:
@@ -297,6 +383,17 @@ class Recording:
         return f"<Recording {self.path!r}: {self.kind}, {len(self.threads)} threads>"
 
 
+def _edges(stream: TraceStream) -> list[int]:
+    """Where the parts of a stream begin between which data is missing, and where the last one ends."""
+    size = stream.size
+    return [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < size), size]
+
+
+def _entry(stream: TraceStream, what: int | str) -> str:
+    """What an index calls a part of a stream, by where it begins, or what else it holds of it."""
+    return f"{stream.idx}/{what}"
+
+
 def _config_of(source: RecordingFile) -> TraceConfig:
     pt = source.pt
     ranges = [(f.kind, f.first, f.last) for f in pt.filters if f.file is None]
@@ -318,6 +415,7 @@ def open(
     config: TraceConfig | None = None,
     resync: Literal["ip", "psb"] = "ip",
     kcore: str | os.PathLike[str] | None = None,
+    index: bool | str | os.PathLike[str] = True,
 ) -> Recording:
     """Opens a perf.data recording or a raw Intel PT file; ``"-"`` is standard input.
 
@@ -326,6 +424,9 @@ def open(
     names; build ids are checked. ``config`` replaces what the recording says of the processor.
     ``resync`` says where decoding goes on after damage: at the next packet that gives an IP, or PSB.
     ``kcore`` is a copy of the kernel's memory; a recording made with ``perf record --kcore`` has its own.
+    ``index`` is the path of an index (see :meth:`Recording.save_index`), True for the one beside the
+    recording, if there is one, False for none. One that is not of this very recording, memory and
+    configuration makes no difference; ``Recording.index_use`` says why.
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """
@@ -336,4 +437,4 @@ def open(
     source = open_recording(
         path, image=image, sysroot=sysroot, buildid_dirs=buildid_dirs, config=config, kcore=kcore
     )
-    return Recording(source, config, resync)
+    return Recording(source, config, resync, index)

@@ -156,7 +156,8 @@ struct Piece<'py> {
     lost: bool,
 }
 
-fn gap_error(py: Python<'_>, gap: &Gap) -> PyErr {
+/// The exception for a gap that decoding was not to pass.
+pub fn gap_error(py: Python<'_>, gap: &Gap) -> PyErr {
     let what = gap.code.map_or("endless loop without trace", |code| code.message());
     let place = Place { code: gap.code, offset: Some(gap.offset), ip: gap.ip, asid: Some(gap.asid) };
     error::new(py, Kind::Trace, what, place)
@@ -169,6 +170,16 @@ impl RawHistory {
     /// All of a stream; `base` is the offset of its first byte in the trace it was cut from.
     pub fn of(stream: Stream, base: u64, clock: Clock) -> RawHistory {
         RawHistory { parts: vec![Part::whole(stream, base)], clock }
+    }
+
+    /// The stream, if this is a decoded trace, whole and alone.
+    pub fn stream(&self) -> Option<&Stream> {
+        match &self.parts[..] {
+            [part] if part.within == (0..u64::MAX) && (part.first, part.last) == (0, part.stream.steps()) => {
+                Some(&part.stream)
+            }
+            _ => None,
+        }
     }
 
     /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
@@ -269,7 +280,7 @@ pub fn decoded<T: Send>(
 }
 
 /// How often Python is asked whether a signal has arrived.
-const ASK_EVERY: Duration = Duration::from_millis(50);
+pub const ASK_EVERY: Duration = Duration::from_millis(50);
 
 #[pymethods]
 impl RawHistory {

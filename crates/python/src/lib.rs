@@ -15,6 +15,7 @@ mod instruction_listing;
 mod listing;
 mod packet;
 mod recorder;
+mod saved;
 mod symbols;
 mod table;
 
@@ -38,6 +39,7 @@ mod _native {
         crate::history::register(module)?;
         crate::assembly::register(module)?;
         crate::code::register(module)?;
+        crate::saved::register(module)?;
         crate::symbols::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("odograph.cli.run", "Record a program, decode it and show what it did."),
     "record": ("odograph.cli.record", "Record a program into a file."),
     "info": ("odograph.cli.info", "Say what is in a recording, and what is missing."),
+    "index": ("odograph.cli.index", "Save what decoding finds, so that the next time is quicker."),
     "packets": ("odograph.cli.packets", "List the packets of a trace."),
     "steps": ("odograph.cli.steps", "List executed instructions."),
     "break": ("odograph.cli.breakpoints", "Find executions of an address or a function, and what led there."),

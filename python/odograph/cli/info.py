@@ -55,7 +55,8 @@ def describe(recording: Recording, tid: int | None, *, decode: bool) -> dict[str
         key: value for key, value in said.items() if key in ("hostname", "release", "cpudesc", "cmdline")
     }
     document["parameters"] = said["parameters"]
-    document["packets"], document["damaged_places"] = _packets(recording)
+    # Counted after decoding: an index that was used knows them.
+    document["packets"] = document["damaged_places"] = None
     document["modules"] = [
         {"pid": pid, **module} for pid, modules in said["modules"].items() for module in modules
     ]
@@ -73,26 +74,16 @@ def describe(recording: Recording, tid: int | None, *, decode: bool) -> dict[str
             entry["gaps"] = [asdict(group) for group in groups]
         threads.append(entry)
     document["instructions"] = sum(entry.get("instructions", 0) for entry in threads) if decode else None
+    document["packets"], document["damaged_places"] = recording.packets()
+    document["index"] = None if recording.index_use is None else asdict(recording.index_use)
     document["recorder_gaps"] = said["recorder_gaps"]
     document["lost_records"] = said["lost_records"]
     document["problems"] = said["problems"]
     return document
 
 
-def _packets(recording: Recording) -> tuple[dict[str, int], int]:
-    from odograph._native import count_packets
-
-    counts: dict[str, int] = {}
-    damaged = 0
-    for stream in recording.source.streams:
-        kinds, errors = count_packets(stream.read())
-        damaged += errors
-        for kind, number in kinds:
-            counts[kind] = counts.get(kind, 0) + number
-    return counts, damaged
-
-
 def _lines(document: dict[str, Any]) -> list[str]:
+    from odograph.saved import IndexUse
     from odograph.views.gaps import GapGroup, gap_lines
     from odograph.views.numbers import counted, size
 
@@ -102,6 +93,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
         status = document["exit_status"]
         ended = "" if status is None else f"; the program ended with status {status}"
         lines.append(f"recorded by odograph with {document['recorder']}{ended}")
+    if document["index"]:
+        lines.append(f"index {IndexUse(**document['index'])}")
     threads = document["threads"]
     lines += ["", styled(counted(len(threads), "thread"), bold=True)]
     for thread in threads:

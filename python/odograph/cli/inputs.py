@@ -93,9 +93,13 @@ class Input:
     cpu: str | tuple[int, ...]
     resync: Literal["ip", "psb"]
     kcore: str | None = None
+    index: bool | str = True
 
-    def open(self) -> Recording:
-        """Open it. Raises RecordingError if it is no recording, Failure if an option cannot be followed."""
+    def open(self, *, index: bool | str | None = None) -> Recording:
+        """Open it, with another ``index`` than the options say if one is given.
+
+        Raises RecordingError if it is no recording, Failure if an option cannot be followed.
+        """
         import odograph
 
         image = self._image()
@@ -116,6 +120,7 @@ class Input:
             config=config,
             resync=self.resync,
             kcore=self.kcore,
+            index=self.index if index is None else index,
         )
 
     def _image(self) -> Image | None:
@@ -158,9 +163,11 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         cpu: Any,
         resync: Any,
         kcore: str | None,
+        index: str | None,
+        no_index: bool,
         **rest: Any,
     ) -> Any:
-        source = Input(file, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore)
+        source = Input(file, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore, index or not no_index)
         return command(source=source, **rest)
 
     with_input.__name__ = command.__name__
@@ -215,6 +222,10 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="ip",
             help="Where to go on after damage: at the next packet with an IP (default) or the next PSB.",
         ),
+        click.option(
+            "--index", metavar="PATH", help="An index made by odograph index, if it is not FILE.odx."
+        ),
+        click.option("--no-index", is_flag=True, help="Decode even if there is an index."),
     ]
     wrapped: Callable[..., Any] = with_input
     for decorate in reversed(decorators):

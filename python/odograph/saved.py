@@ -1,0 +1,149 @@
+"""Indexes: decoded histories saved beside recordings, so that opening them again decodes nothing.
+
+An index holds neither trace nor code. It is used for exactly the trace, memory and configuration that it was
+made of, which is found out by reading them; otherwise it is *stale*, and decoding takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from odograph._native import RawHistory, load_history
+
+__all__ = ["Index", "IndexUse", "default_path", "write_index"]
+
+_MAGIC = b"odograph index 1\n"
+_COUNT = struct.Struct("<I")
+# Length of the name, size and checksum of the content. The name follows; contents stand behind all names.
+_ENTRY = struct.Struct("<HQI")
+_DAMAGED = "it is damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexUse:
+    """Whether an index was used, and if not, why."""
+
+    path: str
+    used: bool
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}, used" if self.used else f"{self.path}, not used: {self.reason}"
+
+
+def default_path(path: str) -> str:
+    """Where the index of a recording lies."""
+    return f"{path}.odx"
+
+
+def write_index(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> None:
+    """Writes an index of these contents by name; whoever reads the path sees the old or the whole new file.
+
+    Raises OSError.
+    """
+    head = bytearray(_MAGIC + _COUNT.pack(len(entries)))
+    for name, content in entries.items():
+        coded = name.encode()
+        head += _ENTRY.pack(len(coded), len(content), zlib.crc32(content)) + coded
+    head += _COUNT.pack(zlib.crc32(head))
+    folder = os.path.dirname(os.path.abspath(path))
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".odx", dir=folder)
+    try:
+        with open(handle, "wb") as file:
+            file.write(head)
+            for content in entries.values():
+                file.write(content)
+        # A temporary file is for its owner alone; this one is as any new file.
+        os.chmod(temporary, 0o666 & ~_mask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _mask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+class Index:
+    """An index file, and what came of using it. It may be missing or damaged: then it holds nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._entries: dict[str, tuple[int, int, int]] = {}
+        self._data = b""
+        self._loaded = 0
+        #: Why it was not used, or not for everything; None if all went well.
+        self.reason: str | None = None
+        try:
+            with open(self.path, "rb") as file:
+                self._data = file.read()
+            self._entries = _entries(self._data)
+        except OSError as error:
+            self.reason = error.strerror or str(error)
+        except (struct.error, ValueError):
+            self.reason = _DAMAGED
+
+    def get(self, name: str) -> memoryview | None:
+        """A content by name; None if there is none, or if it is damaged."""
+        offset, size, checksum = self._entries.get(name, (0, 0, -1))
+        content = memoryview(self._data)[offset : offset + size]
+        return content if zlib.crc32(content) == checksum else None
+
+    def load(
+        self, name: str, trace: Any, moments: Any, config: dict[str, Any], **how: Any
+    ) -> RawHistory | None:
+        """A history by name, if it is of this; see ``RawHistory.decode``."""
+        content = self.get(name)
+        if content is None:
+            missing = "this was not decoded when it was made"
+            self.reason = self.reason or (_DAMAGED if name in self._entries else missing)
+            return None
+        loaded = load_history(content, trace, moments, config, **how)
+        if isinstance(loaded, str):
+            self.reason = loaded
+            return None
+        self._loaded += 1
+        return loaded
+
+    @property
+    def use(self) -> IndexUse | None:
+        """What came of it; None if nothing was asked for yet."""
+        if self._loaded == 0 and self.reason is None:
+            return None
+        return IndexUse(self.path, self.reason is None, self.reason)
+
+
+def _entries(data: bytes) -> dict[str, tuple[int, int, int]]:
+    """Offset, size and checksum by name. Raises ValueError or struct.error if the file is no index."""
+    if data[: len(_MAGIC)] != _MAGIC:
+        raise ValueError("no index")
+    at = len(_MAGIC)
+    (count,) = _COUNT.unpack_from(data, at)
+    at += _COUNT.size
+    sizes: list[tuple[str, int, int]] = []
+    for _ in range(count):
+        length, size, checksum = _ENTRY.unpack_from(data, at)
+        at += _ENTRY.size + length
+        sizes.append((data[at - length : at].decode(), size, checksum))
+    (checksum,) = _COUNT.unpack_from(data, at)
+    if zlib.crc32(data[:at]) != checksum:
+        raise ValueError("damaged")
+    at += _COUNT.size
+    entries = {}
+    for name, size, content_checksum in sizes:
+        entries[name] = (at, size, content_checksum)
+        at += size
+    if at != len(data):
+        raise ValueError("incomplete")
+    return entries
