@@ -174,8 +174,10 @@ _MODES = {1: "16-bit", 2: "32-bit", 3: "64-bit"}
 def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator[tuple[int, str]]:
     """(step, text) of what happened between the steps, in order."""
     notes = [(gap.step, 1, f"[gap: {gap}]") for gap in gaps if start <= gap.step <= stop]
-    for event in history.events():
-        step = event["step"]
+    # Only the trace of these steps is looked at, and of the one that events behind the last step belong to.
+    first = max(min(start, len(history) - 1), 0)
+    for event in history.part(first, min(stop + 1, len(history))).events():
+        step = first + event["step"]
         shown = start <= step <= stop and event["kind"] in _SHOWN and not event["status_update"]
         if shown:
             ip = f" at {event['ip']:#x}" if event["ip"] is not None else ""
