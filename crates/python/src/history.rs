@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
-    self, Ask, BlockColumns, CallTree, Calls, Clock, Counts, Coverage, DecodeError, DecodeOptions,
-    EventColumns, FunctionCost, Functions, Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs,
-    Resync, Stream, Wanted,
+    self, Ask, BlockColumns, Calls, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
+    Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs, Resync, Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -19,6 +18,7 @@ use pyo3::types::PyBytes;
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::image::RawImage;
+use crate::sums;
 use crate::table::{RawTable, TableBuilder};
 
 /// Trace bytes lent by a Python object for as long as a history lives.
@@ -78,7 +78,7 @@ pub fn clock(raw: RawClock) -> Clock {
 #[pyclass(frozen, module = "odograph._native")]
 pub struct RawHistory {
     parts: Vec<Part>,
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 /// Steps `first..last` of a stream, which are steps `at..` of the history.
@@ -173,7 +173,7 @@ impl RawHistory {
     }
 
     /// The stream, if this is a decoded trace, whole and alone.
-    pub fn stream(&self) -> Option<&Stream> {
+    pub fn stream(&self) -> Option<&Arc<Stream>> {
         match &self.parts[..] {
             [part] if part.within == (0..u64::MAX) && (part.first, part.last) == (0, part.stream.steps()) => {
                 Some(&part.stream)
@@ -537,50 +537,32 @@ impl RawHistory {
 
     /// Executions by address: ip, count.
     fn count(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let (ips, counts) = asked(py, |ask| {
+        let counts = asked(py, |ask| {
             let mut counts = Counts::default();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.count(start, stop, &mut counts, ask)?;
             }
-            Ok(counts.columns())
+            Ok(counts)
         })?;
-        TableBuilder::default().u64("ip", ips).u64("count", counts).build()
+        sums::counts(&counts)
     }
 
     /// Blocks (ip, end_ip, ninsn, count) and edges (from, to, count).
     fn coverage(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<(RawTable, RawTable)> {
-        let (blocks, edges) = asked(py, |ask| {
+        let coverage = asked(py, |ask| {
             let mut coverage = Coverage::default();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.coverage(start, stop, &mut coverage, ask)?;
                 coverage.break_off();
             }
-            Ok((coverage.block_rows(), coverage.edge_rows()))
+            Ok(coverage)
         })?;
-        let blocks = TableBuilder::default()
-            .u64("ip", blocks.iter().map(|row| row.0).collect())
-            .u64("end_ip", blocks.iter().map(|row| row.1).collect())
-            .u16("ninsn", blocks.iter().map(|row| row.2).collect())
-            .u64("count", blocks.iter().map(|row| row.3).collect())
-            .build()?;
-        let edges = TableBuilder::default()
-            .u64("from", edges.iter().map(|row| row.0).collect())
-            .u64("to", edges.iter().map(|row| row.1).collect())
-            .u64("count", edges.iter().map(|row| row.2).collect())
-            .build()?;
-        Ok((blocks, edges))
+        sums::coverage(&coverage)
     }
 
     /// Call paths: parent, ip, calls, own, own_time.
     fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let nodes = self.follow::<CallTree>(py, start, stop)?.settled().ledger.nodes;
-        TableBuilder::default()
-            .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
-            .u64("ip", nodes.iter().map(|node| node.ip).collect())
-            .u64("calls", nodes.iter().map(|node| node.calls).collect())
-            .u64("own", nodes.iter().map(|node| node.own).collect())
-            .optional_i64("own_time", nodes.iter().map(|node| self.clock.span(node.own_ticks)).collect())
-            .build()
+        sums::paths(self.follow(py, start, stop)?, self.clock)
     }
 
     /// Calls with the returns that end them: call, end, caller, callee, depth.
@@ -597,18 +579,7 @@ impl RawHistory {
 
     /// What functions cost: ip, calls, own, inclusive, own_time, inclusive_time.
     fn functions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let costs = Functions::costs(self.follow(py, start, stop)?);
-        let times = |ticks: fn(&FunctionCost) -> i64| {
-            costs.iter().map(|cost| self.clock.span(ticks(cost))).collect::<Vec<_>>()
-        };
-        TableBuilder::default()
-            .u64("ip", costs.iter().map(|cost| cost.ip).collect())
-            .u64("calls", costs.iter().map(|cost| cost.calls).collect())
-            .u64("own", costs.iter().map(|cost| cost.own).collect())
-            .u64("inclusive", costs.iter().map(|cost| cost.inclusive).collect())
-            .optional_i64("own_time", times(|cost| cost.own_ticks))
-            .optional_i64("inclusive_time", times(|cost| cost.inclusive_ticks))
-            .build()
+        sums::functions(self.follow(py, start, stop)?, self.clock)
     }
 
     /// The hash over the addresses of all instructions: the recorders' one, or FNV-1a.

@@ -16,6 +16,7 @@ mod listing;
 mod packet;
 mod recorder;
 mod saved;
+mod sums;
 mod symbols;
 mod table;
 
@@ -40,6 +41,7 @@ mod _native {
         crate::assembly::register(module)?;
         crate::code::register(module)?;
         crate::saved::register(module)?;
+        crate::sums::register(module)?;
         crate::symbols::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;

@@ -31,6 +31,7 @@ mod part;
 mod piece;
 mod saved;
 mod stream;
+mod sum;
 mod threads;
 mod whole;
 
@@ -52,3 +53,4 @@ pub use parallel::{Ask, Interrupted};
 pub use part::{Assembly, Part, PartPlace};
 pub use saved::{Stale, Unsaved};
 pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
+pub use sum::Sum;

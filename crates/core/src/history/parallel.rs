@@ -161,12 +161,25 @@ impl Stream {
     fn around(&self, start: u64, stop: u64) -> (usize, u64) {
         let after = |step| self.checkpoints.partition_point(|checkpoint| checkpoint.step <= step);
         let end = self.checkpoints.get(after(stop)).map_or(u64::MAX, |checkpoint| checkpoint.offset);
-        (after(start).saturating_sub(1), end)
+        (self.begin_of(start), end)
+    }
+
+    /// The checkpoint to begin at for a step: the last one before it, or the first of all if that is where it begins, for
+    /// what happened before the first step counts.
+    fn begin_of(&self, start: u64) -> usize {
+        let begins = self.checkpoints.first().is_some_and(|first| first.step == start);
+        let after = self.checkpoints.partition_point(|checkpoint| checkpoint.step <= start);
+        if begins {
+            0
+        } else {
+            after.saturating_sub(1)
+        }
     }
 
     fn cut_at(&self, first: usize, (start, stop): (u64, u64), end: u64, size: u64) -> Vec<Piece> {
         let size = self.options.piece.unwrap_or(size);
-        if start >= stop {
+        // A part without steps is asked, too: what happened in it counts for those around it.
+        if start > stop || start == stop && self.end_of(stop).is_none() {
             return Vec::new();
         }
         let Some(mut begun) = self.checkpoints.get(first).map(|checkpoint| checkpoint.offset) else {
@@ -260,9 +273,8 @@ impl Stream {
         if start >= stop {
             return Ok(());
         }
-        let after = self.checkpoints.partition_point(|checkpoint| checkpoint.step <= start);
         let mut walker = self.walker(ask);
-        let piece = Piece { start, stop, checkpoint: after.saturating_sub(1), until: self.end_of(stop) };
+        let piece = Piece { start, stop, checkpoint: self.begin_of(start), until: self.end_of(stop) };
         walker.walk(piece, pass);
         let stopped = walker.stopped;
         walker.end(|_| ());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
-use odograph_core::history::{Assembly, Counts, DecodeOptions, Part, PartPlace, Stream};
+use odograph_core::history::{Assembly, DecodeOptions, Functions, Part, PartPlace, Stream, Sum};
 
 use super::random::Random;
 
@@ -21,8 +21,8 @@ pub fn assembled(
     let mut assembly = Assembly::new(trace.clone(), config, timeline.clone(), options.clone(), size);
     let places = assembly.places();
     // What the parts, wherever they were decoded, count by themselves.
-    let mut counts = Counts::default();
-    decode_here(&mut assembly, &mut counts);
+    let mut sums = Sums::default();
+    decode_here(&mut assembly, &mut sums);
     let mut fitted = 0;
     for place in &places {
         let mut place = PartPlace::from_bytes(&place.to_bytes()).expect("what was sent arrives");
@@ -35,32 +35,69 @@ pub fn assembled(
         let Some((part, stream)) = decoded else { continue };
         let part = Part::from_bytes(&part.to_bytes()).expect("what was sent arrives");
         while assembly.wanted().is_some_and(|wanted| wanted < place.number) {
-            decode_here(&mut assembly, &mut counts);
+            decode_here(&mut assembly, &mut sums);
         }
         let before = assembly.steps();
         if assembly.add(part) {
             fitted += 1;
             assert_eq!(assembly.steps(), before + stream.steps());
-            count(&stream, 0, &mut counts);
+            sums.add(&stream, 0, before);
         }
     }
     while assembly.wanted().is_some() {
-        decode_here(&mut assembly, &mut counts);
+        decode_here(&mut assembly, &mut sums);
     }
     let whole = assembly.finish(|_| false).ok().expect("nothing stops");
-    let mut expected = Counts::default();
-    count(&whole, 0, &mut expected);
-    assert_eq!(counts, expected);
+    let mut expected = Sums::default();
+    expected.add(&whole, 0, 0);
+    sums.assert_same(expected);
     (whole, fitted, places.len())
 }
 
-fn decode_here(assembly: &mut Assembly, counts: &mut Counts) {
+fn decode_here(assembly: &mut Assembly, sums: &mut Sums) {
     let before = assembly.steps();
     let stretch = assembly.decode_here(|_| false).ok().expect("nothing stops");
     assert_eq!(stretch.steps(), assembly.steps());
-    count(&stretch, before, counts);
+    sums.add(&stretch, before, 0);
 }
 
-fn count(stream: &Stream, start: u64, counts: &mut Counts) {
-    assert!(stream.count(start, stream.steps(), counts, &mut || false).is_ok());
+/// What all passes give that can be put together.
+struct Sums(Vec<Sum>);
+
+impl Default for Sums {
+    fn default() -> Self {
+        let names = ["counts", "coverage", "functions", "paths"];
+        Sums(names.iter().map(|name| Sum::named(name).expect("there is a sum of this name")).collect())
+    }
+}
+
+impl Sums {
+    /// Adds a part's steps from `start` on, `by` added to their numbers, sent as bytes.
+    fn add(&mut self, stream: &Stream, start: u64, by: u64) {
+        for (sum, mut part) in self.0.iter_mut().zip(Sums::default().0) {
+            assert!(part.ask(stream, start, stream.steps(), &mut || false).is_ok());
+            part.move_by(by as i64);
+            let arrived = Sum::from_bytes(&part.to_bytes()).expect("what was sent arrives");
+            assert!(sum.merge(arrived));
+        }
+    }
+
+    fn assert_same(self, other: Sums) {
+        for (one, other) in self.0.into_iter().zip(other.0) {
+            match (one, other) {
+                (Sum::Counts(one), Sum::Counts(other)) => assert_eq!(one, other),
+                (Sum::Coverage(one), Sum::Coverage(other)) => {
+                    assert_eq!(one.block_rows(), other.block_rows());
+                    assert_eq!(one.edge_rows(), other.edge_rows());
+                }
+                (Sum::Functions(one), Sum::Functions(other)) => {
+                    assert_eq!(Functions::costs(one), Functions::costs(other));
+                }
+                (Sum::Paths(one), Sum::Paths(other)) => {
+                    assert_eq!(one.settled().ledger.nodes, other.settled().ledger.nodes);
+                }
+                _ => panic!("sums of the same things"),
+            }
+        }
+    }
 }

@@ -1,0 +1,86 @@
+//! What passes give for parts of a history, sent as bytes and put together in order.
+
+use serde::{Deserialize, Serialize};
+
+use super::calls::CallTree;
+use super::callstack::Calls;
+use super::count::Counts;
+use super::coverage::Coverage;
+use super::functions::Functions;
+use super::parallel::{Ask, Interrupted};
+use super::stream::Stream;
+
+/// What some consecutive steps came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Sum {
+    /// Executions of instructions.
+    Counts(Counts),
+    /// Executions of blocks and edges.
+    Coverage(Coverage),
+    /// What functions cost.
+    Functions(Calls<Functions>),
+    /// Paths by which functions were called.
+    Paths(Calls<CallTree>),
+}
+
+impl Sum {
+    /// That of no steps: of `counts`, `coverage`, `functions` or `paths`; None for any other name.
+    pub fn named(name: &str) -> Option<Sum> {
+        match name {
+            "counts" => Some(Sum::Counts(Counts::default())),
+            "coverage" => Some(Sum::Coverage(Coverage::default())),
+            "functions" => Some(Sum::Functions(Calls::later())),
+            "paths" => Some(Sum::Paths(Calls::later())),
+            _ => None,
+        }
+    }
+
+    /// Adds steps `start..stop` of a stream, which follow.
+    pub fn ask(&mut self, stream: &Stream, start: u64, stop: u64, ask: Ask<'_>) -> Result<(), Interrupted> {
+        match self {
+            Sum::Counts(counts) => stream.count(start, stop, counts, ask),
+            Sum::Coverage(coverage) => stream.coverage(start, stop, coverage, ask),
+            Sum::Functions(calls) => stream.calls(start, stop, 0, calls, ask),
+            Sum::Paths(calls) => stream.calls(start, stop, 0, calls, ask),
+        }
+    }
+
+    /// The same with other numbers of steps: those of a part count from its own first one.
+    pub fn move_by(&mut self, steps: i64) {
+        match self {
+            Sum::Counts(_) | Sum::Coverage(_) => {}
+            Sum::Functions(calls) => calls.move_by(steps),
+            Sum::Paths(calls) => calls.move_by(steps),
+        }
+    }
+
+    /// Adds what follows; false if it is a sum of something else.
+    pub fn merge(&mut self, next: Sum) -> bool {
+        match (self, next) {
+            (Sum::Counts(counts), Sum::Counts(next)) => counts.merge(next),
+            (Sum::Coverage(coverage), Sum::Coverage(next)) => coverage.merge(next),
+            (Sum::Functions(calls), Sum::Functions(next)) => calls.merge(next),
+            (Sum::Paths(calls), Sum::Paths(next)) => calls.merge(next),
+            _ => return false,
+        }
+        true
+    }
+
+    /// What is merged next belongs to another piece of a history: no edge leads there. Calls go on.
+    pub fn break_off(&mut self) {
+        if let Sum::Coverage(coverage) = self {
+            coverage.break_off();
+        }
+    }
+
+    /// The sum as bytes, for the same version of this crate.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Writing to memory does not fail.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// A sum from [`Sum::to_bytes`]; None if it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Sum> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
