@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from odograph.cluster import Cluster
 from sharedtraces import SHARED, Unpacker
 
 
@@ -21,3 +23,11 @@ def shared() -> Path:
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Unpacker:
     """Unpacks ``.xz`` files, each once in a session."""
     return Unpacker(tmp_path_factory.mktemp("unpacked"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two processes of this machine; parts are as small as they can be, so that there are many."""
+    pytest.importorskip("distributed")
+    with Cluster(workers=2, part_size=1) as cluster:
+        yield cluster

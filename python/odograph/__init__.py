@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from odograph.config import TraceConfig
     from odograph.decoders import Block, BlockDecoder, InstructionDecoder
     from odograph.errors import (
+        ClusterError,
         ImageError,
         InvalidArgument,
         OdographError,
@@ -32,6 +33,7 @@ __all__ = [
     "Block",
     "BlockDecoder",
     "BytesMemory",
+    "ClusterError",
     "CoreMemory",
     "Coverage",
     "Event",
@@ -73,10 +75,12 @@ __all__ = [
 
 # Modules, and the names that users find here. They are loaded when they are asked for: the command line and
 # libipt's tools need few of them and start sooner.
-_HOMES = {
+_HOMES: dict[str, tuple[str, ...]] = {
+    "cluster": (),
     "config": ("TraceConfig",),
     "decoders": ("Block", "BlockDecoder", "InstructionDecoder"),
     "errors": (
+        "ClusterError",
         "ImageError",
         "InvalidArgument",
         "OdographError",

@@ -8,6 +8,7 @@ The family tree::
      ├── UnsupportedOperation
      ├── TraceError           a trace could not be decoded
      ├── ImageError           memory of the traced program could not be read or described
+     ├── ClusterError         other processes or machines did not do their part
      └── RecordingError       a recording file is damaged, foreign, or could not be made
 """
 
@@ -17,6 +18,7 @@ import enum
 from typing import Final
 
 __all__ = [
+    "ClusterError",
     "ImageError",
     "InvalidArgument",
     "OdographError",
@@ -150,6 +152,10 @@ class TraceError(OdographError):
 
 class ImageError(OdographError):
     """Memory of the traced program could not be read or described."""
+
+
+class ClusterError(OdographError):
+    """There is no cluster to work on, or it has lost a task more often than it may."""
 
 
 class RecordingError(OdographError):

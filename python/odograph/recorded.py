@@ -337,7 +337,7 @@ class Recording:
                 moments=moments,
                 config=self.config.for_native(recorded, trace=piece),
                 to_psb=self.resync == "psb",
-                clock=self._clock(),
+                clock=self.clock,
                 base=begin,
                 lost=begin in lost_at,
                 size=len(trace),
@@ -346,7 +346,9 @@ class Recording:
             for begin, end in pairwise(_edges(stream))
         ]
 
-    def _clock(self) -> Clock:
+    @property
+    def clock(self) -> Clock:
+        """What makes ns of ticks."""
         conversion = self.source.time_conversion
         if conversion is not None:
             return ("perf", conversion.zero, conversion.mult, conversion.shift)

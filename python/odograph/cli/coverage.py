@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
+from odograph.cli.clustered import asked, cluster_options
 from odograph.cli.inputs import Input, input_options, tid_option
 from odograph.cli.output import json_option, write_json, write_lines
 from odograph.cli.threads import decoded
+
+if TYPE_CHECKING:
+    from odograph.symbols import Symbols
+    from odograph.views.covered import Passes
 
 __all__ = ["command"]
 
@@ -24,8 +30,16 @@ __all__ = ["command"]
     show_default=True,
     help="How many functions to show.",
 )
+@cluster_options
 @json_option
-def command(source: Input, tid: int | None, limit: int, as_json: bool) -> int:
+def command(
+    source: Input,
+    tid: int | None,
+    limit: int,
+    more: tuple[str, ...],
+    cluster: str | None,
+    as_json: bool,
+) -> int:
     """Say which functions were executed, and how many of their blocks and edges.
 
     Threads of a process count together. A block is what runs from one decision of the trace to the next; an
@@ -34,29 +48,43 @@ def command(source: Input, tid: int | None, limit: int, as_json: bool) -> int:
     from odograph.views.covered import covered, covered_lines
     from odograph.views.numbers import counted
 
-    recording = source.open()
-    processes: dict[int, list[tuple[int, str]]] = {}
-    for thread in decoded(recording, tid):
-        processes.setdefault(thread.pid, []).append((thread.tid, thread.comm))
-    rows = []
-    for pid, threads in processes.items():
-        first = threads[0][0]
-        histories = [recording.history(number) for number, _ in threads]
-        rows.append((pid, threads, covered(histories, recording.symbols(first))))
+    processes: dict[tuple[str, int], list[tuple[int, str]]] = {}
+    passes: dict[tuple[str, int], list[Passes]] = {}
+    symbols: dict[tuple[str, int], Symbols] = {}
+    failed = 0
+    if more or cluster is not None:
+        answers = asked(source, more, cluster, "counts", "coverage", "functions")
+        failed = len(answers.broken)
+        for answer in answers.answers:
+            if tid in (None, answer.tid):
+                key = (answer.path, answer.value.pid)
+                processes.setdefault(key, []).append((answer.tid, answer.comm))
+                passes.setdefault(key, []).append(answer.value)
+                symbols.setdefault(key, answer.value.symbols)
+    else:
+        recording = source.open()
+        for thread in decoded(recording, tid):
+            key = (recording.path, thread.pid)
+            processes.setdefault(key, []).append((thread.tid, thread.comm))
+            passes.setdefault(key, []).append(recording.history(thread.tid))
+            symbols.setdefault(key, recording.symbols(thread.tid))
+    rows = [(*key, threads, covered(passes[key], symbols[key])) for key, threads in processes.items()]
+    paths = list(dict.fromkeys(path for path, _ in processes))
     if as_json:
         write_json(
             {
-                "path": recording.path,
+                "path": paths[0] if len(paths) == 1 else paths,
                 "processes": [
-                    {"pid": pid, "tids": [number for number, _ in threads], **asdict(result)}
-                    for pid, threads, result in rows
+                    {"path": path, "pid": pid, "tids": [number for number, _ in threads], **asdict(result)}
+                    for path, pid, threads, result in rows
                 ],
             }
         )
-        return 0
+        return 1 if failed else 0
     lines: list[str] = []
-    for pid, threads, result in rows:
+    for path, pid, threads, result in rows:
         name = f"process {pid} {threads[0][1]}".rstrip()
+        name = f"{path}: {name}" if len(paths) > 1 else name
         lines += [""] if lines else []
         lines.append(
             f"{name}: {counted(result.instructions, 'instruction')}, {counted(result.blocks, 'block')} and "
@@ -64,4 +92,4 @@ def command(source: Input, tid: int | None, limit: int, as_json: bool) -> int:
         )
         lines += ["", *covered_lines(result.functions, limit)]
     write_lines(lines)
-    return 0
+    return 1 if failed else 0

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from odograph.cli.clustered import asked, cluster_options
 from odograph.cli.inputs import Input, input_options, tid_option
 from odograph.cli.output import json_option, write_json, write_lines
 from odograph.cli.threads import decoded
@@ -32,8 +33,17 @@ __all__ = ["command"]
     show_default=True,
     help="How many functions to show.",
 )
+@cluster_options
 @json_option
-def command(source: Input, tid: int | None, order: str, limit: int, as_json: bool) -> int:
+def command(
+    source: Input,
+    tid: int | None,
+    order: str,
+    limit: int,
+    more: tuple[str, ...],
+    cluster: str | None,
+    as_json: bool,
+) -> int:
     """Say what functions cost: calls, instructions and time, their own and with those they call.
 
     Calls are paired with returns, so what a function jumps to at its end counts as its own. Time goes on in
@@ -41,25 +51,36 @@ def command(source: Input, tid: int | None, order: str, limit: int, as_json: boo
     """
     from odograph.views.costs import cost_lines, function_costs, merged_costs
 
-    recording = source.open()
-    threads = decoded(recording, tid)
-    total = 0
-    lists = []
-    for thread in threads:
-        history = recording.history(thread.tid)
-        total += len(history)
-        lists.append(function_costs(history.functions(), recording.symbols(thread.tid)))
+    if more or cluster is not None:
+        answers = asked(source, more, cluster, "functions")
+        wanted = [answer for answer in answers.answers if tid in (None, answer.tid)]
+        paths = list(dict.fromkeys(answer.path for answer in wanted))
+        tids = [answer.tid for answer in wanted]
+        total = sum(answer.steps for answer in wanted)
+        lists = [function_costs(answer.value.functions(), answer.value.symbols) for answer in wanted]
+        broken = answers.broken
+    else:
+        recording = source.open()
+        threads = decoded(recording, tid)
+        paths, tids, broken = [recording.path], [thread.tid for thread in threads], []
+        histories = [recording.history(number) for number in tids]
+        total = sum(len(history) for history in histories)
+        lists = [
+            function_costs(history.functions(), recording.symbols(number))
+            for number, history in zip(tids, histories, strict=True)
+        ]
     name = order.replace("-", "_")
     rows = sorted(merged_costs(lists), key=lambda row: (-(getattr(row, name) or 0), row.module, row.address))
     if as_json:
         write_json(
             {
-                "path": recording.path,
-                "tids": [thread.tid for thread in threads],
+                "path": paths[0] if len(paths) == 1 else paths,
+                "tids": tids,
+                "broken": [str(one) for one in broken],
                 "instructions": total,
                 "functions": [asdict(row) for row in rows],
             }
         )
     else:
         write_lines(cost_lines(rows, total, limit))
-    return 0
+    return 1 if broken else 0

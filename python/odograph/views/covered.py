@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from odograph.views.numbers import count
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.history import History
+    from odograph.history import Coverage
     from odograph.symbols import Symbols
+    from odograph.table import Table
 
-__all__ = ["Covered", "CoveredFunction", "covered", "covered_lines"]
+__all__ = ["Covered", "CoveredFunction", "Passes", "covered", "covered_lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,15 @@ class Covered:
     functions: list[CoveredFunction]
 
 
-def covered(histories: list[History], symbols: Symbols | None) -> Covered:
+class Passes(Protocol):
+    """What of a history is used here."""
+
+    def counts(self) -> Table: ...
+    def coverage(self) -> Coverage: ...
+    def functions(self) -> Table: ...
+
+
+def covered(histories: Iterable[Passes], symbols: Symbols | None) -> Covered:
     """What histories in one address space covered together."""
     import numpy as np
 

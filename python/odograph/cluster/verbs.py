@@ -1,0 +1,134 @@
+"""What can be asked of recordings: what goes to the parts, and what the sums mean for a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+
+from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
+from odograph.history import Coverage, Where, wanted
+from odograph.table import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from odograph.recorded import Recording
+    from odograph.recording.recording import Thread
+    from odograph.symbols import Symbols
+
+__all__ = [
+    "COSTS",
+    "COUNTING",
+    "COVERING",
+    "PATHS",
+    "Decoding",
+    "Finding",
+    "Naming",
+    "Passed",
+    "Passing",
+    "Verb",
+]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Verb(Protocol[T_co]):
+    """Something that is asked of recordings."""
+
+    def questions(self, recording: Recording) -> tuple[Question, ...]:
+        """What each part is asked."""
+
+    def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> T_co:
+        """The answer for a thread, from the sums of those of its parts."""
+
+
+class Decoding:
+    """Nothing but the history."""
+
+    def questions(self, recording: Recording) -> tuple[Question, ...]:
+        return ()
+
+    def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> None:
+        return None
+
+
+class Finding:
+    """Steps that execute something; what a symbol means is looked up in each process."""
+
+    def __init__(self, where: Where) -> None:
+        self._where = where
+
+    def _of(self, recording: Recording, tid: int) -> Find:
+        return Find(wanted(self._where, lambda: recording.symbols(tid)))
+
+    def questions(self, recording: Recording) -> tuple[Question, ...]:
+        return tuple(dict.fromkeys(self._of(recording, thread.tid) for thread in recording.threads))
+
+    def answer(
+        self, recording: Recording, thread: Thread, sums: list[Sum]
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        number = self.questions(recording).index(self._of(recording, thread.tid))
+        return cast("Steps", sums[number]).steps()
+
+
+class Passing(Generic[T]):
+    """What one pass over all steps of a thread gives, as :class:`~odograph.History` gives it."""
+
+    def __init__(self, question: Passes, made: Callable[[list[Table]], T]) -> None:
+        self._question = question
+        self._made = made
+
+    def questions(self, recording: Recording) -> tuple[Question, ...]:
+        return (self._question,)
+
+    def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> T:
+        tables = cast("Sums", sums[0]).tables(recording.clock)
+        return self._made([Table(table) for table in tables])
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What passes gave for a thread, under the names that a history has for them, and names of its code."""
+
+    steps: int
+    pid: int
+    symbols: Symbols
+    tables: dict[str, list[Table]]
+
+    def counts(self) -> Table:
+        """Executions of instructions."""
+        return self.tables["counts"][0]
+
+    def coverage(self) -> Coverage:
+        """Executions of blocks and edges."""
+        return Coverage(*self.tables["coverage"])
+
+    def functions(self) -> Table:
+        """Costs of functions."""
+        return self.tables["functions"][0]
+
+
+class Naming:
+    """Several passes at once, for views that name what they count."""
+
+    def __init__(self, *questions: Passes) -> None:
+        self._questions = questions
+
+    def questions(self, recording: Recording) -> tuple[Question, ...]:
+        return self._questions
+
+    def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> Passed:
+        tables: dict[str, list[Table]] = {
+            question.name: [Table(table) for table in cast("Sums", total).tables(recording.clock)]
+            for question, total in zip(self._questions, sums, strict=True)
+        }
+        steps = sum(piece.steps[1] - piece.steps[0] for piece in recording.pieces(thread))
+        return Passed(steps, thread.pid, recording.symbols(thread.tid), tables)
+
+
+COUNTING = Passing(Passes("counts"), lambda tables: tables[0])
+COVERING = Passing(Passes("coverage"), lambda tables: Coverage(*tables))
+COSTS = Passing(Passes("functions"), lambda tables: tables[0])
+PATHS = Passing(Passes("paths"), lambda tables: tables[0])
