@@ -16,8 +16,9 @@ use odograph_core::history::{
 use odograph_core::image::Image;
 use odograph_core::instruction::{self, ExecMode};
 use odograph_core::memory::{MemoryError, ReadMemory};
-use odograph_core::packet::{encode, IpCompression, IpPayload, Packet};
+use odograph_core::packet::{encode, IpCompression, IpPayload, Packet, PSB};
 use support::called::check_calls;
+use support::live::fed;
 use support::parts::assembled;
 use support::program::Program;
 use support::random::Random;
@@ -69,6 +70,18 @@ fn ips(stream: &Stream, start: u64, stop: u64) -> Vec<u64> {
 fn events(stream: &Stream) -> EventColumns {
     let mut columns = EventColumns::default();
     stream.events(0..u64::MAX, 0, &mut columns, &mut || false).unwrap();
+    columns
+}
+
+fn instructions(stream: &Stream, start: u64, stop: u64) -> InstructionColumns {
+    let mut columns = InstructionColumns::default();
+    stream.instructions(start, stop, 0, &mut columns, &mut || false).unwrap();
+    columns
+}
+
+fn blocks(stream: &Stream, start: u64, stop: u64) -> BlockColumns {
+    let mut columns = BlockColumns::default();
+    stream.blocks(start, stop, 0, &mut columns, &mut || false).unwrap();
     columns
 }
 
@@ -297,6 +310,64 @@ fn what_parts_answer_makes_the_answer_of_the_whole() {
         found.check(Answers::of(&whole, 0, whole.steps()), &format!("seed {seed}"));
     }
     assert!(own > 100_000, "{own} steps were asked of parts by themselves");
+}
+
+#[test]
+fn what_arrives_bit_by_bit_makes_the_same() {
+    let (mut parts, mut psbs) = (0, 0);
+    for seed in 1400..1500 {
+        let (program, run, mut random) = case(seed, 6000, false);
+        let image = image_of(&program, &mut random);
+        let distance = 1 + random.below(300) as u64;
+        let threads = 1 + random.below(3);
+        let piece = Some(1 + random.below(2000) as u64);
+        let options =
+            DecodeOptions { checkpoint_distance: distance, threads, piece, ..DecodeOptions::default() };
+        let whole = decoded(&run, image.clone(), options.clone());
+        let every = instructions(&whole, 0, whole.steps());
+        let every_block = blocks(&whole, 0, whole.steps());
+        let fed = fed(&run.trace, &TraceConfig::default(), &image, &options, &mut random).ok().unwrap();
+        let (mut all, mut all_blocks) = (InstructionColumns::default(), BlockColumns::default());
+        let mut tsc = whole.tsc_range().0;
+        for part in &fed {
+            let (stream, base) = (&part.stream, part.first_step as i64);
+            let steps = stream.steps();
+            let what = format!("seed {seed}, part at {}", part.offset);
+            let inside = part.first_step as usize..(part.first_step + steps) as usize;
+            assert_eq!(ips(stream, 0, steps), run.ips[inside.clone()], "{what}");
+            stream.instructions(0, steps, base, &mut all, &mut || false).unwrap();
+            stream.blocks(0, steps, base, &mut all_blocks, &mut || false).unwrap();
+            let start = random.below(inside.len() + 1);
+            let stop = start + random.below(inside.len() + 1 - start);
+            let piece = instructions(stream, start as u64, stop as u64);
+            let at = inside.start + start..inside.start + stop;
+            assert_eq!(
+                (piece.ip, piece.tsc),
+                (every.ip[at.clone()].to_vec(), every.tsc[at].to_vec()),
+                "{what}"
+            );
+            assert_eq!(stream.tsc_range().0, tsc, "{what}");
+            tsc = stream.tsc_range().1;
+            let (time, later) = (random.next() & 0xfff, every.tsc.len());
+            let first = |columns: &InstructionColumns| {
+                columns.tsc.iter().position(|&at| at != u64::MAX && at >= time).unwrap_or(later)
+            };
+            let own = instructions(stream, 0, steps);
+            assert_eq!(stream.step_at_tsc(time), first(&own).min(steps as usize) as u64, "{what}");
+        }
+        let what = format!("seed {seed}");
+        assert_eq!(tsc, whole.tsc_range().1, "{what}");
+        assert_eq!((all.step, all.ip, all.tsc), (every.step, every.ip, every.tsc), "{what}");
+        assert_eq!((all.raw, all.speculative), (every.raw, every.speculative), "{what}");
+        assert_eq!(
+            (all_blocks.step, all_blocks.ninsn, all_blocks.end_ip),
+            (every_block.step, every_block.ninsn, every_block.end_ip),
+            "{what}"
+        );
+        parts += fed.len();
+        psbs += run.trace.windows(PSB.len()).filter(|bytes| *bytes == PSB).count();
+    }
+    assert!(parts > 400 && psbs > parts, "{parts} parts of traces with {psbs} PSBs");
 }
 
 #[test]

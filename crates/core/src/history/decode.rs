@@ -119,7 +119,7 @@ impl Ground {
         let mut built = Builder::new(self.options.checkpoint_distance);
         if !engine.start(job.trace) {
             if job.trace.iter().any(|&byte| byte != 0) {
-                built.gaps.push(no_psb(job.trace));
+                built.gaps.push(no_psb(job.trace.len() as u64));
             }
             self.knowledge.give_back(engine.into_graph());
             return Begun { engine: None, built, sync_offset: 0, tsc: None, asid: Asid::default() };
@@ -185,13 +185,14 @@ impl Ground {
     }
 }
 
-fn no_psb(trace: &[u8]) -> Gap {
+/// The gap that a trace of so many bytes is if it has no PSB.
+pub(super) fn no_psb(bytes: u64) -> Gap {
     Gap {
         step: 0,
         cause: GapCause::Lost,
         code: Some(PtError::Nosync),
         offset: 0,
-        bytes_lost: trace.len() as u64,
+        bytes_lost: bytes,
         ip: None,
         asid: Asid::default(),
         tsc: None,

@@ -32,7 +32,7 @@ pub(super) struct Piece {
     pub stop: u64,
     /// Number of the checkpoint to begin at.
     checkpoint: usize,
-    /// The PSB at which the next piece begins.
+    /// The PSB at which the next piece begins, or that the stream ends at.
     until: Option<u64>,
 }
 
@@ -283,6 +283,14 @@ impl Stream {
         } else {
             Ok(())
         }
+    }
+
+    /// Tells a pass everything from a checkpoint on, until it is done.
+    pub(super) fn walk_from<P: Pass>(&self, checkpoint: usize, pass: &mut P) {
+        let mut stop = || false;
+        let mut walker = self.walker(&mut stop);
+        walker.walk(Piece { start: 0, stop: u64::MAX, checkpoint, until: self.ends }, pass);
+        walker.end(|_| ());
     }
 
     fn walker<'a>(&'a self, stop: &'a mut dyn FnMut() -> bool) -> Walker<'a> {

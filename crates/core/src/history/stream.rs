@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::sync::Arc;
 
-use super::builder::drive;
 use super::knowledge::Knowledge;
 use crate::config::TraceConfig;
-use crate::flow::{Checkpoint, Code, Engine, EngineOptions, Gap, RunState, Sink, Timeline};
+use crate::flow::{Checkpoint, Code, EngineOptions, Gap, RunState, Sink, Timeline};
 
 /// The bytes of a trace, shared and never changed.
 pub type TraceBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -146,20 +145,6 @@ impl Stream {
     /// Steps and TSCs at the checkpoints, in order.
     pub fn checkpoints(&self) -> impl Iterator<Item = (u64, Option<u64>, u64)> + '_ {
         self.checkpoints.iter().map(|checkpoint| (checkpoint.step, checkpoint.tsc, checkpoint.offset))
-    }
-
-    /// Walks from checkpoint number `at`.
-    pub(super) fn walk_from<P: Pass>(&self, at: usize, pass: &mut P) {
-        let Some(checkpoint) = self.checkpoints.get(at) else { return };
-        let graph = self.knowledge.graph(&self.timeline, &self.options);
-        let options = self.options.engine.clone();
-        let mut engine = Engine::new(&self.config, options, self.timeline.clone(), graph);
-        engine.restore(checkpoint);
-        let trace = (*self.trace).as_ref();
-        // Everything was seen when the stream was made, so no error can come that did not come then.
-        let resync = self.options.resync;
-        let _ = drive(&mut engine, trace, pass, resync, 256, |_, pass| pass.done(), |_| false);
-        self.knowledge.give_back(engine.into_graph());
     }
 
     /// Checkpoint to begin at for a time: the last one before `tsc`. (What ran up to a PSB has the time in its

@@ -8,13 +8,14 @@ use odograph_core::cpu::Cpu;
 use odograph_core::flow::{Gap, Timeline};
 use odograph_core::history::{
     decode, BlockColumns, Counts, DecodeError, DecodeOptions, EventColumns, Hashing, InstructionColumns,
-    OnError, Resync, Stream,
+    LiveError, OnError, Resync, Stream,
 };
 use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::{encode, IpCompression, IpPayload, Packet, Tnt, PSB};
 
 use super::forgery::forge;
+use super::live::fed;
 use super::parts::assembled;
 use super::program::Program;
 use super::random::Random;
@@ -143,18 +144,28 @@ pub struct Told {
 
 /// Everything a stream tells.
 pub fn told(stream: &Stream) -> Told {
-    let mut columns = EventColumns::default();
-    stream.events(0..u64::MAX, 0, &mut columns, &mut || false).unwrap();
-    let events = (0..columns.step.len()).map(|row| {
-        let Some(&kind) = columns.kind.get(row) else { unreachable!() };
-        (columns.step[row], columns.after[row], kind, columns.ip[row], columns.offset[row], columns.tsc[row])
-    });
-    Told {
-        steps: stream.steps(),
-        gaps: stream.gaps().to_vec(),
-        hash: stream.hash(0, stream.steps(), Hashing::ROTATING, &mut || false).unwrap().value(),
-        events: events.collect(),
+    told_by([(stream, 0, 0)])
+}
+
+/// Everything that streams tell, one behind the other; with each the steps and the trace bytes before it.
+fn told_by<'a>(streams: impl IntoIterator<Item = (&'a Stream, u64, u64)>) -> Told {
+    let mut told = Told { steps: 0, gaps: Vec::new(), hash: 0, events: Vec::new() };
+    let mut hashing = Hashing::ROTATING;
+    for (stream, step, base) in streams {
+        assert_eq!(step, told.steps);
+        let mut columns = EventColumns::default();
+        stream.events(0..u64::MAX, step as i64, &mut columns, &mut || false).unwrap();
+        assert_eq!(columns.step.len() as u64, stream.event_count());
+        told.events.extend((0..columns.step.len()).map(|row| {
+            let (kind, offset) = (columns.kind[row], columns.offset[row] + base);
+            (columns.step[row], columns.after[row], kind, columns.ip[row], offset, columns.tsc[row])
+        }));
+        let gaps = stream.gaps().iter();
+        told.gaps.extend(gaps.map(|gap| Gap { step: gap.step + step, offset: gap.offset + base, ..*gap }));
+        told.steps += stream.steps();
+        hashing = stream.hash(0, stream.steps(), hashing, &mut || false).unwrap();
     }
+    Told { hash: hashing.value(), ..told }
 }
 
 /// Decodes one hostile input in several ways and compares them. Returns steps and gaps found.
@@ -263,7 +274,19 @@ pub fn attack(seed: u64) -> (u64, usize) {
             Stream::load(forged, trace.clone(), &config, timeline.clone(), threads.clone(), || false).ok()
         });
     }
+    let parts = fed(&trace, &config, &image, &threads, &mut random).ok().expect("damage is a gap");
+    let found = told_by(parts.iter().map(|part| (&part.stream, part.first_step, part.offset)));
+    assert_eq!(found.gaps, expected.gaps, "seed {seed}, live");
+    assert_eq!(found.events, expected.events, "seed {seed}, live");
+    assert_eq!(found, expected, "seed {seed}, live");
     let raising = DecodeOptions { on_error: OnError::Raise, ..plain };
+    match fed(&trace, &config, &image, &raising, &mut random) {
+        Err(LiveError::Decode(DecodeError::Gap(gap))) => {
+            assert_eq!(Some(&gap), expected.gaps.first(), "seed {seed}, live")
+        }
+        Err(_) => panic!("seed {seed}, live: stopped for another reason than a gap"),
+        Ok(_) => assert!(expected.gaps.is_empty(), "seed {seed}, live"),
+    }
     for threads in [1, 3] {
         let options = DecodeOptions { threads, piece: Some(300), ..raising.clone() };
         let timeline = Timeline::constant(image.clone());

@@ -5,6 +5,7 @@
 pub mod attack;
 pub mod called;
 pub mod forgery;
+pub mod live;
 pub mod parts;
 pub mod program;
 pub mod random;

@@ -69,6 +69,14 @@ impl Checkpoint {
         self
     }
 
+    /// What this is, at a PSB, if the steps before it do not count.
+    pub fn as_first(mut self) -> Checkpoint {
+        // PSB+ says anew what TRIG counts from, and has closed every gap.
+        self.anchor = self.anchor.and_then(|anchor| anchor.checked_sub(self.step));
+        self.step = 0;
+        self
+    }
+
     /// The same place of the same trace, if that has `by` more bytes in front (fewer, if negative).
     pub fn move_by(&mut self, by: i64) {
         self.events.move_by(by);
