@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from odograph.memory import BytesMemory, CoreMemory, FileMemory, LayeredMemory, Memory, ProcessMemory
     from odograph.packets import Packet, PacketDecoder, PacketEncoder
     from odograph.recorded import Recording, Verdict, open
+    from odograph.stream import Stream
     from odograph.table import Table
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Section",
     "SectionCache",
     "Status",
+    "Stream",
     "Table",
     "TraceConfig",
     "TraceError",
@@ -96,6 +98,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "memory": ("BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory"),
     "packets": ("Packet", "PacketDecoder", "PacketEncoder"),
     "recorded": ("Recording", "Verdict", "open"),
+    "stream": ("Stream",),
     "table": ("Table",),
 }
 

@@ -22,6 +22,7 @@ __all__ = [
     "RawPath",
     "RawQueryDecoder",
     "RawSectionCache",
+    "RawStream",
     "RawSum",
     "RawTable",
     "__version__",
@@ -169,6 +170,28 @@ class RawHistory:
     def at_time(self, ns: int) -> int | None: ...
     def time_range(self) -> tuple[int | None, int | None]: ...
     def checkpoints(self) -> list[tuple[int, int | None, int]]: ...
+
+_RawPart = tuple[RawHistory, int, int] | None
+
+@final
+class RawStream:
+    def __new__(
+        cls,
+        image: RawImage,
+        config: dict[str, Any],
+        *,
+        raise_on_gap: bool,
+        to_psb: bool,
+        clock: _Clock,
+        limit: int,
+        threads: int,
+    ) -> RawStream: ...
+    def feed(self, data: ReadableBuffer) -> _RawPart: ...
+    def flush(self) -> _RawPart: ...
+    def close(self) -> _RawPart: ...
+    def set_image(self, image: RawImage) -> None: ...
+    def place(self) -> tuple[int, int, int]: ...
+    def nothing(self) -> RawHistory: ...
 
 @final
 class RawAssembly:

@@ -123,13 +123,23 @@ class History(Sequence[Instruction]):
     while its history lives.
     """
 
+    first_step: int
+    """Instructions before it, if it is a part of a :class:`~odograph.Stream`; else 0."""
+    offset: int
+    """Trace offset of its first byte, if it is a part of a :class:`~odograph.Stream`; else 0."""
+
     def __init__(
         self,
         raw: RawHistory,
         symbols: Callable[[], Symbols] | None = None,
         index_use: IndexUse | None = None,
+        *,
+        first_step: int = 0,
+        offset: int = 0,
     ) -> None:
         self._raw = raw
+        self.first_step = first_step
+        self.offset = offset
         self._len: int = raw.steps
         self._find_symbols = symbols
         #: Whether it was loaded from an index, and if not, why; None if none was given.

@@ -182,6 +182,11 @@ impl RawHistory {
         }
     }
 
+    /// A history of nothing.
+    pub fn of_nothing(clock: Clock) -> RawHistory {
+        RawHistory { parts: Vec::new(), clock }
+    }
+
     /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
     pub(crate) fn cut(&self, start: u64, stop: u64) -> impl Iterator<Item = (&Part, u64, u64)> + '_ {
         self.parts.iter().filter_map(move |part| {

@@ -13,6 +13,7 @@ mod history;
 mod image;
 mod instruction_listing;
 mod listing;
+mod live;
 mod packet;
 mod recorder;
 mod saved;
@@ -41,6 +42,7 @@ mod _native {
         crate::assembly::register(module)?;
         crate::code::register(module)?;
         crate::saved::register(module)?;
+        crate::live::register(module)?;
         crate::sums::register(module)?;
         crate::symbols::register(module)?;
         crate::disassemble::register(module)?;
