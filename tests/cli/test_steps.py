@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
-from conftest import SHARED, Run
+from conftest import SHARED, Run, loop_trace
 
 LISTING = """\
       [enabled at 0x401000]
@@ -96,3 +97,57 @@ def test_bench_traces_by_their_maps(run_json: Callable[..., Any], bench: Callabl
 
 def test_colour_only_on_terminals_that_want_it(run: Run, trace: Path) -> None:
     assert "\x1b" not in run("info", trace, env={**os.environ, "FORCE_COLOR": "1"}).stdout
+
+
+def test_following_a_pipe_lists_the_same_while_it_arrives(run: Run, tmp_path: Path, code: Path) -> None:
+    whole = tmp_path / "long.pt"
+    whole.write_bytes(loop_trace(50) * 3000)
+    options = ["--map", f"{code}:0x401000"]
+    listed = threading.Event()
+
+    def write(file: IO[bytes]) -> None:
+        with file:
+            file.write(whole.read_bytes()[:150_000])
+            file.flush()
+            listed.wait(60)
+            file.write(whole.read_bytes()[150_000:])
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "odograph", "steps", "-", "--follow", *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        writer = threading.Thread(target=write, args=(process.stdin,))
+        writer.start()
+        # Nothing of the trace's end has arrived.
+        lines = [process.stdout.readline() for _ in range(10_000)]
+        assert not listed.is_set()
+        listed.set()
+        lines += process.stdout.readlines()
+        writer.join()
+        assert process.wait() == 0
+    expected = run("steps", whole, *options).stdout.splitlines()
+    assert [line.decode().split() for line in lines] == [line.split() for line in expected]
+
+
+def test_following_counts_gaps_in_the_whole_trace(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "long.pt"
+    path.write_bytes(loop_trace() * 5000)
+    # Nothing is executed, and of what happens at one step a listing shows gaps last.
+    expected = sorted(line.split() for line in run("steps", path).stdout.splitlines())
+    assert len(expected) > 10_000
+    assert sorted(line.split() for line in run("steps", path, "--follow").stdout.splitlines()) == expected
+    assert run("steps", path, "--follow", "--max-gaps", 4999).returncode == 1
+    assert run("steps", path, "--follow", "--max-gaps", 5000).returncode == 0
+
+
+def test_what_cannot_be_followed(run: Run, trace: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "perf.data"
+    recording.write_bytes(b"PERFILE2" + bytes(200))
+    result = run("steps", recording, "--follow")
+    assert result.returncode == 2
+    assert "leave out --follow" in result.stderr
+    result = run("steps", trace, "--follow", "--tail", 3)
+    assert (result.returncode, "without other options" in result.stderr) == (2, True)

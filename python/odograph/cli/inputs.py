@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -13,6 +13,7 @@ from odograph.cli.failure import Failure
 
 if TYPE_CHECKING:
     from odograph.config import Cpu
+    from odograph.history import History
     from odograph.image import Image
     from odograph.recorded import Recording
 
@@ -122,6 +123,22 @@ class Input:
             kcore=self.kcore,
             index=self.index if index is None else index,
         )
+
+    def follow(self) -> Iterator[History]:
+        """Histories of a raw trace while its bytes arrive. Raises Failure if it is no raw trace."""
+        import sys
+
+        from odograph.config import TraceConfig
+        from odograph.stream import Stream
+
+        cpu = None if self.cpu == "none" else cast("Cpu", self.cpu)
+        stream = Stream(self._image(), TraceConfig(cpu=cpu), resync=self.resync)
+        with sys.stdin.buffer if self.path == "-" else open(self.path, "rb") as file:
+            if file.peek(8).startswith(b"PERFILE2"):  # type: ignore[union-attr]
+                raise Failure(
+                    f"{self.path} is a perf.data recording, which is read as a whole; leave out --follow"
+                )
+            yield from stream.read(file)
 
     def _image(self) -> Image | None:
         if not self.maps and not self.elves:

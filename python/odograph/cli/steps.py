@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +32,7 @@ _CHUNK = 4096
 )
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N steps.")
 @click.option("--symbols", is_flag=True, help="Name functions, and where branches go.")
+@click.option("--follow", is_flag=True, help="List the steps of a raw trace while its bytes arrive.")
 @damage_option
 @json_option
 def command(
@@ -40,6 +42,7 @@ def command(
     last: int | None,
     tail: int | None,
     symbols: bool,
+    follow: bool,
     max_gaps: int | None,
     as_json: bool,
 ) -> int:
@@ -49,6 +52,10 @@ def command(
     """
     if tail is not None and (first is not None or last is not None):
         raise click.UsageError("--tail already says which steps; leave out --from and --to")
+    if follow:
+        if symbols or as_json or not (tid is first is last is tail is None):
+            raise click.UsageError("--follow lists all steps of one stream as text, without other options")
+        return fail_on_damage(_follow(source), max_gaps)
     recording = source.open()
     thread = pick_thread(recording, tid)
     with progress("decoding") as report:
@@ -69,6 +76,19 @@ def command(
     else:
         write_lines(_lines(history, start, stop, symbols, gaps))
     return fail_on_damage(len(gaps), max_gaps)
+
+
+def _follow(source: Input) -> int:
+    """Lists what becomes certain as it does. Returns the number of gaps."""
+    import sys
+
+    count = 0
+    for history in source.follow():
+        gaps = history.gaps()
+        count += len(gaps)
+        write_lines(_lines(history, 0, len(history), False, gaps, width=10))
+        sys.stdout.flush()
+    return count
 
 
 def _rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[dict[str, Any]]:
@@ -128,10 +148,13 @@ def _json_rows(history: History, start: int, stop: int, symbols: bool) -> Iterat
             step += 1
 
 
-def _lines(history: History, start: int, stop: int, symbols: bool, gaps: list[Gap]) -> Iterator[str]:
+def _lines(
+    history: History, start: int, stop: int, symbols: bool, gaps: list[Gap], width: int | None = None
+) -> Iterator[str]:
     notes = _notes(history, start, stop, gaps)
     note = next(notes, None)
-    width = max(4, len(str(max(stop - 1, 0))))
+    width = max(4, len(str(max(stop - 1, 0)))) if width is None else width
+    before = history.first_step
     function = None
     step = start
     for columns in _rows(history, start, stop, symbols):
@@ -147,7 +170,7 @@ def _lines(history: History, start: int, stop: int, symbols: bool, gaps: list[Ga
                     yield f"{'':{width}}  {place or '?'}:"
             mark = "*" if columns["speculative"][row] else " "
             target = f" <{columns['target'][row]}>" if columns["target"][row] else ""
-            yield f"{step:{width}d} {mark}{ip:016x}  {columns['text'][row]}{target}"
+            yield f"{before + step:{width}d} {mark}{ip:016x}  {columns['text'][row]}{target}"
             step += 1
     while note is not None:
         yield f"{'':{width}}  {note[1]}"
@@ -173,10 +196,14 @@ _MODES = {1: "16-bit", 2: "32-bit", 3: "64-bit"}
 
 def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator[tuple[int, str]]:
     """(step, text) of what happened between the steps, in order."""
-    notes = [(gap.step, 1, f"[gap: {gap}]") for gap in gaps if start <= gap.step <= stop]
+    before = history.first_step
+    inside = [gap for gap in gaps if start <= gap.step <= stop]
+    notes = [(gap.step, 1, f"[gap: {replace(gap, step=before + gap.step)}]") for gap in inside]
     # Only the trace of these steps is looked at, and of the one that events behind the last step belong to.
     first = max(min(start, len(history) - 1), 0)
-    for event in history.part(first, min(stop + 1, len(history))).events():
+    last = min(stop + 1, len(history))
+    part = history if (first, last) == (0, len(history)) else history.part(first, last)
+    for event in part.events():
         step = first + event["step"]
         shown = start <= step <= stop and event["kind"] in _SHOWN and not event["status_update"]
         if shown:
