@@ -153,8 +153,12 @@ pub struct Calls<L: Ledger> {
     pending: Option<Pending>,
     /// The first step of the part, and the first time known; None if there is none.
     begin: Option<Instant>,
-    /// How far it is accounted for.
+    /// That time was known at the first step.
+    begin_known: bool,
+    /// How far it is accounted for; the time is the last that was known.
     at: Instant,
+    /// That time is known there: what passes while none is known counts for nobody.
+    known: bool,
 }
 
 /// The calls of a whole history.
@@ -185,7 +189,9 @@ impl<L: Ledger> Calls<L> {
             sites: HashMap::default(),
             pending: None,
             begin: None,
+            begin_known: false,
             at: Instant::default(),
+            known: false,
         }
     }
 
@@ -208,17 +214,21 @@ impl<L: Ledger> Calls<L> {
         match &mut self.begin {
             None => {
                 self.begin = Some(to);
+                self.begin_known = to.tsc.is_some();
                 self.at = to;
             }
             Some(begin) => {
                 if begin.tsc.is_none() {
                     begin.tsc = to.tsc;
+                    self.begin_known = to.tsc.is_some() && to.step == begin.step;
                 }
                 let steps = to.step.wrapping_sub(self.at.step);
-                self.now.ledger.spend(self.now.top(), steps, to.ticks_since(self.at));
+                let ticks = if self.known { to.ticks_since(self.at) } else { 0 };
+                self.now.ledger.spend(self.now.top(), steps, ticks);
                 self.at = Instant { step: to.step, tsc: to.tsc.or(self.at.tsc) };
             }
         }
+        self.known = to.tsc.is_some();
     }
 
     /// Something is to be known of where execution goes on.
@@ -327,14 +337,21 @@ impl<L: Ledger> Calls<L> {
     pub fn merge(&mut self, next: Calls<L>) {
         self.arrive(next.front);
         let Some(begin) = next.begin else { return };
-        self.reach(begin);
+        let known = self.known;
+        self.reach(Instant { tsc: begin.tsc.filter(|_| next.begin_known), ..begin });
+        if let Some(own) = self.begin.as_mut().filter(|own| own.tsc.is_none()) {
+            own.tsc = begin.tsc;
+        }
         for (epoch, to, at) in next.over {
             self.absorb(epoch);
             self.at = Instant { step: at.step, tsc: at.tsc.or(self.at.tsc) };
+            self.known = at.tsc.is_some();
             self.go_back(to, at);
         }
         self.absorb(next.now);
         self.at = Instant { step: next.at.step, tsc: next.at.tsc.or(self.at.tsc) };
+        // Where nothing was executed, time is what it was.
+        self.known = if next.at.step == begin.step && begin.tsc.is_none() { known } else { next.known };
         self.pending = self.pending.take().or(next.pending);
     }
 

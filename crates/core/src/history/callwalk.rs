@@ -73,7 +73,8 @@ impl<L: Ledger> Sink for Follow<L> {
                 self.calls.arrive(Next::Ip(ip));
             }
         }
-        if self.reached.tsc.is_none() && tsc.is_some() {
+        if self.reached.tsc.is_some() != tsc.is_some() {
+            self.calls.reach(self.reached);
             self.calls.reach(Instant { step, tsc });
         }
         if graph.pushes_return_sites(node) {
