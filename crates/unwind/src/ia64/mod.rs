@@ -1,0 +1,1 @@
+//! IA-64: unwind tables, descriptors, register stack and memory stack.
