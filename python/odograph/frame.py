@@ -42,15 +42,15 @@ class Inlined(NamedTuple):
 class Frame:
     """One frame of a call stack.
 
-    ``address`` is the instruction that is executed next in this frame; ``is_return`` says that a call will
-    return there, so that the call stands before it. ``function`` is the one whose code lies there (its own,
-    out-of-line name), ``offset`` the address's distance from its start. ``file`` and ``line`` are the place in
-    ``function``; where other functions are inlined there, ``inlined`` has them, the innermost first. None: not
-    known.
+    ``address`` is the instruction that is executed next in this frame; ``is_return`` says that a call
+    will return there, so that the call stands before it. ``function`` is the one whose code lies there
+    (its own, out-of-line name), ``offset`` the address's distance from its start. ``file`` and ``line``
+    are the place in ``function``; where other functions are inlined there, ``inlined`` has them, the
+    innermost first. None: not known.
 
-    ``registers`` holds what is known of the registers in this frame, by their names in the field ("rsp", "x29",
-    "gr4"). ``step`` is, in a history, the step of the call that made the next inner frame, or of the innermost
-    frame's instruction. A frame that may be wrong has ``is_guess``.
+    ``registers`` holds what is known of the registers in this frame, by their names in the field ("rsp",
+    "x29", "gr4"). ``step`` is, in a history, the step of the call that made the next inner frame, or of
+    the innermost frame's instruction. A frame that may be wrong has ``is_guess``.
     """
 
     address: int
