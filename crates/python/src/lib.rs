@@ -12,6 +12,7 @@ mod event;
 mod history;
 mod image;
 mod instruction_listing;
+mod lines;
 mod listing;
 mod live;
 mod packet;
@@ -45,6 +46,7 @@ mod _native {
         crate::live::register(module)?;
         crate::sums::register(module)?;
         crate::symbols::register(module)?;
+        crate::lines::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;
         crate::recorder::register(module)

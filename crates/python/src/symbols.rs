@@ -168,7 +168,7 @@ fn stubs<'data, F: Object<'data>>(file: &F, entries: &mut Vec<Entry>) {
 }
 
 /// The name as its language writes it; names of no known language stay as they are.
-fn demangle(raw: &str) -> String {
+pub fn demangle(raw: &str) -> String {
     let (name, suffix) = raw.strip_suffix("@plt").map_or((raw, ""), |name| (name, "@plt"));
     if name.starts_with("_R") || name.starts_with("_ZN") {
         if let Ok(rust) = rustc_demangle::try_demangle(name) {

@@ -1,8 +1,11 @@
 //! Stepping up call stacks through somebody else's memory.
 //!
-//! [`ia64`] is an engine of its own after HP-UX's uwx(3X). [`cfi`] has x86-64 and AArch64, through framehop.
+//! [`ia64`] is an engine of its own after HP-UX's uwx(3X). [`cfi`] has x86-64 and AArch64, through framehop. [`lines`]
+//! says which source an address came from, and [`objects`] finds what both need in files.
 
 #![forbid(unsafe_code)]
 
 pub mod cfi;
 pub mod ia64;
+pub mod lines;
+pub mod objects;

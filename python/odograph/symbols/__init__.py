@@ -4,8 +4,9 @@
 says that) and what was executed.
 """
 
+from odograph.symbols.lines import Lines, Source
 from odograph.symbols.place import Function, Place, UnknownSymbol
 from odograph.symbols.symbols import Module, Symbols
 from odograph.symbols.table import SymbolTable
 
-__all__ = ["Function", "Module", "Place", "SymbolTable", "Symbols", "UnknownSymbol"]
+__all__ = ["Function", "Lines", "Module", "Place", "Source", "SymbolTable", "Symbols", "UnknownSymbol"]

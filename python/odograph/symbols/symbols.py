@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from odograph.recording import elf
 from odograph.recording.binaries import CodeSource
 from odograph.symbols.intervals import Layers
+from odograph.symbols.lines import Lines, Source
 from odograph.symbols.perfmap import PerfMap, read_perf_map
 from odograph.symbols.place import Function, Place, UnknownSymbol
 from odograph.symbols.table import SymbolTable, table_of_file
@@ -146,6 +147,21 @@ class Symbols:
         if symbol < 0:
             return Place(module.name, None, inside)
         return Place(module.name, module.table.names[symbol], inside - int(module.table.starts[symbol]))
+
+    def source_of(self, address: int) -> Source | None:
+        """Source line and inlined functions at an address; None where nothing is known.
+
+        Of a return address ask for the address before it: the call stands there.
+        """
+        import numpy as np
+
+        if not 0 <= address < _TOP:
+            return None
+        where = int(self._layers.find(np.array([address], dtype=np.uint64))[0])
+        module = self.modules[where] if where >= 0 else None
+        if module is None or module.path is None:
+            return None
+        return Lines.of_file(module.path).at((address - module.bias) % _TOP)
 
     def functions_of(
         self, addresses: np.ndarray[Any, Any], entries: np.ndarray[Any, Any] | None = None

@@ -1,0 +1,79 @@
+"""Source lines and inlined functions, from the debug information of one file."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import NamedTuple
+
+from odograph._native import RawLines
+from odograph.frame import Inlined
+
+__all__ = ["Lines", "Source"]
+
+_LARGEST_LINE = (1 << 32) - 1
+
+
+class Source(NamedTuple):
+    """The source of an address: a function that has code of its own, and the place in it.
+
+    Where other functions are inlined there, ``inlined`` has them, the innermost first; ``file`` and
+    ``line`` are then where they were inlined. ``raw`` is the function's name as the file has it. None: the
+    file does not say.
+    """
+
+    function: str | None
+    file: str | None
+    line: int | None
+    inlined: tuple[Inlined, ...] = ()
+    raw: str | None = None
+
+
+class Lines:
+    """The source lines of one ELF file; addresses are those of the file, before it is loaded.
+
+    The debug information may lie in the file itself or in the separate file that its build id or its debug
+    link names. Of a file that has none, or is none, nothing is known.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._raw = RawLines(os.fspath(path))
+
+    @staticmethod
+    def of_file(path: str | os.PathLike[str]) -> Lines:
+        """The lines of a file; read once as long as the file stays the same."""
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return Lines(os.devnull)
+        return _lines(os.fspath(path), status.st_size, status.st_mtime_ns)
+
+    def __bool__(self) -> bool:
+        """Whether there is any debug information."""
+        return self._raw._known()
+
+    def at(self, address: int) -> Source | None:
+        """The source of the instruction at an address; None where nothing is known.
+
+        Of a return address ask for the address before it: the call stands there.
+        """
+        places = self._raw._at(address)
+        if not places:
+            return None
+        *inner, (function, raw, file, line, _) = places
+        inlined = tuple(Inlined(name or "??", its_file, its_line) for name, _, its_file, its_line, _ in inner)
+        return Source(function, file, line, inlined, raw)
+
+    def addresses_of(self, file: str, line: int) -> tuple[int, list[int]] | None:
+        """The line, or the next one that has code, and the addresses at which code of it begins.
+
+        ``file`` is a whole path or its last components. None if there is no such line and none behind it.
+        """
+        if not 0 <= line <= _LARGEST_LINE:
+            return None
+        return self._raw._addresses_of(file, line)
+
+
+@functools.lru_cache(maxsize=64)
+def _lines(path: str, _size: int, _mtime: int) -> Lines:
+    return Lines(path)
