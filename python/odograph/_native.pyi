@@ -13,6 +13,7 @@ __all__ = [
     "RawCode",
     "RawEventDecoder",
     "RawFieldListing",
+    "RawHeights",
     "RawHistory",
     "RawImage",
     "RawInstructionDecoder",
@@ -238,6 +239,15 @@ class RawPath:
     @property
     def truth(self) -> tuple[int, int]: ...
     def code(self) -> list[tuple[int, int, bytes]]: ...
+
+_KnownValue = tuple[str, int]
+
+@final
+class RawHeights:
+    def __new__(cls, code: RawCode, sources: ReadableBuffer, targets: ReadableBuffer) -> RawHeights: ...
+    def at(
+        self, entry: int, ip: int, cfa: int
+    ) -> tuple[int, str, list[tuple[int, _KnownValue]], list[tuple[int, _KnownValue]]] | None: ...
 
 @final
 class RawCode:

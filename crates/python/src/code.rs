@@ -14,6 +14,13 @@ pub struct RawCode {
     table: CodeTable,
 }
 
+impl RawCode {
+    /// The instructions.
+    pub fn table(&self) -> &CodeTable {
+        &self.table
+    }
+}
+
 #[pymethods]
 impl RawCode {
     #[new]

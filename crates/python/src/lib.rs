@@ -9,6 +9,7 @@ mod config;
 mod disassemble;
 mod error;
 mod event;
+mod height;
 mod history;
 mod image;
 mod instruction_listing;
@@ -42,6 +43,7 @@ mod _native {
         crate::history::register(module)?;
         crate::assembly::register(module)?;
         crate::code::register(module)?;
+        crate::height::register(module)?;
         crate::saved::register(module)?;
         crate::live::register(module)?;
         crate::sums::register(module)?;
