@@ -151,6 +151,15 @@ class Recording:
         """Memory of a thread's process at the end of the recording."""
         return self.source.image(tid)
 
+    def images(self, tid: int | None = None) -> list[tuple[int, Image]]:
+        """Memory of a thread's process over time: (TSC from which it holds, image), ascending."""
+        if self.kind == "raw":
+            return [(0, self.source.user_image or Image())]
+        pid = self.source.thread(tid).pid
+        if pid not in self._images:
+            self._images[pid] = image_moments(self.source, pid)
+        return self._images[pid]
+
     def info(self) -> dict[str, Any]:
         """What the recording says without decoding, ready for JSON."""
         return self.source.info()

@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 from odograph._native import disassemble
 from odograph.errors import InvalidArgument
 
-__all__ = ["Filter", "all_of", "any_of", "disassembly_contains", "mnemonic_prefix", "opcode_mask"]
+__all__ = [
+    "Filter",
+    "all_of",
+    "any_of",
+    "disassembly_contains",
+    "filter_of",
+    "mnemonic_prefix",
+    "opcode_mask",
+]
 
 
 Filter = Callable[[Any, bytes], bool]
@@ -102,3 +110,23 @@ def any_of(*filters: Filter) -> Filter:
         return any(each(processor, opcode) for each in filters)
 
     return matches
+
+
+def filter_of(text: str) -> Filter:
+    """The filter that a text means: ``prefix=TEXT``, ``text=TEXT`` or ``opcode=HEX[/MASK]``.
+
+    Raises :class:`~odograph.InvalidArgument` for any other.
+    """
+    kind, _, value = text.partition("=")
+    try:
+        match kind:
+            case "prefix" if value:
+                return mnemonic_prefix(value)
+            case "text" if value:
+                return disassembly_contains(value)
+            case "opcode" if value:
+                pattern, _, mask = value.partition("/")
+                return opcode_mask(bytes.fromhex(pattern), bytes.fromhex(mask) if mask else None)
+    except ValueError as error:
+        raise InvalidArgument(f"{text!r}: {error}") from error
+    raise InvalidArgument(f"{text!r} is not prefix=TEXT, text=TEXT or opcode=HEX[/MASK]")

@@ -1,0 +1,18 @@
+# Commands for gdb, connected to "odograph gdb".
+
+define goto
+  if $argc != 1
+    printf "goto STEP, +N, -N, N%%, begin, end, or a time such as 12.5s\n"
+  else
+    monitor goto $arg0
+    maintenance flush register-cache
+    frame
+  end
+end
+document goto
+Go to a step of the history: goto STEP, goto +N, goto -N, goto N%, goto begin, goto end, or to a time: goto 12.5s
+end
+
+# Registers are not recorded, so there is no value to print.
+set print finish off
+set confirm off

@@ -1,0 +1,181 @@
+"""``monitor`` commands: what a history can do and gdb has no words for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from odograph.errors import InvalidArgument, OdographError
+from odograph.processor.filters import all_of, filter_of
+
+if TYPE_CHECKING:
+    from odograph.debug.remote.session import Session
+    from odograph.debug.target import Target
+
+__all__ = ["command"]
+
+Command = Callable[["Session", list[str]], str]
+
+_SHOWN = 20
+_SECONDS = re.compile(r"(\d+)(?:\.(\d{1,9}))?s")
+
+
+def command(session: Session, rest: str) -> str:
+    """``qRcmd,text``: the text is said before the answer."""
+    words = bytes.fromhex(rest).decode("utf-8", "replace").split()
+    name, arguments = (words[0], words[1:]) if words else ("help", [])
+    known = [key for key in COMMANDS if key.startswith(name)]
+    chosen = name if name in COMMANDS else known[0] if len(known) == 1 else None
+    try:
+        if chosen is None:
+            raise InvalidArgument(f"there is no command {name!r}; monitor help lists them")
+        text = COMMANDS[chosen][1](session, arguments)
+    except (OdographError, KeyError, ValueError) as error:
+        text = f"{error}\n"
+    session.say(text)
+    return "OK"
+
+
+def _where(session: Session, arguments: list[str]) -> str:
+    target = session.target
+    time = "" if target.time is None else f", {target.time / 1e9:.9f} s"
+    lost = "".join(f"\n{gap}" for gap in target.gaps_at(target.step))
+    return f"step {target.step} of {target.last}{time}: {_place(target, target.pc)}{lost}\n"
+
+
+def _place(target: Target, address: int) -> str:
+    return f"{address:#x} {target.symbols.name_of(address) or ''}".rstrip()
+
+
+def _size(session: Session, arguments: list[str]) -> str:
+    target = session.target
+    first, last = target.history.time_range()
+    time = (
+        "" if first is None or last is None else f", {(last - first) / 1e9:.9f} s from {first / 1e9:.9f} s on"
+    )
+    gaps = len(target.history.gaps())
+    return f"{len(target.history)} instructions{time}, {gaps or 'no'} gap{'' if gaps == 1 else 's'}\n"
+
+
+def _goto(session: Session, arguments: list[str]) -> str:
+    if len(arguments) != 1:
+        raise InvalidArgument("goto takes a step, +N, -N, N%, begin, end or a time such as 12.5s")
+    target, (text,) = session.target, arguments
+    seconds = _SECONDS.fullmatch(text)
+    if seconds is not None:
+        target.goto_time(int(seconds[1]) * 10**9 + int((seconds[2] or "").ljust(9, "0")))
+    elif text in ("begin", "end"):
+        target.goto(0 if text == "begin" else target.last)
+    elif text.endswith("%"):
+        target.goto(min(int(target.last * float(text[:-1]) / 100), target.last))
+    elif text[:1] in ("+", "-"):
+        target.goto(target.step + int(text, 0))
+    else:
+        target.goto(int(text, 0))
+    return _where(session, [])
+
+
+def _step(session: Session, arguments: list[str]) -> str:
+    count = int(arguments[0], 0) if arguments else 1
+    target = session.target
+    target.goto(min(max(target.step + count, 0), target.last))
+    return _where(session, [])
+
+
+def _gaps(session: Session, arguments: list[str]) -> str:
+    gaps = session.target.history.gaps()
+    more = f"… and {len(gaps) - _SHOWN} more\n" if len(gaps) > _SHOWN else ""
+    return "".join(f"{gap}\n" for gap in gaps[:_SHOWN]) + more or "nothing was lost\n"
+
+
+def _interval(target: Target, text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    try:
+        return int(first, 0), int(last if dash else first, 0)
+    except ValueError:
+        address = target.symbols.resolve(text)
+        return address, address
+
+
+def _hits(session: Session, arguments: list[str]) -> str:
+    if not arguments:
+        raise InvalidArgument("hits takes an address, FIRST-LAST or a symbol, and filters")
+    target = session.target
+    first, last = _interval(target, arguments[0])
+    filters = [filter_of(text) for text in arguments[1:]]
+    steps = target.processor.breakpoints.hits(first, last, filter=all_of(*filters) if filters else None)
+    shown = " ".join(str(step) for step in steps[:_SHOWN].tolist())
+    more = " …" if len(steps) > _SHOWN else ""
+    return f"{len(steps)} hit{'' if len(steps) == 1 else 's'}{': ' if shown else ''}{shown}{more}\n"
+
+
+def _break(session: Session, arguments: list[str]) -> str:
+    if not arguments:
+        raise InvalidArgument("break takes an address, FIRST-LAST or a symbol, and filters")
+    target = session.target
+    first, last = _interval(target, arguments[0])
+    filters = [filter_of(text) for text in arguments[1:]]
+    handle = target.add_breakpoint(first, last, filter=all_of(*filters) if filters else None)
+    session.own_breakpoints.append((" ".join(arguments), handle))
+    return f"monitor breakpoint {len(session.own_breakpoints)} at {first:#x}-{last:#x}\n"
+
+
+def _breakpoints(session: Session, arguments: list[str]) -> str:
+    lines = [
+        f"{number:>3}  {text}, met {handle.hits} times\n"
+        for number, (text, handle) in enumerate(session.own_breakpoints, start=1)
+        if handle.alive
+    ]
+    return "".join(lines) or "no monitor breakpoints\n"
+
+
+def _delete(session: Session, arguments: list[str]) -> str:
+    numbers = [int(text) for text in arguments] or range(1, len(session.own_breakpoints) + 1)
+    for number in numbers:
+        if not 1 <= number <= len(session.own_breakpoints):
+            raise InvalidArgument(f"there is no monitor breakpoint {number}")
+        handle = session.own_breakpoints[number - 1][1]
+        if handle.alive:
+            session.target.remove_breakpoint(handle)
+    return _breakpoints(session, [])
+
+
+def _stack(session: Session, arguments: list[str]) -> str:
+    stack = session.target.stack
+    if stack is None:
+        return "the stack of code that is not 64 bit code is not known\n"
+    frames = stack.frames[::-1]
+    lines = [
+        f"#{number:<3} {_place(session.target, frame.pc)}{'' if frame.is_exact else '  (a guess)'}\n"
+        for number, frame in enumerate(frames)
+    ]
+    return "".join(lines)
+
+
+def _threads(session: Session, arguments: list[str]) -> str:
+    target = session.target
+    return "".join(
+        f"{'*' if thread.tid == target.thread.tid else ' '} {thread.tid} {thread.comm}\n"
+        for thread in target.recording.threads
+    )
+
+
+def _help(session: Session, arguments: list[str]) -> str:
+    return "".join(f"{text}\n" for text, _ in COMMANDS.values())
+
+
+COMMANDS: dict[str, tuple[str, Command]] = {
+    "where": ("where                     the step, its time and place", _where),
+    "goto": ("goto STEP|+N|-N|N%|TIMEs  go to a step, or to a time in seconds; begin, end", _goto),
+    "step": ("step [N]                  N instructions on, or back if N is negative", _step),
+    "size": ("size                      how long the history is", _size),
+    "gaps": ("gaps                      where execution was lost", _gaps),
+    "hits": ("hits WHERE [FILTER]       how often, and at which steps, something was executed", _hits),
+    "break": ("break WHERE [FILTER]      stop there: an address, FIRST-LAST or a symbol", _break),
+    "breakpoints": ("breakpoints               those that monitor break made", _breakpoints),
+    "delete": ("delete [N]                remove one of them, or all", _delete),
+    "stack": ("stack                     the calls that are open", _stack),
+    "threads": ("threads                   the threads of the recording; --tid chooses one", _threads),
+    "help": ("help                      this; FILTER is prefix=TEXT, text=TEXT or opcode=HEX[/MASK]", _help),
+}

@@ -1,0 +1,102 @@
+"""One connection of a debugger: what it said, and the packets that answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from odograph.debug.halt import Halt, HaltReason
+from odograph.debug.remote.description import GDB, LLDB, Register
+from odograph.debug.remote.packet import escape
+from odograph.errors import OdographError
+
+if TYPE_CHECKING:
+    from odograph.debug.target import Target
+    from odograph.processor import Handle
+
+__all__ = ["Answer", "Refused", "Session"]
+
+Answer = str | bytes | None
+"""What a packet is answered with; None: with nothing."""
+Handler = Callable[["Session", str], Answer]
+
+
+class Refused(Exception):
+    """A request that cannot be met; its text is the whole answer."""
+
+
+class Session:
+    """What a debugger and its target have agreed on, and the answers.
+
+    ``send`` takes a packet's data. A handler is found by the longest beginning of the packet that has one.
+    """
+
+    def __init__(self, target: Target, send: Callable[[bytes], None]) -> None:
+        self.target = target
+        self.send = send
+        self.for_lldb = False
+        self.acknowledges = True
+        self.is_over = False
+        self.halt = Halt(HaltReason.STEP)
+        self.breakpoints: dict[tuple[str, int], Handle] = {}
+        self.own_breakpoints: list[tuple[str, Handle]] = []
+        self.files: dict[int, int] = {}
+        self.next_file = 3
+
+    @property
+    def registers(self) -> list[Register]:
+        """The registers that this debugger was told of."""
+        return LLDB if self.for_lldb else GDB
+
+    @property
+    def thread_number(self) -> int:
+        """The thread, as the protocol wants it: above 0."""
+        return max(self.target.thread.tid, 1)
+
+    def answer(self, packet: bytes) -> bytes | None:
+        """What is said to a packet; empty if it is not known, None if nothing is to be said."""
+        from odograph.debug.remote.table import HANDLERS
+
+        text = packet.decode("latin-1")
+        for size in range(min(len(text), 32), 0, -1):
+            handler = HANDLERS.get(text[:size])
+            if handler is not None:
+                break
+        else:
+            return b""
+        try:
+            answer = handler(self, text[size:])
+        except Refused as refused:
+            answer = str(refused)
+        except (ValueError, IndexError, OverflowError):
+            answer = "E22"
+        except (OdographError, OSError):
+            answer = "E05"
+        return answer.encode("latin-1", "replace") if isinstance(answer, str) else answer
+
+    def say(self, text: str) -> None:
+        """Shows a text to the user; only while a movement or a command is under way."""
+        data = text.encode()
+        for at in range(0, len(data), 1024):
+            self.send(b"O" + data[at : at + 1024].hex().encode())
+
+    def close(self) -> None:
+        """Removes what the debugger left behind."""
+        for handle in [*self.breakpoints.values(), *(handle for _, handle in self.own_breakpoints)]:
+            if handle.alive:
+                self.target.remove_breakpoint(handle)
+        for file in self.files.values():
+            os.close(file)
+        self.breakpoints.clear()
+        self.own_breakpoints.clear()
+        self.files.clear()
+
+
+def document(data: bytes, window: str) -> bytes:
+    """A part ``offset,length`` of a document, as qXfer answers."""
+    offset_text, _, length_text = window.partition(",")
+    offset, length = int(offset_text, 16), int(length_text, 16)
+    part = data[offset : offset + min(length, 0x4000)]
+    more = offset + len(part) < len(data)
+    return (b"m" if more else b"l") + escape(part)
