@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod height;
 mod history;
+mod ia64;
 mod image;
 mod instruction_listing;
 mod lines;
@@ -49,6 +50,7 @@ mod _native {
         crate::sums::register(module)?;
         crate::symbols::register(module)?;
         crate::lines::register(module)?;
+        crate::ia64::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;
         crate::recorder::register(module)
