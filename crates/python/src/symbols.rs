@@ -102,10 +102,14 @@ fn range<'data, S: ObjectSection<'data>>(section: &S) -> (u64, u64) {
     (section.address(), section.address().saturating_add(section.size()))
 }
 
+fn is_chooser<'data, S: ObjectSymbol<'data>>(symbol: &S) -> bool {
+    matches!(symbol.flags(), SymbolFlags::Elf { st_info, .. } if st_info.0 & 0xf == IFUNC)
+}
+
 fn entry<'data, S: ObjectSymbol<'data>>(symbol: &S) -> Option<Entry> {
     // STT_FUNC and STT_GNU_IFUNC are text; assembler code often leaves its labels without a type.
     if !matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown | SymbolKind::Label)
-        && !matches!(symbol.flags(), SymbolFlags::Elf { st_info, .. } if st_info.0 & 0xf == IFUNC)
+        && !is_chooser(symbol)
     {
         return None;
     }
@@ -133,13 +137,25 @@ fn stubs<'data, F: Object<'data>>(file: &F, entries: &mut Vec<Entry>) {
         return;
     }
     let Some(relocations) = file.dynamic_relocations() else { return };
+    let table = file.dynamic_symbol_table();
+    let mut choosers: HashMap<u64, String> = HashMap::new();
+    for symbol in file.symbols().chain(file.dynamic_symbols()).filter(is_chooser) {
+        if let Ok(name) = symbol.name() {
+            choosers.entry(symbol.address()).or_insert_with(|| name.to_owned());
+        }
+    }
     let names: HashMap<u64, String> = relocations
         .filter_map(|(slot, relocation)| {
-            let RelocationTarget::Symbol(index) = relocation.target() else { return None };
-            let table = file.dynamic_symbol_table()?;
-            let symbol = object::ObjectSymbolTable::symbol_by_index(&table, index).ok()?;
-            let name = symbol.name().ok().filter(|name| !name.is_empty())?;
-            Some((slot, name.split_once('@').map_or(name, |(plain, _)| plain).to_owned()))
+            let name = match relocation.target() {
+                RelocationTarget::Symbol(index) => {
+                    let symbol = object::ObjectSymbolTable::symbol_by_index(table.as_ref()?, index).ok()?;
+                    symbol.name().ok()?.to_owned()
+                }
+                // R_X86_64_IRELATIVE: the addend is the function that chooses a function.
+                _ => choosers.get(&u64::try_from(relocation.addend()).ok()?)?.clone(),
+            };
+            let name = name.split_once('@').map_or(&*name, |(plain, _)| plain);
+            (!name.is_empty()).then(|| (slot, name.to_owned()))
         })
         .collect();
     for section in file.sections() {

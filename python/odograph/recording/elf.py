@@ -5,24 +5,30 @@ Every offset is checked; a file that is not ELF, or is damaged, answers None.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 __all__ = [
     "MACHINE_386",
     "MACHINE_X86_64",
+    "PF_X",
     "PT_LOAD",
     "Segment",
     "build_id",
     "kind",
+    "mapped_build_id",
     "program_headers",
+    "program_headers_of",
     "segments",
     "symbol_address",
 ]
 
 MACHINE_386, MACHINE_X86_64 = 3, 62
 PT_LOAD = 1
+PF_X = 1
 
 _PT_NOTE = 4
 _SHT_SYMTAB, _SHT_NOTE = 2, 7
@@ -101,6 +107,33 @@ def program_headers(path: str | os.PathLike[str]) -> list[Segment] | None:
             return None if header is None else _segments(file, header)
     except (OSError, struct.error, ValueError, OverflowError):
         return None
+
+
+def program_headers_of(data: bytes) -> list[Segment] | None:
+    """All program headers of the bytes of an ELF file, None if they are none."""
+    try:
+        file = io.BytesIO(data)
+        header = _header(file)
+        return None if header is None else _segments(file, header)
+    except (struct.error, ValueError, OverflowError):
+        return None
+
+
+def mapped_build_id(read: Callable[[int, int], bytes], address: int) -> bytes | None:
+    """The build id of an ELF file whose beginning is mapped at ``address``; None if it has none or is none.
+
+    ``read`` is asked for an address and a size, and may give less.
+    """
+    data = read(address, 4096)
+    headers = program_headers_of(data) or ()
+    order = "<" if data[5:6] == b"\1" else ">"
+    # What is mapped with the file's beginning lies as far from it as in the file.
+    for header in headers:
+        if header.kind == _PT_NOTE and header.file_size < _LIMIT and address + header.offset < 1 << 64:
+            found = find_build_id(read(address + header.offset, header.file_size), order)
+            if found:
+                return found
+    return None
 
 
 def kind(path: str | os.PathLike[str]) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from odograph.symbols.intervals import Layers
 from odograph.symbols.lines import Lines, Source
 from odograph.symbols.perfmap import PerfMap, read_perf_map
 from odograph.symbols.place import Function, Place, UnknownSymbol
-from odograph.symbols.table import SymbolTable, table_of_file
+from odograph.symbols.table import SymbolTable, table_of_bytes, table_of_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from odograph.recording.recording import Recording
     from odograph.symbols.intervals import Addresses, Numbers
 
-__all__ = ["Module", "Symbols"]
+__all__ = ["MemoryModule", "Module", "Symbols"]
 
 _TOP = 1 << 64
 _PAGE = 4096
+
+
+def _page(offset: int) -> int:
+    return offset - offset % _PAGE
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,46 @@ class Module:
     @cached_property
     def bias(self) -> int:
         """What loading added to the addresses of the file. Of files that are not ELF: to file offsets."""
-        for segment in (elf.segments(self.path) if self.path is not None else None) or ():
-            first = segment.offset - segment.offset % _PAGE
-            if first <= self.offset < segment.offset + segment.file_size:
-                return self.address - (segment.address + self.offset - segment.offset)
+        here = [
+            segment
+            for segment in (elf.segments(self.path) if self.path is not None else None) or ()
+            if _page(segment.offset) <= self.offset < segment.offset + segment.file_size
+        ]
+        # The page of a file in which one segment ends and the next begins is mapped for both.
+        for segment in sorted(here, key=self._likeness, reverse=True):
+            return self.address - (segment.address + self.offset - segment.offset)
         return self.address - self.offset
+
+    def _likeness(self, segment: elf.Segment) -> tuple[bool, bool, bool]:
+        """How much this looks like the mapping of a segment."""
+        first = _page(segment.offset)
+        whole = _page(segment.offset + segment.file_size + _PAGE - 1) - first
+        return first == self.offset, whole == self.end - self.address, bool(segment.flags & elf.PF_X)
 
     @cached_property
     def table(self) -> SymbolTable:
         """The symbols of the file; read when first asked for."""
         return SymbolTable(()) if self.path is None else table_of_file(self.path)
+
+
+@dataclass(frozen=True)
+class MemoryModule(Module):
+    """An ELF file that lies in memory as a whole and is no file, such as the vdso; ``image`` is its bytes."""
+
+    image: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def bias(self) -> int:
+        """What loading added to the addresses of the file."""
+        for segment in elf.program_headers_of(self.image) or ():
+            if segment.kind == elf.PT_LOAD:
+                return self.address - (segment.address - segment.offset)
+        return self.address
+
+    @cached_property
+    def table(self) -> SymbolTable:
+        """The symbols of the file; read when first asked for."""
+        return table_of_bytes(self.image)
 
 
 class Symbols:

@@ -14,7 +14,7 @@ from odograph.recording import elf
 if TYPE_CHECKING:
     from odograph.symbols.intervals import Addresses, Numbers
 
-__all__ = ["SymbolTable", "table_of_file"]
+__all__ = ["SymbolTable", "table_of_bytes", "table_of_file"]
 
 _DEBUG_FILES = "/usr/lib/debug/.build-id"
 
@@ -123,6 +123,11 @@ def table_of_file(path: str) -> SymbolTable:
     return _table(path, status.st_size, status.st_mtime_ns)
 
 
+def table_of_bytes(data: bytes) -> SymbolTable:
+    """The symbols of the bytes of an ELF file; empty if they are none."""
+    return SymbolTable(_rows_of(elf_symbols(data)))
+
+
 @functools.lru_cache(maxsize=256)
 def _table(path: str, _size: int, _mtime: int) -> SymbolTable:
     rows = _rows(path)
@@ -139,6 +144,10 @@ def _rows(path: str) -> list[tuple[int, int, str, str]]:
             table = elf_symbols(data)
     except (OSError, ValueError):
         return []
+    return _rows_of(table)
+
+
+def _rows_of(table: RawTable) -> list[tuple[int, int, str, str]]:
     return list(
         zip(_u64(table, "start"), _u64(table, "size"), _text(table, "name"), _text(table, "raw"), strict=True)
     )
