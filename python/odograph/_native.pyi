@@ -10,9 +10,11 @@ __all__ = [
     "Asid",
     "RawAssembly",
     "RawBlockDecoder",
+    "RawCfiUnwinder",
     "RawCode",
     "RawEventDecoder",
     "RawFieldListing",
+    "RawFrameTables",
     "RawHeights",
     "RawHistory",
     "RawImage",
@@ -352,6 +354,24 @@ class RawLines:
 
 def disassemble(data: bytes, ip: int, mode: int = 3) -> str: ...
 def disassemble_many(ips: bytes, modes: bytes, rows: list[bytes]) -> tuple[list[str], bytes]: ...
+
+@final
+class RawFrameTables:
+    @staticmethod
+    def _of_file(path: str | PathLike[str]) -> RawFrameTables: ...
+    @staticmethod
+    def _of_bytes(data: bytes) -> RawFrameTables: ...
+
+_RawFrame = tuple[int, str, bool, bool, dict[str, int]]
+
+@final
+class RawCfiUnwinder:
+    def __new__(cls, machine: int) -> RawCfiUnwinder: ...
+    def _names(self) -> list[str]: ...
+    def _add_module(self, start: int, end: int, bias: int, tables: RawFrameTables) -> None: ...
+    def _stack(
+        self, registers: dict[str, int], read: Callable[[int, int], ReadableBuffer], limit: int
+    ) -> tuple[list[_RawFrame], str]: ...
 
 _RawEventFields = tuple[str, dict[str, Any], bool, bool, bool, int, int, int, int]
 

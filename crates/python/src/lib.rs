@@ -4,6 +4,7 @@ mod argument;
 mod asid;
 mod assembly;
 mod blocks;
+mod cfi;
 mod code;
 mod config;
 mod disassemble;
@@ -50,6 +51,7 @@ mod _native {
         crate::sums::register(module)?;
         crate::symbols::register(module)?;
         crate::lines::register(module)?;
+        crate::cfi::register(module)?;
         crate::ia64::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;
