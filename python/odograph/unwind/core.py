@@ -1,0 +1,94 @@
+"""Stacks of the threads in an ELF core of Linux."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterable
+
+from odograph.errors import OdographError
+from odograph.image import Image
+from odograph.memory import CoreMemory, LayeredMemory, Memory, ask
+from odograph.recording import elf
+from odograph.recording.binaries import Binaries, Missing
+from odograph.recording.processmemory import Mapping
+from odograph.recording.vdso import NAME as VDSO
+from odograph.symbols import Module, Symbols
+from odograph.symbols.symbols import MemoryModule
+from odograph.unwind.notes import FileMapping, read_notes
+from odograph.unwind.target import Target, Thread
+
+__all__ = ["open_core"]
+
+_VDSO_LIMIT = 1 << 17
+
+
+def open_core(
+    path: str | os.PathLike[str],
+    *,
+    sysroot: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    buildid_dirs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+) -> Target:
+    """The process of a core of a 64-bit x86-64 or AArch64 program.
+
+    What the core leaves out is read from the mapped files: looked for in ``sysroot``, in build id
+    directories, and where they were. A file whose build id is another one is not used, and named in
+    ``missing``.
+
+    :raises ImageError: ``bad_file``: the core cannot be read; ``bad_image``: it is no such core.
+    """
+    notes = read_notes(path)
+    core = CoreMemory(path)
+    binaries = Binaries(sysroot, buildid_dirs)
+    modules, missing = _modules(core, notes.files, binaries)
+    files = Image()
+    for module in modules:
+        if module.path is not None:
+            try:
+                files.add_file(module.path, module.offset, module.end - module.address, module.address)
+            except OdographError as error:
+                missing.append(str(error))
+    if notes.vdso is not None:
+        image = whole_vdso(core, notes.vdso)
+        if image:
+            modules.append(MemoryModule(VDSO, notes.vdso, notes.vdso + len(image), image=image))
+    threads = [Thread(tid, registers, notes.command, signal) for tid, signal, registers in notes.threads]
+    memory = LayeredMemory(core, files.address_space())
+    pid = threads[0].tid if threads else None
+    return Target(notes.machine, memory, Symbols(modules), threads, pid, tuple(dict.fromkeys(missing)))
+
+
+def _modules(core: Memory, files: list[FileMapping], binaries: Binaries) -> tuple[list[Module], list[str]]:
+    modules: list[Module] = []
+    missing: list[str] = []
+    read: Callable[[int, int], bytes] = lambda address, size: ask(core, address, size)  # noqa: E731
+    identity: dict[str, bytes | None] = {}
+    for start, end, offset, name in files:
+        if offset == 0:
+            identity[name] = elf.mapped_build_id(read, start)
+        # Where the core leaves out the file's beginning, nothing tells whether the file is another one now.
+        mapping = Mapping(start, end - start, offset, name, identity.get(name))
+        found = binaries.find(mapping)
+        if isinstance(found, Missing):
+            missing.append(f"{found.reason}; {found.hint}")
+        where = None if isinstance(found, Missing) else found.path
+        modules.append(Module(os.path.basename(name) or name, start, end, offset, where))
+    return modules, missing
+
+
+def whole_vdso(memory: Memory, address: int) -> bytes:
+    """The bytes of the vdso, which lies in memory as its file would; empty if it is not there."""
+    header = ask(memory, address, 4096)
+    ends = [one.offset + one.file_size for one in elf.program_headers_of(header) or ()]
+    if len(header) < 64 or not ends:
+        return b""
+    (sections,) = struct.unpack_from("<Q", header, 40)
+    size, count = struct.unpack_from("<HH", header, 58)
+    end = min(max(*ends, sections + size * count), _VDSO_LIMIT)
+    pieces = []
+    for at in range(0, end, 4096):
+        piece = ask(memory, address + at, min(4096, end - at)) if address + at < 1 << 64 else b""
+        pieces.append(piece)
+        if len(piece) < 4096:
+            break
+    return b"".join(pieces)

@@ -1,0 +1,120 @@
+"""The notes of an ELF core of Linux: threads and their registers, mapped files, where the vdso is."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from odograph.errors import ImageError, PtError
+from odograph.recording import elf
+
+__all__ = ["CoreNotes", "FileMapping", "ThreadNote", "read_notes"]
+
+_PT_NOTE = 4
+_NT_PRSTATUS, _NT_PRPSINFO, _NT_AUXV, _NT_FILE = 1, 3, 6, 0x46494C45
+_AT_SYSINFO_EHDR = 33
+_LIMIT = 1 << 28
+
+#: The order of ``struct user_regs_struct`` in the kernel's ptrace interface; None = of no use here.
+REGISTERS: dict[str, tuple[str | None, ...]] = {
+    "x86-64": (
+        *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx"),
+        *("rdx", "rsi", "rdi", None, "rip", None, None, "rsp"),
+    ),
+    "aarch64": (*(f"x{number}" for number in range(31)), "sp", "pc"),
+}
+_MACHINES = {62: "x86-64", 183: "aarch64"}
+#: Where the registers begin in ``struct elf_prstatus``.
+_REGISTERS_AT = 112
+
+
+class ThreadNote(NamedTuple):
+    """NT_PRSTATUS: a thread, the signal it got, its registers."""
+
+    tid: int
+    signal: int
+    registers: dict[str, int]
+
+
+class FileMapping(NamedTuple):
+    """A row of NT_FILE: where which part of a file was mapped."""
+
+    start: int
+    end: int
+    offset: int
+    name: str
+
+
+class CoreNotes(NamedTuple):
+    """What the notes of a core say. ``vdso`` is where that begins, None = not said."""
+
+    machine: str
+    threads: list[ThreadNote]
+    files: list[FileMapping]
+    vdso: int | None
+    command: str | None
+
+
+def registers_of(machine: str, words: tuple[int, ...]) -> dict[str, int]:
+    """Registers by name, from the kernel's order; words that are missing are not known."""
+    return {name: word for name, word in zip(REGISTERS[machine], words, strict=False) if name is not None}
+
+
+def read_notes(path: str | os.PathLike[str]) -> CoreNotes:
+    """The notes of a 64-bit little-endian core of x86-64 or AArch64. Damaged notes are left out.
+
+    :raises ImageError: ``bad_file``: the file cannot be read; ``bad_image``: it is no such core.
+    """
+    name = os.fspath(path)
+    kind = elf.kind(path)
+    machine = _MACHINES.get(kind[1]) if kind is not None and kind[0] == 64 else None
+    headers = elf.program_headers(path)
+    if machine is None or headers is None:
+        if not os.access(path, os.R_OK):
+            raise ImageError(f"cannot read {name}", code=PtError.bad_file)
+        raise ImageError(f"{name}: no core of a 64-bit x86-64 or AArch64 program", code=PtError.bad_image)
+    notes = CoreNotes(machine, [], [], None, None)
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for header in headers:
+            if header.kind != _PT_NOTE or header.offset >= size:
+                continue
+            file.seek(header.offset)
+            for number, data in _notes(file.read(min(header.file_size, _LIMIT))):
+                notes = _taken(notes, number, data)
+    return notes
+
+
+def _notes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 12 <= len(data):
+        name_size, size, number = struct.unpack_from("<III", data, at)
+        start = at + 12 + (name_size + 3) // 4 * 4
+        yield number, data[start : start + size]
+        at = start + (size + 3) // 4 * 4
+
+
+def _taken(notes: CoreNotes, number: int, data: bytes) -> CoreNotes:
+    if number == _NT_PRSTATUS:
+        wanted = len(REGISTERS[notes.machine])
+        if len(data) >= _REGISTERS_AT + 8 * wanted:
+            signal, tid = struct.unpack_from("<12xh18xi", data)
+            words = struct.unpack_from(f"<{wanted}Q", data, _REGISTERS_AT)
+            notes.threads.append(ThreadNote(tid, signal, registers_of(notes.machine, words)))
+    elif number == _NT_PRPSINFO and len(data) >= 56:
+        return notes._replace(command=data[40:56].split(b"\0")[0].decode(errors="replace") or None)
+    elif number == _NT_AUXV:
+        for key, value in struct.iter_unpack("<QQ", data[: len(data) // 16 * 16]):
+            if key == _AT_SYSINFO_EHDR and value:
+                return notes._replace(vdso=value)
+    elif number == _NT_FILE and len(data) >= 16:
+        count, page = struct.unpack_from("<QQ", data)
+        count = min(count, (len(data) - 16) // 24)
+        names = data[16 + 24 * count :].split(b"\0")
+        rows = struct.iter_unpack("<QQQ", data[16 : 16 + 24 * count])
+        for (start, end, offset), name in zip(rows, names, strict=False):
+            if start < end:
+                notes.files.append(FileMapping(start, end, offset * page, os.fsdecode(name)))
+    return notes

@@ -1,0 +1,92 @@
+"""Stacks of C, C++ and Rust programs, judged by gdb at the same stops."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gdbstacks import Report, compared, sampled
+
+PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+FUNCTIONS = {
+    "stacks.c": ["handled", "leaf", "realigned", "leave", "qsort", "variadic", "last_call"],
+    "stacks.cpp": ["road::Circle::area", "road::Guard::~Guard", "road::written", "_Unwind_RaiseException"],
+    "stacks.rs": ["stacks::sorted", "_Unwind_RaiseException", "malloc"],
+}
+#: Name of a build: source, compiler and options.
+BUILDS: dict[str, tuple[str, list[str]]] = {
+    **{
+        f"{source} {compiler} {' '.join(options)}": (source, [compiler, *options])
+        for source, compiler in (("stacks.c", "gcc"), ("stacks.cpp", "g++"))
+        for options in (
+            ["-O0"],
+            ["-O1"],
+            ["-O1", "-fno-omit-frame-pointer"],
+            ["-O2"],
+            ["-O2", "-fno-omit-frame-pointer"],
+            ["-O3"],
+            ["-O3", "-fno-omit-frame-pointer"],
+        )
+    },
+    "stacks.c static": ("stacks.c", ["gcc", "-O2", "-static"]),
+    "stacks.c lazy": ("stacks.c", ["gcc", "-O2", "-no-pie", "-fcf-protection=full", "-Wl,-z,lazy,-z,ibtplt"]),
+    "stacks.c .debug_frame": ("stacks.c", ["gcc", "-O2", "-fno-asynchronous-unwind-tables"]),
+    "stacks.c native": ("stacks.c", ["gcc", "-O3", "-mavx2", "-mno-red-zone"]),
+    "stacks.cpp sections": ("stacks.cpp", ["g++", "-O2", "-ffunction-sections", "-Wl,--gc-sections"]),
+    "stacks.rs -O0": ("stacks.rs", ["rustc", "-Copt-level=0"]),
+    "stacks.rs -O1": ("stacks.rs", ["rustc", "-Copt-level=1"]),
+    "stacks.rs -O2": ("stacks.rs", ["rustc", "-Copt-level=2"]),
+    "stacks.rs -O3": ("stacks.rs", ["rustc", "-Copt-level=3"]),
+    "stacks.rs -O3 frame pointers": ("stacks.rs", ["rustc", "-Copt-level=3", "-Cforce-frame-pointers"]),
+    "stacks.c clang": ("stacks.c", ["clang", "-O2"]),
+    "stacks.cpp clang": ("stacks.cpp", ["clang++", "-O2", "-fno-omit-frame-pointer"]),
+}
+#: Every test run looks at these, and at few points.
+SAMPLE = ["stacks.c gcc -O2", "stacks.cpp g++ -O3 -fno-omit-frame-pointer", "stacks.rs -O2"]
+
+
+def built(name: str, directory: Path) -> Path:
+    source, command = BUILDS[name]
+    if not shutil.which(command[0]):
+        pytest.skip(f"there is no {command[0]} here")
+    program = directory / "stacks"
+    subprocess.run([*command, "-g", "-o", program, PROGRAMS / source], check=True, capture_output=True)
+    return program
+
+
+def judged(name: str, directory: Path, count: int, seed: int) -> Report:
+    if not shutil.which("gdb"):
+        pytest.skip("there is no gdb here")
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        pytest.skip("the programs are for x86-64 Linux")
+    program = built(name, directory)
+    return compared(sampled(program, count=count, seed=seed, functions=FUNCTIONS[BUILDS[name][0]]))
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_stacks_are_gdbs(name: str, tmp_path: Path) -> None:
+    report = judged(name, tmp_path, 40, 1)
+    assert report.total == 40
+    assert report.equal >= 39, f"{report}\n{list(report.examples.values())[:1]}"
+
+
+@pytest.mark.acceptance
+def test_stacks_of_many_builds_are_gdbs(tmp_path: Path) -> None:
+    whole = Report()
+    for seed, name in enumerate(BUILDS):
+        directory = tmp_path / str(seed)
+        directory.mkdir()
+        try:
+            report = judged(name, directory, 120, seed)
+        except pytest.skip.Exception as skipped:
+            print(f"{name}: {skipped}")
+            continue
+        print(f"{name}: {report}")
+        whole.add(report)
+    print(f"all: {whole}")
+    assert whole.total >= 2000
+    assert whole.equal >= 0.99 * whole.total, str(whole)
