@@ -36,7 +36,7 @@ impl RawCode {
         Ok(RawCode { history, table })
     }
 
-    /// The instructions: ip, size, mode, iclass, raw, count. The row of a table is the number of an instruction.
+    /// The instructions: ip, size, mode, iclass, raw. The row of a table is the number of an instruction.
     fn rows(&self) -> PyResult<RawTable> {
         let rows = self.table.rows();
         let raw: Vec<u8> = rows.iter().flat_map(|row| row.raw).collect();
@@ -47,7 +47,6 @@ impl RawCode {
             .u8("mode", rows.iter().map(|row| row.mode as u8).collect())
             .u8("iclass", rows.iter().map(|row| row.iclass).collect())
             .binary("raw", &raw, 16, &sizes)
-            .u64("count", self.table.counts().to_vec())
             .build()
     }
 

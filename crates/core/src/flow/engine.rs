@@ -199,6 +199,11 @@ impl Engine {
         engine
     }
 
+    /// Forgets what was remembered of packets, but not the code.
+    pub fn forget_windows(&mut self) {
+        self.graph.windows_mut().clear();
+    }
+
     /// The learned code, for a later walk over the same trace.
     pub fn into_graph(self) -> Graph {
         self.graph

@@ -29,5 +29,5 @@ pub use graph::{Graph, InstructionMeta, NodeId, NodeKind};
 pub use instructions::{Insn, InstructionDecoder};
 pub use reads::{OtherMemory, Reads};
 pub use return_stack::ReturnStack;
-pub use sink::{Gap, GapCause, RunState, Sink, Where};
+pub use sink::{Gap, GapCause, RunState, Runs, Sink, Where};
 pub use timeline::{Moment, Timeline};

@@ -85,10 +85,26 @@ pub struct Where {
     pub resumed: bool,
 }
 
+/// Which runs a walk tells. The fewer, the quicker it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Every one.
+    All,
+    /// Those of nodes that are wanted, and some others.
+    Wanted,
+    /// Whichever.
+    Any,
+}
+
 /// Receives what a walk finds, in order. Everything has a default that ignores it.
 pub trait Sink {
-    /// False if runs do not matter: then [`Sink::run`] is not told of all.
-    const RUNS: bool = true;
+    /// Which runs matter.
+    const RUNS: Runs = Runs::All;
+
+    /// Whether runs of a node matter, if only wanted ones do. Where it has said no, that holds for good.
+    fn wants(&mut self, _graph: &Graph, _node: NodeId) -> bool {
+        true
+    }
 
     /// Instructions `from..to` of a node were executed; `engine` tells step, time and state before them.
     #[inline]

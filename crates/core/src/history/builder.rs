@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stream::{DecodeError, Resync};
 use crate::event::Event;
-use crate::flow::{Checkpoint, Engine, FlowError, Gap, Progress, Sink, Where};
+use crate::flow::{Checkpoint, Engine, FlowError, Gap, Progress, Runs, Sink, Where};
 
 /// Instructions without a look at whether to stop.
 const STEPS_UNASKED: u64 = 1 << 22;
@@ -53,7 +53,7 @@ impl Builder {
 }
 
 impl Sink for Builder {
-    const RUNS: bool = false;
+    const RUNS: Runs = Runs::Any;
 
     fn event(&mut self, _: &Event, _: Where, _: &Engine) {
         self.events += u64::from(!self.done());

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use super::nodes::PerNode;
 use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 use super::stream::{slice, Pass, Stream};
-use crate::flow::{Graph, NodeId, RunState, Sink};
+use crate::flow::{Graph, NodeId, RunState, Runs, Sink};
 use crate::instruction::ExecMode;
 
 /// Longest instruction, and one more.
 const RAW: usize = 16;
+/// Steps from which on a search remembers what it need not look at.
+const FAR_STEPS: u64 = 1 << 22;
 
 /// An instruction as it lay in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +44,6 @@ impl CodeRow {
 #[derive(Clone, Debug, Default)]
 pub struct CodeTable {
     rows: Vec<CodeRow>,
-    counts: Vec<u64>,
     index: HashMap<CodeRow, u32, foldhash::fast::RandomState>,
 }
 
@@ -52,25 +53,16 @@ impl CodeTable {
         &self.rows
     }
 
-    /// How often each was executed.
-    pub fn counts(&self) -> &[u64] {
-        &self.counts
-    }
-
     /// The number of a row; None if it was never executed.
     pub fn number(&self, row: &CodeRow) -> Option<u32> {
         self.index.get(row).copied()
     }
 
-    fn add(&mut self, row: CodeRow, times: u64) {
-        let number = *self.index.entry(row).or_insert_with(|| {
+    fn add(&mut self, row: CodeRow) {
+        self.index.entry(row).or_insert_with(|| {
             self.rows.push(row);
-            self.counts.push(0);
             self.rows.len() as u32 - 1
         });
-        if let Some(count) = self.counts.get_mut(number as usize) {
-            *count += times;
-        }
     }
 }
 
@@ -90,58 +82,41 @@ fn rows_of(graph: &Graph, node: NodeId, from: u16, to: u16) -> Vec<CodeRow> {
     ips.iter().zip(metas).map(row).collect()
 }
 
-/// Executions of a whole node.
-#[derive(Clone, Default)]
-struct Whole {
-    /// Where its rows stand, plus 1.
-    rows: u32,
-    times: u64,
-}
-
 #[derive(Default)]
 struct Executed {
     generation: u64,
-    nodes: PerNode<Whole>,
-    /// The nodes that were met, and where their rows end.
-    met: Vec<(NodeId, usize)>,
-    rows: Vec<CodeRow>,
+    /// Whether all of a node was executed.
+    whole: PerNode<bool>,
     table: CodeTable,
 }
 
 impl Executed {
-    /// The nodes mean something else from now on.
-    fn settle(&mut self) {
-        for (node, end) in std::mem::take(&mut self.met) {
-            let Some(whole) = self.nodes.at(node).cloned() else { continue };
-            for &row in self.rows.get(whole.rows as usize - 1..end).unwrap_or(&[]) {
-                self.table.add(row, whole.times);
-            }
+    fn agree(&mut self, graph: &Graph) {
+        if self.generation != graph.generation() {
+            self.generation = graph.generation();
+            self.whole.clear();
         }
-        self.nodes.clear();
-        self.rows.clear();
     }
 }
 
 impl Sink for Executed {
+    const RUNS: Runs = Runs::Wanted;
+
+    fn wants(&mut self, graph: &Graph, node: NodeId) -> bool {
+        self.agree(graph);
+        self.whole.at(node).is_some_and(|whole| !*whole)
+    }
+
     #[inline]
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
-        if self.generation != graph.generation() {
-            self.settle();
-            self.generation = graph.generation();
+        self.agree(graph);
+        let Some(whole) = self.whole.at(node) else { return };
+        if *whole {
+            return;
         }
-        if from == 0 && to == graph.count(node) {
-            if let Some(whole) = self.nodes.at(node) {
-                if whole.times == 0 {
-                    whole.rows = self.rows.len() as u32 + 1;
-                    self.rows.extend(rows_of(graph, node, from, to));
-                    self.met.push((node, self.rows.len()));
-                }
-                whole.times += 1;
-            }
-        } else {
-            for row in rows_of(graph, node, from, to) {
-                self.table.add(row, 1);
-            }
+        *whole = from == 0 && to == graph.count(node);
+        for row in rows_of(graph, node, from, to) {
+            self.table.add(row);
         }
     }
 }
@@ -163,8 +138,7 @@ impl Verb for Executing {
         walker.walk(piece, worker);
     }
 
-    fn sum(&self, mut worker: Executed, _: &Graph) -> CodeTable {
-        worker.settle();
+    fn sum(&self, worker: Executed, _: &Graph) -> CodeTable {
         worker.table
     }
 }
@@ -185,7 +159,8 @@ struct Inside {
     end: u32,
 }
 
-struct FindRows<'a> {
+/// `FAR`: the search goes so far that it pays to remember what has none of the wanted rows.
+struct FindRows<'a, const FAR: bool> {
     question: &'a FindingRows<'a>,
     generation: u64,
     nodes: PerNode<Inside>,
@@ -194,14 +169,28 @@ struct FindRows<'a> {
     hits: Hits,
 }
 
-impl FindRows<'_> {
+impl<const FAR: bool> FindRows<'_, FAR> {
+    #[inline]
+    fn inside(&mut self, graph: &Graph, node: NodeId) -> Option<Inside> {
+        if self.generation != graph.generation() {
+            self.generation = graph.generation();
+            self.nodes.clear();
+            self.inside.clear();
+        }
+        let inside = *self.nodes.at(node)?;
+        Some(if inside.end == 0 { self.look(graph, node) } else { inside })
+    }
+
     #[cold]
     fn look(&mut self, graph: &Graph, node: NodeId) -> Inside {
         let begin = self.inside.len() as u32;
-        for (nth, row) in rows_of(graph, node, 0, graph.count(node)).iter().enumerate() {
-            let Some(number) = self.question.table.number(row) else { continue };
-            if self.question.wanted.get(number as usize).copied().unwrap_or(false) {
-                self.inside.push((nth as u16, number));
+        // Nearly all nodes have none of the addresses, and need no look at their bytes.
+        if graph.ips(node).iter().any(|&ip| self.question.has_at(ip)) {
+            for (nth, row) in rows_of(graph, node, 0, graph.count(node)).iter().enumerate() {
+                let Some(number) = self.question.table.number(row) else { continue };
+                if self.question.wanted.get(number as usize).copied().unwrap_or(false) {
+                    self.inside.push((nth as u16, number));
+                }
             }
         }
         let inside = Inside { begin, end: self.inside.len() as u32 + 1 };
@@ -212,18 +201,16 @@ impl FindRows<'_> {
     }
 }
 
-impl Sink for FindRows<'_> {
+impl<const FAR: bool> Sink for FindRows<'_, FAR> {
+    const RUNS: Runs = if FAR { Runs::Wanted } else { Runs::All };
+
+    fn wants(&mut self, graph: &Graph, node: NodeId) -> bool {
+        self.inside(graph, node).is_some_and(|inside| inside.end != inside.begin + 1)
+    }
+
     #[inline]
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        if self.generation != graph.generation() {
-            self.generation = graph.generation();
-            self.nodes.clear();
-            self.inside.clear();
-        }
-        let Some(&mut mut inside) = self.nodes.at(node) else { return };
-        if inside.end == 0 {
-            inside = self.look(graph, node);
-        }
+        let Some(inside) = self.inside(graph, node) else { return };
         if inside.end == inside.begin + 1 {
             return;
         }
@@ -237,7 +224,7 @@ impl Sink for FindRows<'_> {
     }
 }
 
-impl Pass for FindRows<'_> {
+impl<const FAR: bool> Pass for FindRows<'_, FAR> {
     fn done(&self) -> bool {
         self.hits.steps.len() >= self.question.limit
     }
@@ -247,26 +234,46 @@ impl Pass for FindRows<'_> {
 struct FindingRows<'a> {
     table: &'a CodeTable,
     wanted: &'a [bool],
+    /// The addresses of wanted rows, ascending.
+    addresses: Vec<u64>,
     base: i64,
     limit: usize,
 }
 
-impl<'a> Verb for &'a FindingRows<'a> {
-    type Worker = FindRows<'a>;
+impl<'a> FindingRows<'a> {
+    fn new(table: &'a CodeTable, wanted: &'a [bool], base: i64, limit: usize) -> Self {
+        let rows = table.rows.iter().zip(wanted);
+        let mut addresses: Vec<u64> = rows.filter(|(_, &wanted)| wanted).map(|(row, _)| row.ip).collect();
+        addresses.sort_unstable();
+        FindingRows { table, wanted, addresses, base, limit }
+    }
+
+    /// Whether a wanted row may lie at an address.
+    fn has_at(&self, ip: u64) -> bool {
+        self.addresses.first().is_some_and(|&first| first <= ip)
+            && self.addresses.last().is_some_and(|&last| ip <= last)
+            && self.addresses.binary_search(&ip).is_ok()
+    }
+}
+
+struct Search<'a, const FAR: bool>(&'a FindingRows<'a>);
+
+impl<'a, const FAR: bool> Verb for Search<'a, FAR> {
+    type Worker = FindRows<'a, FAR>;
     type Part = Hits;
     type Sum = ();
 
-    fn worker(&self) -> FindRows<'a> {
+    fn worker(&self) -> FindRows<'a, FAR> {
         let (nodes, inside, hits) = Default::default();
-        FindRows { question: self, generation: 0, nodes, inside, hits }
+        FindRows { question: self.0, generation: 0, nodes, inside, hits }
     }
 
-    fn piece(&self, worker: &mut FindRows<'a>, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Hits {
+    fn piece(&self, worker: &mut FindRows<'a, FAR>, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Hits {
         walker.walk(piece, worker);
         std::mem::take(&mut worker.hits)
     }
 
-    fn sum(&self, _: FindRows<'a>, _: &Graph) {}
+    fn sum(&self, _: FindRows<'a, FAR>, _: &Graph) {}
 }
 
 impl Stream {
@@ -279,8 +286,8 @@ impl Stream {
     ) -> Result<(), Interrupted> {
         let pieces = self.cut(start, stop, false);
         for sum in self.in_pieces(&Executing, &pieces, ask, |()| true)? {
-            for (&row, &times) in sum.rows.iter().zip(&sum.counts) {
-                table.add(row, times);
+            for row in sum.rows {
+                table.add(row);
             }
         }
         Ok(())
@@ -300,15 +307,19 @@ impl Stream {
         if hits.steps.len() >= limit || !wanted.contains(&true) {
             return Ok(());
         }
-        let question = FindingRows { table, wanted, base, limit: limit - hits.steps.len() };
-        let pieces = self.cut(start, stop, limit < usize::MAX);
+        let question = FindingRows::new(table, wanted, base, limit - hits.steps.len());
+        let pieces = self.cut(start, stop, limit <= 1 << 16);
         let take = |part: Hits| {
             let room = limit - hits.steps.len();
             hits.steps.extend(part.steps.into_iter().take(room));
             hits.rows.extend(part.rows.into_iter().take(room));
             hits.steps.len() < limit
         };
-        self.in_pieces(&&question, &pieces, ask, take)?;
+        if stop.min(self.steps).saturating_sub(start) >= FAR_STEPS {
+            self.in_pieces(&Search::<true>(&question), &pieces, ask, take)?;
+        } else {
+            self.in_pieces(&Search::<false>(&question), &pieces, ask, take)?;
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use super::part::is_settled;
 use crate::event::Event;
-use crate::flow::{Checkpoint, Engine, Gap, Sink, Where};
+use crate::flow::{Checkpoint, Engine, Gap, Runs, Sink, Where};
 use crate::packet::sync;
 
 /// The last PSB in the trace, behind `after`, before which nothing can change any more; it may prove to be none.
@@ -73,7 +73,7 @@ impl<'a> Ending<'a> {
 }
 
 impl Sink for Ending<'_> {
-    const RUNS: bool = false;
+    const RUNS: Runs = Runs::Any;
 
     fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
         self.built.event(event, place, engine);

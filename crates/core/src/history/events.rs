@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 use super::stream::{Pass, Stream};
 use crate::event::{Event, EventKind};
-use crate::flow::{Engine, Graph, Sink, Where};
+use crate::flow::{Engine, Graph, Runs, Sink, Where};
 
 /// One row per event; all columns have the same length.
 #[derive(Clone, Debug, Default)]
@@ -230,7 +230,7 @@ struct Events<'a> {
 }
 
 impl Sink for Events<'_> {
-    const RUNS: bool = false;
+    const RUNS: Runs = Runs::Any;
 
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
         if self.within.contains(&event.offset) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::builder::drive;
 use super::stream::{clip, Pass, Stream};
 use crate::event::Event;
-use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
+use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Runs, Sink, Where};
 
 /// The caller asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub(super) struct Walker<'a> {
     engine: Option<Engine>,
     stop: &'a mut dyn FnMut() -> bool,
     stopped: bool,
+    /// The windows are those of a question.
+    forgets: bool,
 }
 
 impl Walker<'_> {
@@ -78,10 +80,16 @@ impl Walker<'_> {
             return;
         };
         engine.restore(checkpoint);
+        if P::RUNS == Runs::Wanted && !std::mem::replace(&mut self.forgets, true) {
+            // What is remembered may pass by what is wanted.
+            engine.forget_windows();
+        }
         let mut within = Within { pass, piece, over: false };
         let trace = (*stream.trace).as_ref();
         let resync = stream.options.resync;
-        let done = |_: &Engine, within: &Within<'_, P>| within.over || within.pass.done();
+        let past = |engine: &Engine| piece.until.is_none() && engine.step() > piece.stop;
+        let done =
+            |engine: &Engine, within: &Within<'_, P>| within.over || past(engine) || within.pass.done();
         // Everything was seen when the stream was made, so no error can come that did not come then.
         let walked = drive(engine, trace, &mut within, resync, 256, done, |_| (self.stop)());
         self.stopped |= walked.is_err();
@@ -97,7 +105,11 @@ struct Within<'a, P> {
 }
 
 impl<P: Pass> Sink for Within<'_, P> {
-    const RUNS: bool = P::RUNS;
+    const RUNS: Runs = P::RUNS;
+
+    fn wants(&mut self, graph: &Graph, node: NodeId) -> bool {
+        self.pass.wants(graph, node)
+    }
 
     #[inline]
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
@@ -297,14 +309,18 @@ impl Stream {
         let graph = self.knowledge.graph(&self.timeline, &self.options);
         let options = self.options.engine.clone();
         let engine = Some(Engine::new(&self.config, options, self.timeline.clone(), graph));
-        Walker { stream: self, engine, stop, stopped: false }
+        Walker { stream: self, engine, stop, stopped: false, forgets: false }
     }
 }
 
 impl Walker<'_> {
     /// Keeps what was learned of the code.
     fn end<T>(mut self, sum: impl FnOnce(&Graph) -> T) -> Option<T> {
-        let graph = self.engine.take()?.into_graph();
+        let mut engine = self.engine.take()?;
+        if self.forgets {
+            engine.forget_windows();
+        }
+        let graph = engine.into_graph();
         let sum = sum(&graph);
         self.stream.knowledge.give_back(graph);
         Some(sum)

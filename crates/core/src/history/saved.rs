@@ -14,7 +14,7 @@ use super::knowledge::Knowledge;
 use super::stream::{DecodeOptions, Pass, Resync, Stream, TraceBytes};
 use crate::config::TraceConfig;
 use crate::event::EventDecoder;
-use crate::flow::{Checkpoint, EngineOptions, Gap, OtherMemory, Reads, Sink, Timeline};
+use crate::flow::{Checkpoint, EngineOptions, Gap, OtherMemory, Reads, Runs, Sink, Timeline};
 
 /// What a written stream begins with.
 const MAGIC: &[u8; 8] = b"ODOGRAPH";
@@ -127,7 +127,7 @@ struct Stack {
 struct Reading;
 
 impl Sink for Reading {
-    const RUNS: bool = false;
+    const RUNS: Runs = Runs::Any;
 }
 
 impl Pass for Reading {}

@@ -2,9 +2,9 @@
 
 use super::{Engine, FlowError};
 use crate::event::FlowItem;
-use crate::flow::graph::{Graph, NodeKind};
+use crate::flow::graph::{Graph, NodeId, NodeKind};
 use crate::flow::return_stack::ReturnStack;
-use crate::flow::sink::Sink;
+use crate::flow::sink::{Runs, Sink};
 use crate::flow::window::{Bytes, Sites, Walk, Window};
 
 impl Engine {
@@ -23,8 +23,8 @@ impl Engine {
                 self.decided = true;
                 self.walk_bits(trace, sink)?;
             }
-            if !S::RUNS && owed == 0 {
-                let (used, missed) = self.walk_windows(trace, left);
+            if S::RUNS != Runs::All && owed == 0 {
+                let (used, missed) = self.walk_windows(trace, sink, left);
                 self.decided |= used > 0;
                 left = left.saturating_sub(used);
                 owed = missed;
@@ -102,7 +102,7 @@ impl Engine {
                 },
                 _ => break,
             }
-            if S::RUNS {
+            if S::RUNS != Runs::Any {
                 sink.run(graph, at, 0, node.count, &state);
             }
             state.step += u64::from(node.count);
@@ -118,7 +118,7 @@ impl Engine {
     /// Walks by remembered windows as far as they go, at most `most` bytes of trace and some; returns how many bytes that
     /// were, and how many packets are in the window that is not remembered.
     #[inline]
-    fn walk_windows(&mut self, trace: &[u8], most: u32) -> (u32, u32) {
+    fn walk_windows<S: Sink>(&mut self, trace: &[u8], sink: &mut S, most: u32) -> (u32, u32) {
         if self.bits_left > 0 || self.emitted != 0 || self.node == 0 || self.events.tsc() >= self.next_moment
         {
             return (0, 0);
@@ -133,8 +133,9 @@ impl Engine {
             };
             self.stack.make_room();
             let seen = self.graph.windows_mut().seen_before(walk.node, bytes);
-            let window =
-                seen.then(|| record(&mut self.graph, &self.stack, walk.node, bytes, walk.cursor.last_ip));
+            let Engine { graph, stack, .. } = self;
+            let last = walk.cursor.last_ip;
+            let window = seen.then(|| record(graph, stack, sink, (walk.node, bytes, last)));
             match window.flatten() {
                 Some(window) => self.graph.windows_mut().remember(window),
                 None => break bytes.packets(),
@@ -152,9 +153,15 @@ impl Engine {
     }
 }
 
-/// What the packets do from a node on, if it is something that a window can hold. Nothing changes but links.
+/// What the packets do from a node on, if it is something that a window can hold and no run on the way is wanted.
+/// Nothing changes but links. `last` is the last address.
 #[cold]
-fn record(graph: &mut Graph, stack: &ReturnStack, start: u32, bytes: Bytes, last: u64) -> Option<Window> {
+fn record<S: Sink>(
+    graph: &mut Graph,
+    stack: &ReturnStack,
+    sink: &mut S,
+    (start, bytes, last): (NodeId, Bytes, u64),
+) -> Option<Window> {
     let mut sites = Sites::default();
     let mut at = start;
     let mut steps = 0u32;
@@ -162,7 +169,7 @@ fn record(graph: &mut Graph, stack: &ReturnStack, start: u32, bytes: Bytes, last
         let tnt = crate::packet::short_tnt((bytes.word >> (8 * nth)) as u8);
         for bit in (0..tnt.size).rev() {
             let taken = tnt.bits >> bit & 1 != 0;
-            let kind = settle(graph, &mut sites, &mut at, &mut steps)?;
+            let kind = settle(graph, sink, &mut sites, &mut at, &mut steps)?;
             at = match kind {
                 NodeKind::Conditional => graph.follow(at, taken),
                 NodeKind::Return if taken => match sites.pop() {
@@ -177,7 +184,7 @@ fn record(graph: &mut Graph, stack: &ReturnStack, start: u32, bytes: Bytes, last
         }
     }
     if bytes.has_tip() {
-        match settle(graph, &mut sites, &mut at, &mut steps)? {
+        match settle(graph, sink, &mut sites, &mut at, &mut steps)? {
             NodeKind::Return | NodeKind::Tip => at = graph.tip_target(at, bytes.target(last).0),
             _ => return None,
         }
@@ -186,11 +193,18 @@ fn record(graph: &mut Graph, stack: &ReturnStack, start: u32, bytes: Bytes, last
 }
 
 /// Walks to the next decision; notes instructions and return sites up to and including it.
-fn settle(graph: &mut Graph, sites: &mut Sites, at: &mut u32, steps: &mut u32) -> Option<NodeKind> {
+fn settle<S: Sink>(
+    graph: &mut Graph,
+    sink: &mut S,
+    sites: &mut Sites,
+    at: &mut NodeId,
+    steps: &mut u32,
+) -> Option<NodeKind> {
     for _ in 0..4 {
         let kind = graph.kind(*at);
         match kind {
             NodeKind::Stub | NodeKind::Stuck | NodeKind::Endless => return None,
+            _ if S::RUNS == Runs::Wanted && sink.wants(graph, *at) => return None,
             _ => {}
         }
         *steps += u32::from(graph.count(*at));
