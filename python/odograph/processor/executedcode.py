@@ -25,7 +25,7 @@ MOST_INDEXED = 1 << 22
 """Beyond this many executions they are looked for piece by piece rather than remembered."""
 KEPT = 4
 """Searches remembered."""
-NARROWEST, WIDEST = 1 << 14, 1 << 24
+NARROWEST, WIDEST = 1 << 14, 1 << 26
 """Steps that are searched at once."""
 FEWEST_HITS, MOST_HITS = 1 << 4, 1 << 16
 """Executions that are told at once."""
@@ -59,7 +59,6 @@ class ExecutedCode:
         self._table = Table(self._raw.rows())
         self._length = len(history)
         self._searches: dict[bytes, RowSearch] = {}
-        self._counts = self._table["count"]
 
     @cached_property
     def _first(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -104,18 +103,12 @@ class ExecutedCode:
         address, _, mode, opcode = self.row(number)
         return Question(opcode, disassemble(opcode, address, mode))
 
-    def executions(self, wanted: Rows) -> int:
-        """How often the rows were executed."""
-        return int(self._counts[wanted].sum())
-
     def search(self, wanted: Rows) -> RowSearch:
         """A search for executions of these rows; what an earlier search for the same rows has found is used
         again.
         """
         key = wanted.tobytes()
-        search = self._searches.pop(key, None) or RowSearch(
-            self._raw, key, self._length, self.executions(wanted)
-        )
+        search = self._searches.pop(key, None) or RowSearch(self._raw, key, self._length)
         self._searches[key] = search
         while len(self._searches) > KEPT:
             del self._searches[next(iter(self._searches))]
@@ -129,13 +122,14 @@ class RowSearch:
     is found. From the third on there is an index, unless there are too many executions for one.
     """
 
-    def __init__(self, raw: RawCode, key: bytes, length: int, executions: int) -> None:
+    def __init__(self, raw: RawCode, key: bytes, length: int) -> None:
         self._raw = raw
         self._key = key
         self._length = length
-        self._executions = executions
         self._questions = 0
         self._all: Executions | None = None
+        if 1 not in key:
+            self._all = self._between(0, 0)
 
     def all(self) -> Executions:
         """All executions, in order."""
@@ -183,8 +177,10 @@ class RowSearch:
 
     def _index(self) -> Executions | None:
         self._questions += 1
-        if self._all is None and self._questions > 2 and self._executions <= MOST_INDEXED:
-            self._all = self._between(0, self._length)
+        if self._all is None and self._questions == 3:
+            found = self._between(0, self._length, MOST_INDEXED + 1)
+            if len(found.steps) <= MOST_INDEXED:
+                self._all = found
         return self._all
 
     def _between(self, start: int, stop: int, limit: int = 1 << 62) -> Executions:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from odograph.errors import InvalidArgument
-from odograph.processor.breakpoints import Handle, dispatch
+from odograph.processor.breakpoints import Handle
 from odograph.processor.executedcode import ExecutedCode, Executions
 from odograph.processor.filters import Filter
 from odograph.processor.processor import Processor
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["ReplayProcessor"]
 
 
+Place = tuple[int, int, tuple[Handle, ...]]
+"""Address and size of an instruction, and the breakpoints that are met there."""
+
+
 class _Search:
     """Where the present breakpoints are met. Good as long as they do not change."""
 
@@ -33,7 +37,8 @@ class _Search:
         self._processor = processor
         self._code = processor.code
         self._handles = list(processor.breakpoints)
-        self._members: dict[int, tuple[int, int, tuple[Handle, ...]]] = {}
+        self.places: dict[int, Place] = {}
+        """What is known of the rows that were met."""
         self.wanted = self._code.nothing()
         """The rows that may be hits."""
         for handle in self._handles:
@@ -52,29 +57,33 @@ class _Search:
             self._searched = self.refused
             self.rows = self._code.search(self.wanted)
 
-    def members(self, row: int) -> tuple[int, int, tuple[Handle, ...]]:
-        """Address and size of a row, and the breakpoints that are met there; filters are asked when it is
-        met first.
-        """
-        known = self._members.get(row)
-        if known is None:
-            code = self._code
-            address, size, _, _ = code.row(row)
-            # Filters see the processor where it stands: before the instruction.
-            self._processor.arrive(address)
-            question = None
-            found = []
-            for handle in self._handles:
-                if not handle.alive or not _meets(handle, address, size):
-                    continue
-                question = question or code.question(row)
-                if handle.verdict(self._processor, question):
-                    found.append(handle)
-            known = self._members[row] = (address, size, tuple(found))
-            if not found:
-                self.wanted[row] = False
-                self.refused += 1
-        return known
+    def settle(self, row: int) -> Place:
+        """What is at a row, and the breakpoints that are met there: filters are asked now."""
+        code = self._code
+        address, size, _, _ = code.row(row)
+        # Filters see the processor where it stands: before the instruction.
+        self._processor.arrive(address)
+        question = None
+        found = []
+        for handle in self._handles:
+            if not handle.alive or not _meets(handle, address, size):
+                continue
+            question = question or code.question(row)
+            if handle.verdict(self._processor, question):
+                found.append(handle)
+        place = self.places[row] = (address, size, tuple(found))
+        if not found:
+            self.wanted[row] = False
+            self.refused += 1
+        return place
+
+    def wanted_of(self, found: Executions) -> Iterator[tuple[int, int]]:
+        """Steps and rows of those executions that no filter has refused so far."""
+        steps, rows = found
+        if self.refused:
+            keep = self.wanted[rows]
+            steps, rows = steps[keep], rows[keep]
+        return zip(steps.tolist(), rows.tolist(), strict=True)
 
 
 def _meets(handle: Handle, address: int, size: int) -> bool:
@@ -219,7 +228,7 @@ class ReplayProcessor(Processor):
         ahead = bisect_right(gaps, here)
         gap = gaps[ahead] if ahead < len(gaps) else None
         bound = end if gap is None else min(end, gap)
-        stop = self._meet(self._forward(bound))
+        stop = self._meet_on(bound)
         if stop is not None:
             return stop
         if bound > here or self._step < bound:
@@ -238,7 +247,7 @@ class ReplayProcessor(Processor):
         gap = gaps[at - 1] if at > 0 else None
         end = 0 if limit is None else max(here - limit, 0)
         bound = end if gap is None else max(end, gap)
-        stop = self._meet(self._backward(bound))
+        stop = self._meet_back(bound)
         if stop is not None:
             return stop
         if bound < self._step:
@@ -250,75 +259,62 @@ class ReplayProcessor(Processor):
             return self._stop(StopReason.GAP)
         return self._stop(StopReason.BEGIN)
 
-    def _meet(self, hits: Iterator[tuple[int, int]]) -> Stop | None:
-        """Calls the breakpoints at each hit, a step and a row, until one stops."""
-        search, breakpoints = self._search(), self.breakpoints
-        for step, row in hits:
-            if step < self._step:
-                self._epoch += 1
-            self._step, self._pc_known, self._before_gap = step, False, False
-            if search.version != breakpoints.version:
-                search = self._search()
-            address, size, members = search.members(row)
-            if members:
-                self._pc, self._pc_known = address, True
-                called = dispatch(self, members, address, size)
-                if self._stopping:
-                    return self._stop(StopReason.BREAK, called)
-        if self._stopping:
-            return self._stop(StopReason.BREAK)
-        return None
-
-    def _forward(self, bound: int) -> Iterator[tuple[int, int]]:
-        """Steps from here to ``bound`` (exclusive) at which a breakpoint may be met, and their rows."""
-        position = self._step
-        while position < bound and len(self.breakpoints) and not self._stopping:
+    def _meet_on(self, bound: int) -> Stop | None:
+        """Meets breakpoints at the steps from here to ``bound`` (exclusive), until one stops."""
+        position, breakpoints = self._step, self.breakpoints
+        while position < bound and len(breakpoints) and not self._stopping:
             search = self._search()
             for found, reached in search.rows.forward(position, bound):
-                for step, row in _while_good(search, found):
-                    yield step, row
-                    position = step + 1
+                stop = self._tell(search, found)
+                if stop is not None:
+                    return stop
+                changed = breakpoints.version != search.version
+                position = self._step + 1 if changed else reached
                 if search.is_stale or self._stopping:
                     break
-                position = reached
-        if self._stopping:
-            self._place(position)
+        return self._stopped_at(position)
 
-    def _backward(self, bound: int) -> Iterator[tuple[int, int]]:
-        """Steps before this one down to ``bound``, the last first."""
-        position = self._step
-        while position > bound and len(self.breakpoints) and not self._stopping:
+    def _meet_back(self, bound: int) -> Stop | None:
+        """The same at the steps before this one down to ``bound``, the last first."""
+        position, breakpoints = self._step, self.breakpoints
+        while position > bound and len(breakpoints) and not self._stopping:
             search = self._search()
             for found, reached in search.rows.backward(bound, position):
-                for step, row in _while_good(search, found):
-                    yield step, row
-                    position = step
+                stop = self._tell(search, found)
+                if stop is not None:
+                    return stop
+                changed = breakpoints.version != search.version
+                position = self._step if changed else reached
                 if search.is_stale or self._stopping:
                     break
-                position = reached
-        if self._stopping:
-            self._place(position)
+        return self._stopped_at(position)
 
+    def _stopped_at(self, position: int) -> Stop | None:
+        """Between two hits, where somebody from outside has asked to stop."""
+        if not self._stopping:
+            return None
+        self._place(position)
+        return self._stop(StopReason.BREAK)
 
-def _while_good(search: _Search, found: Executions) -> Iterator[tuple[int, int]]:
-    """Executions that may be hits, until the breakpoints change."""
-    version = search.version
-    breakpoints = search.breakpoints
-    refused = search.refused
-    steps, rows = found
-    while len(steps):
-        keep = search.wanted[rows]
-        steps, rows = steps[keep], rows[keep]
-        told = 0
-        for step, row in zip(steps.tolist(), rows.tolist(), strict=True):
-            yield step, row
-            told += 1
+    def _tell(self, search: _Search, found: Executions) -> Stop | None:
+        """Calls the breakpoints at each execution, until one stops or they change.
+
+        Millions of hits pass here: nothing is made for one that somebody may not ask for.
+        """
+        places, breakpoints, version = search.places, self.breakpoints, search.version
+        for step, row in search.wanted_of(found):
+            if step < self._step:
+                self._epoch += 1
+            self._step = step
+            place = places.get(row) or search.settle(row)
+            address, size, members = place
+            self._pc, self._pc_known, self._before_gap = address, True, False
+            called = [handle for handle in members if handle.meet(self, address, size)]
+            if self._stopping:
+                return self._stop(StopReason.BREAK, called)
             if breakpoints.version != version:
-                return
-            if search.refused != refused:
                 break
-        refused = search.refused
-        steps, rows = steps[told:], rows[told:]
+        return None
 
 
 def _nothing(processor: object, address: int, size: int) -> None:
