@@ -121,13 +121,14 @@ class _Builder:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._mappings: list[Mapping] = []
-        self._runs: list[tuple[int, bytes]] = []
+        self._executed = CodeBytes()
+        self._runs: list[tuple[int, bytes]] | None = None
         self.image = recording.new_image()
 
     def begin(self) -> None:
         """A program begins: only kernel memory stays."""
         self._mappings = [mapping for mapping in self._mappings if mapping.kernel]
-        self._runs = []
+        self._executed, self._runs = CodeBytes(), None
         self._rebuild()
 
     def _rebuild(self) -> None:
@@ -140,6 +141,9 @@ class _Builder:
         self._recording.fill(self.image, [mapping])
         if mapping.code is None:
             self._overlay(mapping.address, mapping.end)
+        else:
+            self._executed.put(mapping.address, mapping.code)
+            self._runs = None
 
     def remove(self, hole: Mapping) -> None:
         """Nothing lies in a range any more."""
@@ -157,11 +161,16 @@ class _Builder:
         self._overlay(0, 1 << 64)
 
     def keep(self, code: CodeBytes) -> None:
-        """Executed bytes lie over files, also over those that are mapped later."""
-        self._runs = list(code.runs())
+        """Executed bytes lie over files, also over those that are mapped later.
+
+        A file is noted as mapped when its code is met first: what replaced other code at that moment stays.
+        """
+        self._executed, self._runs = code.copy(), None
         self._overlay(0, 1 << 64)
 
     def _overlay(self, start: int, end: int) -> None:
+        if self._runs is None:
+            self._runs = list(self._executed.runs())
         for address, data in self._runs:
             if address < end and address + len(data) > start:
                 self.image.add_bytes(data, address, name="executed")

@@ -52,7 +52,9 @@ impl Memory {
         self.checked.insert(ip);
         if let Some((known, block)) = self.blocks.get(&ip) {
             if bytes.starts_with(known) {
-                return Ok(Some((block, false)));
+                // In between, other code may have been executed that overlaps this.
+                let learned = process.learn(ip, known, || maps(pid))?;
+                return Ok(Some((block, learned == Learned::Changed)));
             }
         }
         let Some(block) = Block::new(ip, [bytes.as_slice()].into_iter()) else { return Ok(None) };
