@@ -16,6 +16,7 @@ __all__ = [
     "RawFieldListing",
     "RawFrameTables",
     "RawHeights",
+    "RawHeldThread",
     "RawHistory",
     "RawImage",
     "RawInstructionDecoder",
@@ -354,6 +355,12 @@ class RawLines:
 
 def disassemble(data: bytes, ip: int, mode: int = 3) -> str: ...
 def disassemble_many(ips: bytes, modes: bytes, rows: list[bytes]) -> tuple[list[str], bytes]: ...
+
+@final
+class RawHeldThread:
+    def __new__(cls, tid: int) -> RawHeldThread: ...
+    def _registers(self) -> list[int]: ...
+    def _release(self) -> None: ...
 
 @final
 class RawFrameTables:

@@ -2,7 +2,8 @@
 
 Each line of the output is a JSON object: registers, memory around the stack pointer, frames. The first says
 where the files are mapped. Settings come in the environment as JSON: output, count, seed, functions (where to
-stop at times), longest (the most instructions to go on at a time).
+stop at times), longest (the most instructions to go on at a time). With a core in the settings it writes the
+frames of each thread in that instead.
 """
 
 import base64
@@ -87,7 +88,23 @@ def sample(out):
     out.write(json.dumps(row) + "\n")
 
 
+def of_core(path):
+    run("set pagination off")
+    run("set backtrace past-main on")
+    run("set backtrace past-entry on")
+    run(f"core-file {path}")
+    rows = []
+    for thread in gdb.selected_inferior().threads():
+        thread.switch()
+        found, reason = frames()
+        rows.append({"tid": thread.ptid[1] or thread.ptid[0], "frames": found, "reason": reason})
+    pathlib.Path(SETTINGS["output"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def main():
+    if "core" in SETTINGS:
+        of_core(SETTINGS["core"])
+        return
     chance = random.Random(SETTINGS["seed"])
     for command in (
         "set pagination off",

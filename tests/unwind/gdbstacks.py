@@ -73,6 +73,15 @@ def sampled(program: Path, *, count: int, seed: int, functions: list[str], longe
     return rows
 
 
+def of_core(program: Path, core: Path) -> list[Any]:
+    """What gdb says of each thread in a core: tid, frames, reason."""
+    output = core.with_suffix(".stacks")
+    environment = {**os.environ, "STACKS": json.dumps({"output": str(output), "core": str(core)})}
+    command = ["gdb", "-nx", "-batch", "-x", str(SAMPLER), str(program)]
+    subprocess.run(command, env=environment, capture_output=True, timeout=300, check=True)
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
 def loaded(mappings: list[Any], vdso: bytes) -> tuple[Symbols, Image]:
     """The modules of a process, and the memory of their files."""
     from odograph.symbols.symbols import MemoryModule

@@ -6,10 +6,11 @@ use odograph_core::instruction::ExecMode;
 use odograph_recorder::arguments::Arguments;
 use odograph_recorder::exec::{self, Program};
 use odograph_recorder::finish;
+use odograph_recorder::hold::{self, Held};
 use odograph_recorder::path::Path;
 use odograph_recorder::process::Origin;
 use odograph_recorder::step;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -66,6 +67,34 @@ fn step_program(
     Ok(py.detach(|| step::run(&spool, &program, &arguments, &environment))?)
 }
 
+/// OSError with its number, which the usual conversion leaves out.
+fn numbered(error: &std::io::Error) -> PyErr {
+    PyOSError::new_err((error.raw_os_error().unwrap_or(0), error.to_string()))
+}
+
+/// A thread of a live process, held still until it is released or this process ends.
+#[pyclass(frozen, module = "odograph._native")]
+struct RawHeldThread(Held);
+
+#[pymethods]
+impl RawHeldThread {
+    /// Raises OSError.
+    #[new]
+    fn new(py: Python<'_>, tid: i32) -> PyResult<RawHeldThread> {
+        py.detach(|| hold::hold(tid)).map(RawHeldThread).map_err(|error| numbered(&error))
+    }
+
+    /// Its general registers in the kernel's order. Raises OSError.
+    fn _registers(&self) -> PyResult<Vec<u64>> {
+        self.0.registers().map_err(|error| numbered(&error))
+    }
+
+    /// Lets it go on; only from the thread that held it. Raises OSError.
+    fn _release(&self) -> PyResult<()> {
+        self.0.release().map_err(|error| numbered(&error))
+    }
+}
+
 /// Writes packets for instructions that somebody else executes.
 #[pyclass(module = "odograph._native")]
 struct RawPath(Path);
@@ -110,6 +139,7 @@ impl RawPath {
 
 /// Adds the functions of this file.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawHeldThread>()?;
     module.add_class::<RawPath>()?;
     module.add_function(wrap_pyfunction!(finish_stream, module)?)?;
     module.add_function(wrap_pyfunction!(step_program, module)?)?;

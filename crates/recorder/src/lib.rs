@@ -19,6 +19,7 @@ pub mod block;
 pub mod code;
 pub mod exec;
 pub mod finish;
+pub mod hold;
 pub mod hook;
 pub mod lock;
 pub mod mapped;

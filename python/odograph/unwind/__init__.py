@@ -5,6 +5,17 @@ from __future__ import annotations
 from odograph.frame import Found, Frame, Inlined, Stack
 from odograph.unwind.cfi import CfiUnwinder
 from odograph.unwind.core import open_core
+from odograph.unwind.process import open_process
 from odograph.unwind.target import Target, Thread
 
-__all__ = ["CfiUnwinder", "Found", "Frame", "Inlined", "Stack", "Target", "Thread", "open_core"]
+__all__ = [
+    "CfiUnwinder",
+    "Found",
+    "Frame",
+    "Inlined",
+    "Stack",
+    "Target",
+    "Thread",
+    "open_core",
+    "open_process",
+]

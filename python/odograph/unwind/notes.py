@@ -10,7 +10,7 @@ from typing import NamedTuple
 from odograph.errors import ImageError, PtError
 from odograph.recording import elf
 
-__all__ = ["CoreNotes", "FileMapping", "ThreadNote", "read_notes"]
+__all__ = ["MACHINES", "CoreNotes", "FileMapping", "ThreadNote", "read_notes", "registers_of"]
 
 _PT_NOTE = 4
 _NT_PRSTATUS, _NT_PRPSINFO, _NT_AUXV, _NT_FILE = 1, 3, 6, 0x46494C45
@@ -25,7 +25,8 @@ REGISTERS: dict[str, tuple[str | None, ...]] = {
     ),
     "aarch64": (*(f"x{number}" for number in range(31)), "sp", "pc"),
 }
-_MACHINES = {62: "x86-64", 183: "aarch64"}
+#: Machines by ``e_machine``.
+MACHINES = {62: "x86-64", 183: "aarch64"}
 #: Where the registers begin in ``struct elf_prstatus``.
 _REGISTERS_AT = 112
 
@@ -69,7 +70,7 @@ def read_notes(path: str | os.PathLike[str]) -> CoreNotes:
     """
     name = os.fspath(path)
     kind = elf.kind(path)
-    machine = _MACHINES.get(kind[1]) if kind is not None and kind[0] == 64 else None
+    machine = MACHINES.get(kind[1]) if kind is not None and kind[0] == 64 else None
     headers = elf.program_headers(path)
     if machine is None or headers is None:
         if not os.access(path, os.R_OK):
