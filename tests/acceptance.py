@@ -53,6 +53,8 @@ PARTS: dict[str, list[str]] = {
     "fuzz blocks": fuzz("core", "blocks", "-max_len=400"),
     "fuzz instructions": fuzz("core", "instruction"),
     "fuzz flow": fuzz("core", "flow", "-max_len=400"),
+    "fuzz saved": fuzz("core", "saved"),
+    "fuzz live": fuzz("core", "live", "-max_len=400"),
     "fuzz instruction listing": fuzz("listing", "instruction_listing", "-max_len=400"),
     "fuzz packet listing": fuzz("listing", "packet_listing", "-max_len=400"),
     "stress flow": [*STRESS, FUZZ_SECONDS],
