@@ -31,3 +31,10 @@ fn hostile_traces_are_told_the_same_way_however_they_are_decoded() {
 fn and_more_of_them_beside_the_first() {
     check(100..200);
 }
+
+#[test]
+fn streams_whose_gaps_were_met_while_looking_ahead_can_be_saved() {
+    for seed in [1_001_327, 1_001_410, 1_001_591] {
+        attack(seed);
+    }
+}

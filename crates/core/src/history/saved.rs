@@ -248,12 +248,13 @@ impl Stream {
 }
 
 impl Found {
-    /// Steps and offsets ascend and are those of a trace of `length` bytes with so many images.
+    /// Steps and offsets ascend and are those of a trace of `length` bytes with so many images. Offsets of gaps need not
+    /// ascend: damage may be met while looking ahead, and again on the way there.
     fn is_sound(&self, length: u64, images: usize) -> bool {
         let end = (self.steps, length.saturating_add(1));
         self.steps <= i64::MAX as u64
-            && ascend(self.gaps.iter().map(|gap| (gap.step, gap.offset)), end)
-            && self.gaps.iter().all(|gap| gap.bytes_lost <= length)
+            && ascend(self.gaps.iter().map(|gap| (gap.step, 0)), end)
+            && self.gaps.iter().all(|gap| gap.offset <= end.1 && gap.bytes_lost <= length)
             && ascend(self.moments.iter().map(|&(step, _, offset)| (step, offset)), end)
             && self.moments.iter().all(|&(_, image, _)| image < images)
             && ascend(self.checkpoints.iter().map(|(_, at)| (at.step, at.offset)), end)
