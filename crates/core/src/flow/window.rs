@@ -193,7 +193,7 @@ impl Sites {
 #[derive(Default)]
 pub(super) struct Windows {
     slots: Vec<Window>,
-    /// What was met last and not remembered, per slot.
+    /// What was met last and not remembered, per slot: once if the number is even, else twice.
     seen: Vec<u32>,
     /// How many have been remembered since there were so many slots.
     remembered: usize,
@@ -282,17 +282,22 @@ impl Windows {
         stopped
     }
 
-    /// Whether the same packets were met at the same node before, lately, and not remembered then.
-    pub fn seen_before(&mut self, node: NodeId, bytes: Bytes) -> bool {
+    /// Whether the same packets were met at the same node twice before, lately, and not remembered then. What comes
+    /// twice often does not come again, and costs more to remember than it saves.
+    pub fn seen_enough(&mut self, node: NodeId, bytes: Bytes) -> bool {
         if self.slots.is_empty() {
             self.resize(FIRST_SLOTS);
         }
         let (slot, mark) = self.slot(node, bytes.word);
         let Some(seen) = self.seen.get_mut(slot) else { return false };
-        let before = *seen == mark;
-        // Seen, remembered and in vain: then it takes two more sights.
-        *seen = if before { 0 } else { mark };
-        before
+        let twice = *seen == mark;
+        // Seen, remembered and in vain: then it takes as many sights again.
+        *seen = match *seen {
+            _ if twice => 0,
+            once if once == mark ^ 1 => mark,
+            _ => mark ^ 1,
+        };
+        twice
     }
 
     pub fn remember(&mut self, window: Window) {
@@ -388,14 +393,15 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_remembered_on_second_sight() {
+    fn a_window_is_remembered_on_third_sight() {
         let mut windows = Windows::default();
         let mut stack = ReturnStack::default();
         let bytes = Bytes::at(0x06, 4).expect("a TNT");
         assert_eq!(walked(&windows, 5, &mut stack), (5, 10, true));
-        assert!(!windows.seen_before(5, bytes));
-        assert!(windows.seen_before(5, bytes));
-        assert!(!windows.seen_before(5, bytes), "twice more");
+        assert!(!windows.seen_enough(5, bytes));
+        assert!(!windows.seen_enough(5, bytes));
+        assert!(windows.seen_enough(5, bytes));
+        assert!(!windows.seen_enough(5, bytes), "and as often again");
         windows.remember(Sites::default().into_window(5, bytes, 7, 3, 0));
         assert_eq!(walked(&windows, 5, &mut stack), (7, 13, false));
         assert_eq!(walked(&windows, 6, &mut stack), (6, 10, true));
@@ -407,7 +413,7 @@ mod tests {
     fn where_a_return_goes_tells_two_windows_apart() {
         let mut windows = Windows::default();
         let bytes = Bytes::at(0x06, 4).expect("a TNT");
-        assert!(!windows.seen_before(5, bytes));
+        assert!(!windows.seen_enough(5, bytes));
         for site in [20, 21] {
             let mut sites = Sites::default();
             assert!(sites.pop_below(site));

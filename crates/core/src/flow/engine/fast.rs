@@ -132,7 +132,7 @@ impl Engine {
                 break 0;
             };
             self.stack.make_room();
-            let seen = self.graph.windows_mut().seen_before(walk.node, bytes);
+            let seen = self.graph.windows_mut().seen_enough(walk.node, bytes);
             let Engine { graph, stack, .. } = self;
             let last = walk.cursor.last_ip;
             let window = seen.then(|| record(graph, stack, sink, (walk.node, bytes, last)));
