@@ -3,7 +3,7 @@
 Each line of the output is a JSON object: registers, memory around the stack pointer, frames. The first says
 where the files are mapped. Settings come in the environment as JSON: output, count, seed, functions (where to
 stop at times), longest (the most instructions to go on at a time). With a core in the settings it writes the
-frames of each thread in that instead.
+frames of each thread in that instead. With a port it asks the remote target there, which is a static program.
 """
 
 import base64
@@ -61,6 +61,25 @@ def memory(sp, rows):
     return [(first, data) for first, data, _ in pieces]
 
 
+def remote_memory(sp, main_sp, found):
+    """As :func:`memory`, of a target that does not tell its mappings; and the code around each frame."""
+    inferior = gdb.selected_inferior()
+    pieces = []
+    wanted = [(sp - 512, 1 << 16), (main_sp - (1 << 15), (1 << 15) + 8192)]
+    wanted += [(pc - 8, 24) for _, _, pc in found]
+    for first, size in wanted:
+        data = b""
+        while len(data) < size:
+            at = first + len(data)
+            count = min(4096 - at % 4096, size - len(data))
+            try:
+                data += bytes(inferior.read_memory(at, count))
+            except gdb.MemoryError:
+                break
+        pieces.append((first, base64.b64encode(zlib.compress(data, 1)).decode()))
+    return pieces
+
+
 def frames():
     found = []
     frame = gdb.newest_frame()
@@ -72,16 +91,17 @@ def frames():
     return found, reason
 
 
-def sample(out):
+def sample(out, main_sp):
     frame = gdb.newest_frame()
     registers = {}
     for name in REGISTERS[frame.architecture().name()]:
         registers[name] = int(frame.read_register(name)) % (1 << 64)
-    rows = mappings()
     found, reason = frames()
+    sp = registers.get("rsp", registers.get("sp"))
+    remote = "port" in SETTINGS
     row = {
         "registers": registers,
-        "memory": memory(registers.get("rsp", registers.get("sp")), rows),
+        "memory": remote_memory(sp, main_sp, found) if remote else memory(sp, mappings()),
         "frames": found,
         "reason": reason,
     }
@@ -119,11 +139,16 @@ def main():
         "handle SIGTRAP stop print nopass",
     ):
         run(command)
+    if "port" in SETTINGS:
+        run("set architecture aarch64")
+        run(f"target remote :{SETTINGS['port']}")
     run("break main")
-    run("run")
+    run("continue" if "port" in SETTINGS else "run")
     run("delete")
+    main_sp = int(gdb.selected_frame().read_register("sp")) % (1 << 64)
     with open(SETTINGS["output"], "w") as out:
-        out.write(json.dumps({"mappings": mappings()}) + "\n")
+        known = SETTINGS["mappings"] if "port" in SETTINGS else mappings()
+        out.write(json.dumps({"mappings": known}) + "\n")
         for _ in range(SETTINGS["count"]):
             if SETTINGS["functions"] and chance.random() < 0.1:
                 run(f"tbreak {chance.choice(SETTINGS['functions'])}")
@@ -133,7 +158,7 @@ def main():
             run(f"stepi {chance.randint(1, most)}")
             if not gdb.selected_inferior().pid:
                 break
-            sample(out)
+            sample(out, main_sp)
     run("kill")
 
 

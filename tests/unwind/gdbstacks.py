@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import zlib
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import Any
 from odograph import Image
 from odograph.frame import Found, Stack
 from odograph.memory import BytesMemory, LayeredMemory
+from odograph.recording import elf
 from odograph.symbols import Module, Symbols
 from odograph.unwind.cfi import CfiUnwinder
 from odograph.unwind.core import whole_vdso
@@ -51,7 +53,16 @@ class Report:
         return "\n".join(lines)
 
 
-def sampled(program: Path, *, count: int, seed: int, functions: list[str], longest: int = 400) -> list[Any]:
+def sampled(
+    program: Path,
+    *,
+    count: int,
+    seed: int,
+    functions: list[str],
+    longest: int = 400,
+    gdb: str = "gdb",
+    **more: Any,
+) -> list[Any]:
     """What gdb says at ``count`` points of the program's run; the first row says where files are mapped."""
     output = program.with_suffix(".stacks")
     settings = {
@@ -61,9 +72,10 @@ def sampled(program: Path, *, count: int, seed: int, functions: list[str], longe
         "functions": functions,
         "longest": longest,
         "program": str(program),
+        **more,
     }
     environment = {**os.environ, "STACKS": json.dumps(settings), "DEBUGINFOD_URLS": ""}
-    command = ["gdb", "-nx", "-batch", "-x", str(SAMPLER), str(program)]
+    command = [gdb, "-nx", "-batch", "-x", str(SAMPLER), str(program)]
     done = subprocess.run(
         command, env=environment, cwd=program.parent, capture_output=True, text=True, timeout=900, check=False
     )
@@ -80,6 +92,45 @@ def of_core(program: Path, core: Path) -> list[Any]:
     command = ["gdb", "-nx", "-batch", "-x", str(SAMPLER), str(program)]
     subprocess.run(command, env=environment, capture_output=True, timeout=300, check=True)
     return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def sampled_aarch64(
+    program: Path, *, processor: str, count: int, seed: int, functions: list[str]
+) -> list[Any]:
+    """The same for a static AArch64 program, under QEMU, on one of its processors."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mappings = [
+        (
+            page,
+            page + segment.memory_size + 8192,
+            "r-xp",
+            segment.offset - (segment.address - page),
+            str(program),
+        )
+        for segment in elf.segments(program) or ()
+        if segment.flags & elf.PF_X
+        for page in [segment.address - segment.address % 4096]
+    ]
+    # A program that is not position-independent, so that no address depends on the emulator.
+    emulator = subprocess.Popen(
+        ["qemu-aarch64", "-cpu", processor, "-g", str(port), program], stdout=subprocess.DEVNULL
+    )
+    try:
+        return sampled(
+            program,
+            count=count,
+            seed=seed,
+            functions=functions,
+            longest=60,
+            gdb="gdb-multiarch",
+            port=port,
+            mappings=mappings,
+        )
+    finally:
+        emulator.kill()
+        emulator.wait()
 
 
 def loaded(mappings: list[Any], vdso: bytes) -> tuple[Symbols, Image]:
