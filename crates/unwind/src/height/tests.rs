@@ -44,7 +44,8 @@ fn a_frame_pointer() {
     assert_eq!(inside.get(5), Value::Stack(-16));
     assert_eq!(inside.saved().collect::<Vec<_>>(), [(-16, Value::Entry(5))]);
     assert_eq!(states[5].as_ref().map(|state| state.get(5)), Some(Value::Entry(5)));
-    assert_eq!(states[5].as_ref().map(|state| state.saved().count()), Some(0));
+    // It is still there when the frame is gone.
+    assert_eq!(states[5].as_ref().map(|state| state.saved().count()), Some(1));
 }
 
 #[test]
@@ -63,6 +64,15 @@ fn pushes_pops_and_calls() {
     assert_eq!(states[5].as_ref().map(|state| state.get(3)), Some(Value::Entry(3)));
     // What a call may change is not known behind it.
     assert_eq!(states[3].as_ref().map(|state| state.get(0)), Some(Value::Unknown));
+}
+
+#[test]
+fn a_call_may_write_below_the_stack_pointer() {
+    // push rbx; add rsp, 8; call; ret
+    let code: &[&[u8]] = &[&[0x53], &[0x48, 0x83, 0xc4, 0x08], &[0xe8, 0, 1, 0, 0], RET];
+    let states = known(code, &[]);
+    let counts: Vec<_> = states.iter().flatten().map(|state| state.saved().count()).collect();
+    assert_eq!(counts, [0, 1, 1, 0]);
 }
 
 #[test]

@@ -123,7 +123,7 @@ def _break(session: Session, arguments: list[str]) -> str:
 
 def _breakpoints(session: Session, arguments: list[str]) -> str:
     lines = [
-        f"{number:>3}  {text}, met {handle.hits} times\n"
+        f"{number:>3}  {text}\n"
         for number, (text, handle) in enumerate(session.own_breakpoints, start=1)
         if handle.alive
     ]

@@ -29,7 +29,9 @@ def _value(session: Session, register: Register) -> str:
 
 
 def read_all(session: Session, rest: str) -> str:
-    """``g``"""
+    """``g``; lldb would show what is not known as numbers, so it is told to ask one by one."""
+    if session.for_lldb:
+        return ""
     return "".join(_value(session, register) for register in session.registers)
 
 
@@ -39,7 +41,10 @@ def read_one(session: Session, rest: str) -> str:
     registers = session.registers
     if not 0 <= number < len(registers):
         raise Refused("E45")
-    return _value(session, registers[number])
+    value = _value(session, registers[number])
+    if session.for_lldb and "x" in value:
+        raise Refused("E45")
+    return value
 
 
 def refuse(session: Session, rest: str) -> str:

@@ -32,6 +32,10 @@ def stop_reply(session: Session) -> str:
         case HaltReason.BREAKPOINT | HaltReason.GAP:
             reason = _breakpoint(session)
     signal = "02" if halt.reason is HaltReason.INTERRUPTED else "05"
+    if session.for_lldb and session.listed is not session.target.program:
+        # gdb asks for libraries by itself; told of new ones, it would go on.
+        session.listed = session.target.program
+        reason += "library:1;"
     return f"T{signal}thread:{session.thread_number:x};{stop_registers(session)}{reason}"
 
 

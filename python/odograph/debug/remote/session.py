@@ -12,6 +12,7 @@ from odograph.debug.remote.packet import escape
 from odograph.errors import OdographError
 
 if TYPE_CHECKING:
+    from odograph.debug.modules import Program
     from odograph.debug.target import Target
     from odograph.processor import Handle
 
@@ -43,6 +44,7 @@ class Session:
         self.own_breakpoints: list[tuple[str, Handle]] = []
         self.files: dict[int, int] = {}
         self.next_file = 3
+        self.listed: Program | None = None
 
     @property
     def registers(self) -> list[Register]:

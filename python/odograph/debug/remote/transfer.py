@@ -44,7 +44,13 @@ def auxv(session: Session, rest: str) -> bytes:
 def libraries(session: Session, rest: str) -> bytes:
     """``qXfer:libraries-svr4:read:annex:offset,length``"""
     program = session.target.program
-    items = "".join(_library(number, library) for number, library in enumerate(program.libraries, start=2))
+    # lldb knows where the dynamic linker lies from the auxiliary vector.
+    known = program.linker if session.for_lldb else None
+    items = "".join(
+        _library(number, library)
+        for number, library in enumerate(program.libraries, start=2)
+        if library is not known
+    )
     text = f'<library-list-svr4 version="1.0" main-lm="0x1">{items}</library-list-svr4>'
     return document(text.encode(), rest.partition(":")[2])
 
