@@ -68,9 +68,10 @@ def gdb() -> Callable[..., list[str]]:
 
     def run(recorded: Recorded, *commands: str, options: tuple[str, ...] = ()) -> list[str]:
         words = [word for command in commands for word in ("-ex", r"echo \n@@\n", "-ex", command)]
+        line = [sys.executable, "-m", "odograph", "gdb", str(recorded.path), *recorded.options, *options]
+        line += ["--run", "--", "-nx", "-batch", "-ex", "set width 0", *words, "-ex", r"echo \n@@\n"]
         result = subprocess.run(
-            [sys.executable, "-m", "odograph", "gdb", str(recorded.path), *recorded.options, *options]
-            + ["--run", "--", "-nx", "-batch", "-ex", "set width 0", *words, "-ex", r"echo \n@@\n"],
+            line,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

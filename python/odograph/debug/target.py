@@ -198,6 +198,8 @@ class Target:
 
     def step_insn(self, *, reverse: bool = False) -> Halt:
         """Executes one instruction, or goes back by one."""
+        if self._is_interrupted():
+            return Halt(HaltReason.INTERRUPTED)
         if reverse:
             if self.step == 0:
                 return Halt(HaltReason.BEGIN)
@@ -215,7 +217,7 @@ class Target:
         count = _FEWEST
         with self._movement():
             while self.step < self.last:
-                if self._interrupted.is_set():
+                if self._is_interrupted():
                     return Halt(HaltReason.INTERRUPTED)
                 here = self.step
                 ips = self.history.ips(here + 1, here + 1 + count)
@@ -241,11 +243,12 @@ class Target:
         """
         self._start, self._skips_start = self.step, skip_here
         with self._movement():
-            if self._interrupted.is_set():
+            if self._is_interrupted():
                 return Halt(HaltReason.INTERRUPTED)
             stop = self.processor.run(reverse=reverse)
         match stop.reason:
             case StopReason.BREAK if not stop.hits:
+                self._interrupted.clear()
                 return Halt(HaltReason.INTERRUPTED)
             case StopReason.BREAK:
                 return Halt(HaltReason.BREAKPOINT, stop.hits)
@@ -267,7 +270,7 @@ class Target:
     # Interrupting -----------------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        """Ends the movement that is under way, or the next one at once; for other threads."""
+        """Ends the movement that is under way, or else the next one before it begins; for other threads."""
         self._interrupted.set()
         # The processor takes no notice in the short time before it runs.
         while self._moving and self._interrupted.is_set():
@@ -275,8 +278,15 @@ class Target:
             time.sleep(_ASK_EVERY)
 
     def forget_interrupt(self) -> None:
-        """What was interrupted is over."""
+        """Nothing is to be interrupted any more."""
         self._interrupted.clear()
+
+    def _is_interrupted(self) -> bool:
+        """Whether it was; that is told once."""
+        if not self._interrupted.is_set():
+            return False
+        self._interrupted.clear()
+        return True
 
     def _movement(self) -> _Movement:
         return _Movement(self._set_moving)

@@ -120,10 +120,9 @@ class Connection:
                 break
             for found in framer.feed(data):
                 if found is Signal.INTERRUPT:
+                    # If it comes too late, it is for the next movement: gdb still waits for its answer.
                     self._target.interrupt()
                 else:
-                    # An interrupt is meant for what was running when it was sent.
-                    self._target.forget_interrupt()
                     self._packets.put(found)
         self._packets.put(None)
         # Nobody waits any more for what is still running.
