@@ -25,6 +25,8 @@ pub(super) enum Source {
 pub(super) struct Learned {
     pub(super) rules: Arc<Rules>,
     pub(super) function_start: Option<u64>,
+    /// The table has the function but no descriptors of it.
+    pub(super) undescribed: bool,
     /// The predicates the rules depend on, and what they were.
     pub(super) predicates: u64,
     pub(super) values: u64,

@@ -97,6 +97,11 @@ pub(super) fn find(
     };
     found.how = How::Rules(Arc::clone(&learned.rules));
     found.function_start = learned.function_start;
+    if learned.undescribed {
+        // A step goes by the rule for leaf functions; asking for the start is where the difference is told.
+        found.function_start = None;
+        found.without_start = Status::NoDescriptors;
+    }
     Ok(*found)
 }
 
@@ -145,8 +150,13 @@ fn learn(
     target: &mut dyn Target,
     read_predicates: &mut dyn FnMut(&mut dyn Target) -> Result<u64, Failure>,
 ) -> Result<Learned, Failure> {
-    let function_start = entry.map(|entry| entry.start);
-    let mut learned = Learned { rules: Arc::new(Rules::default()), function_start, predicates: 0, values: 0 };
+    let mut learned = Learned {
+        rules: Arc::new(Rules::default()),
+        function_start: entry.map(|entry| entry.start),
+        undescribed: matches!(entry, Some(Entry { information: None, .. })),
+        predicates: 0,
+        values: 0,
+    };
     let layout = match source {
         Source::Table(table) => table.layout,
         Source::Block { layout, .. } => *layout,
