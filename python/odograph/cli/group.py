@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "functions": ("odograph.cli.functions", "Say what functions cost, with and without those they call."),
     "coverage": ("odograph.cli.coverage", "Say which functions, blocks and edges were executed."),
     "verify": ("odograph.cli.verify", "Compare what decoding gives with what the recorder counted."),
+    "unwind": ("odograph.cli.unwind", "List the unwind information of an IA-64 file."),
     "doctor": ("odograph.cli.doctor", "Say what this machine can record with."),
 }
 
