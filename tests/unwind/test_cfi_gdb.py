@@ -74,6 +74,28 @@ def test_stacks_are_gdbs(name: str, tmp_path: Path) -> None:
     assert report.equal >= 39, f"{report}\n{list(report.examples.values())[:1]}"
 
 
+def test_the_comparison_finds_what_differs(tmp_path: Path) -> None:
+    if not shutil.which("gdb") or os.uname().machine != "x86_64":
+        pytest.skip("needs gdb on x86-64 Linux")
+    program = built("stacks.c gcc -O2", tmp_path)
+    rows = sampled(program, count=4, seed=5, functions=[])
+    assert compared(rows).equal == 4
+    kind, name, pc = rows[1]["frames"][-2]
+    rows[1]["frames"][-2] = (kind, name, pc + 1)
+    kind, name, pc = rows[2]["frames"][-2]
+    rows[2]["frames"][-2] = (kind, f"{name}_other", pc)
+    del rows[3]["frames"][-1]
+    rows[4]["frames"].append(("normal", "more", 1))
+    report = compared(rows)
+    assert report.equal == 0
+    assert {reason.split(":")[0] for reason in report.differences} == {
+        "the address of a caller",
+        "the name of a caller",
+        "gdb ends before",
+        "gdb goes on",
+    }
+
+
 def cross_built(options: list[str], directory: Path) -> Path:
     for tool in ("aarch64-linux-gnu-gcc", "qemu-aarch64", "gdb-multiarch"):
         if not shutil.which(tool):

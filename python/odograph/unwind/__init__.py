@@ -5,7 +5,9 @@ from __future__ import annotations
 from odograph.frame import Found, Frame, Inlined, Stack
 from odograph.unwind.cfi import CfiUnwinder
 from odograph.unwind.core import open_core
+from odograph.unwind.emulated import emulated_stack
 from odograph.unwind.process import open_process
+from odograph.unwind.samples import SampledStack, sampled_stacks
 from odograph.unwind.target import Target, Thread
 
 __all__ = [
@@ -13,9 +15,12 @@ __all__ = [
     "Found",
     "Frame",
     "Inlined",
+    "SampledStack",
     "Stack",
     "Target",
     "Thread",
+    "emulated_stack",
     "open_core",
     "open_process",
+    "sampled_stacks",
 ]

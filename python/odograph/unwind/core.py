@@ -41,21 +41,29 @@ def open_core(
     core = CoreMemory(path)
     binaries = Binaries(sysroot, buildid_dirs)
     modules, missing = _modules(core, notes.files, binaries)
-    files = Image()
-    for module in modules:
-        if module.path is not None:
-            try:
-                files.add_file(module.path, module.offset, module.end - module.address, module.address)
-            except OdographError as error:
-                missing.append(str(error))
+    files, unread = memory_of_files(modules)
+    missing += unread
     if notes.vdso is not None:
         image = whole_vdso(core, notes.vdso)
         if image:
             modules.append(MemoryModule(VDSO, notes.vdso, notes.vdso + len(image), image=image))
     threads = [Thread(tid, registers, notes.command, signal) for tid, signal, registers in notes.threads]
-    memory = LayeredMemory(core, files.address_space())
+    memory = LayeredMemory(core, files)
     pid = threads[0].tid if threads else None
     return Target(notes.machine, memory, Symbols(modules), threads, pid, tuple(dict.fromkeys(missing)))
+
+
+def memory_of_files(modules: Iterable[Module]) -> tuple[Memory, list[str]]:
+    """What the files of modules hold, where they are mapped; and why some of them cannot be read."""
+    files = Image()
+    unread = []
+    for module in modules:
+        if module.path is not None:
+            try:
+                files.add_file(module.path, module.offset, module.end - module.address, module.address)
+            except OdographError as error:
+                unread.append(str(error))
+    return files.address_space(), unread
 
 
 def _modules(core: Memory, files: list[FileMapping], binaries: Binaries) -> tuple[list[Module], list[str]]:

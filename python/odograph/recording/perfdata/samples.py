@@ -12,12 +12,18 @@ __all__ = ["Sample", "parse_sample", "sched_switch_next"]
 
 
 class Sample(NamedTuple):
-    """The stamp of a sample, its raw (tracepoint) bytes, and where its trace bytes lie in the record."""
+    """The stamp of a sample, its raw (tracepoint) bytes, and where its trace bytes lie in the record.
+
+    ``user_registers`` are those of user space that were asked for, in the order of their bits, empty if the
+    sample has none; ``user_stack`` the bytes from its stack pointer on.
+    """
 
     stamp: Stamp
     raw: bytes
     aux_start: int
     aux_size: int
+    user_registers: tuple[int, ...] = ()
+    user_stack: bytes = b""
 
 
 _READ_TOTAL_ENABLED, _READ_TOTAL_RUNNING, _READ_ID, _READ_GROUP, _READ_LOST = 1, 2, 4, 8, 16
@@ -65,11 +71,18 @@ def parse_sample(data: bytes, attribute: Attribute) -> Sample:
     if bits & SampleType.BRANCH_STACK:
         count = take("<Q")
         at += 24 * count + (8 if attribute.branch_sample_type & _BRANCH_HW_INDEX else 0)
+    user_registers: tuple[int, ...] = ()
     if bits & SampleType.REGS_USER and take("<Q"):
-        at += 8 * attribute.sample_regs_user.bit_count()
+        count = attribute.sample_regs_user.bit_count()
+        user_registers = struct.unpack_from(f"<{count}Q", data, at)
+        at += 8 * count
+    user_stack = b""
     if bits & SampleType.STACK_USER:
         size = take("<Q")
-        at += size + 8 if size else 0
+        start = at
+        at += size
+        # Behind the room that was asked for: how much of it was filled.
+        user_stack = data[start : start + min(size, take("<Q"))] if size else b""
     at += 8 if bits & (SampleType.WEIGHT | SampleType.WEIGHT_STRUCT) else 0
     at += 8 * (bits & (SampleType.DATA_SRC | SampleType.TRANSACTION)).bit_count()
     if bits & SampleType.REGS_INTR and take("<Q"):
@@ -88,7 +101,8 @@ def parse_sample(data: bytes, attribute: Attribute) -> Sample:
             raise struct.error("the sample names more trace bytes than it holds")
     if at > len(data):
         raise struct.error("the sample is longer than its record")
-    return Sample(Stamp(pid, tid, time, cpu, identifier), raw, at, aux_size)
+    stamp = Stamp(pid, tid, time, cpu, identifier)
+    return Sample(stamp, raw, at, aux_size, user_registers, user_stack)
 
 
 def _read_size(data: bytes, at: int, read_format: int) -> int:
