@@ -4,6 +4,7 @@
 //! has led to the address where it stopped, exactly as the start of the next block does under QEMU.
 
 mod memory;
+mod pointers;
 mod thread;
 mod trace;
 mod tracer;

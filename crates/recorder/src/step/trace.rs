@@ -119,6 +119,11 @@ pub fn ip(tid: i32) -> io::Result<u64> {
     register(tid, 16 * 8)
 }
 
+/// Stack pointer.
+pub fn stack_pointer(tid: i32) -> io::Result<u64> {
+    register(tid, 19 * 8)
+}
+
 /// Number of the system call that was made last.
 pub fn syscall(tid: i32) -> io::Result<i64> {
     register(tid, 15 * 8).map(|number| number as i64)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::memory::Memory;
+use super::pointers::Pointers;
 use super::thread::Thread;
 use super::trace;
 use crate::block::{Block, Leave};
@@ -37,6 +38,7 @@ pub struct Tracer {
     parents: HashMap<i32, i32>,
     /// Count and hash of threads that ended, for one with the same number.
     ended: HashMap<i32, (u64, u64)>,
+    pointers: Option<Pointers>,
 }
 
 impl Tracer {
@@ -50,6 +52,7 @@ impl Tracer {
             threads: HashMap::new(),
             parents: HashMap::new(),
             ended: HashMap::new(),
+            pointers: Pointers::wanted(),
         }
     }
 
@@ -196,6 +199,9 @@ impl Tracer {
     }
 
     fn handle(&mut self, tid: i32, interrupted: u64, ip: u64) -> io::Result<()> {
+        if let Some(pointers) = &mut self.pointers {
+            pointers.handle(tid, interrupted, ip)?;
+        }
         let block = self.instruction(tid, ip)?;
         if let (Some(thread), Some(block)) = (self.threads.get_mut(&tid), block) {
             let epoch = self.processes.get(&thread.pid).map_or(0, |stepped| stepped.epoch);
@@ -207,6 +213,9 @@ impl Tracer {
 
     /// `tid` is at `ip`, after the instruction that it was let run.
     fn arrive(&mut self, tid: i32, ip: u64) -> io::Result<()> {
+        if let Some(pointers) = &mut self.pointers {
+            pointers.arrive(tid, ip)?;
+        }
         let block = self.instruction(tid, ip)?;
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         let Some(block) = block else {
