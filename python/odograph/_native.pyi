@@ -27,6 +27,7 @@ __all__ = [
     "RawPath",
     "RawQueryDecoder",
     "RawSectionCache",
+    "RawStacks",
     "RawStream",
     "RawSum",
     "RawTable",
@@ -39,6 +40,7 @@ __all__ = [
     "demangle",
     "disassemble",
     "disassemble_many",
+    "elf_landings",
     "elf_symbols",
     "encode_packet",
     "finish_stream",
@@ -262,6 +264,22 @@ class RawCode:
     def find(self, wanted: ReadableBuffer, start: int, stop: int, limit: int) -> tuple[bytes, bytes]: ...
 
 @final
+class RawStacks:
+    def __new__(
+        cls,
+        history: RawHistory,
+        starts: Sequence[int],
+        ends: Sequence[int],
+        pads: Sequence[tuple[int, int, int]],
+        programs: Sequence[int],
+    ) -> RawStacks: ...
+    def at(self, step: int, most: int) -> tuple[list[tuple[int, int, int, bool]], bool, bool]: ...
+    @property
+    def unexplained(self) -> list[int]: ...
+    @property
+    def size(self) -> int: ...
+
+@final
 class RawSum:
     def __new__(cls, name: str) -> RawSum: ...
     def ask(self, history: RawHistory, start: int, stop: int) -> None: ...
@@ -341,6 +359,7 @@ class RawInstructionListing:
 
 def encode_packet(kind: str, fields: dict[str, Any]) -> bytes: ...
 def count_packets(trace: ReadableBuffer) -> tuple[list[tuple[str, int]], int]: ...
+def elf_landings(data: ReadableBuffer) -> tuple[list[int], list[tuple[int, int, int]]]: ...
 def elf_symbols(data: ReadableBuffer) -> RawTable: ...
 def demangle(name: str) -> str: ...
 

@@ -13,11 +13,13 @@ from odograph._native import RawCode, RawHistory, save_history
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
+from odograph.stacks import CallStacks
 from odograph.table import Table
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from odograph.frame import Stack
     from odograph.saved import Index, IndexUse
     from odograph.symbols import Symbols
 
@@ -136,8 +138,13 @@ class History(Sequence[Instruction]):
         *,
         first_step: int = 0,
         offset: int = 0,
+        programs: Callable[[], Sequence[int]] | None = None,
+        whole: tuple[History, int] | None = None,
     ) -> None:
         self._raw = raw
+        self._stacks = CallStacks(raw, symbols, programs)
+        # The history that this is a part of, and where in it.
+        self._whole = whole
         self.first_step = first_step
         self.offset = offset
         self._len: int = raw.steps
@@ -227,7 +234,9 @@ class History(Sequence[Instruction]):
         Nothing is copied or decoded. Events and gaps belong to the step they come before; those behind the
         last step of the whole history to a part that ends there.
         """
-        return History(self._raw.part(*self._range(start, stop)), self._find_symbols)
+        first, last = self._range(start, stop)
+        whole, before = (self, 0) if self._whole is None else self._whole
+        return History(self._raw.part(first, last), self._find_symbols, whole=(whole, before + first))
 
     def between(self, start_ns: int, stop_ns: int) -> History:
         """What ran from one time to another in ns, as a history of its own; the first time is included.
@@ -349,6 +358,40 @@ class History(Sequence[Instruction]):
         innermost 2**20 open calls are remembered.
         """
         return Table(self._raw.pairs(*self._range(start, stop)))
+
+    def stack(self, step: int | None = None, *, most: int = 1 << 16) -> Stack:
+        """The call stack before the instruction of a step is executed, the innermost frame first.
+
+        ``None``, or ``len(history)``: at the end, behind the last step; where the last thing that happened is
+        an interrupt or a fault, the innermost frame is at what was interrupted. At most ``most`` frames are
+        listed.
+
+        It comes of the calls and returns that were executed; no memory is needed. A return ends the
+        innermost call that it goes back to, and those above it. Handlers of signals lie on what they
+        interrupted. Stacks that a program leaves for another one (coroutines) are found again by the
+        addresses they wait for. Frames that were there before the recording began are known if the program
+        returned to them later. ``is_guess`` says that a frame may not be there: after lost execution, or
+        where several stacks wait for the same address, until returns tell. A part of a history knows what
+        the whole knows. The first question follows the whole history once; others look at little of it.
+        Raises IndexError for a step out of range.
+        """
+        where = self._len if step is None else step + self._len if step < 0 else step
+        if not 0 <= where <= self._len:
+            raise IndexError(f"step {step} is not among the {self._len} of this history")
+        if most < 1:
+            raise InvalidArgument(f"a stack has at least one frame, not {most}")
+        pc = int(self.ips(where, where + 1)[0]) if where < self._len else self._last_address()
+        whole, before = (self, 0) if self._whole is None else self._whole
+        return whole._stacks.at(before + where, pc, most)
+
+    def _last_address(self) -> int | None:
+        """Where execution stood in the end."""
+        if not self._len:
+            return None
+        for row in reversed(list(self.part(self._len - 1).events())):
+            if row["kind"] == "async_disabled" and row["step"] == 1:
+                return int(row["ip"])
+        return int(self.ips(self._len - 1)[0])
 
     def functions(self, start: int | None = None, stop: int | None = None) -> Table:
         """What functions cost, one row for each address that was called, ascending.

@@ -177,7 +177,8 @@ class Recording:
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
             pieces = RawHistory.join(self.pieces(thread, progress))
-            self._histories[thread.tid] = History(pieces, partial(self.symbols, thread.tid))
+            symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread.pid)
+            self._histories[thread.tid] = History(pieces, symbols, programs=programs)
         return self._histories[thread.tid]
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
@@ -192,6 +193,12 @@ class Recording:
         if pid not in self._symbols:
             self._symbols[pid] = Symbols.of_recording(self.source, pid)
         return self._symbols[pid]
+
+    def _programs(self, pid: int) -> list[int]:
+        """When (TSC) a process began to run other programs."""
+        from odograph.symbols import Symbols
+
+        return [tsc for tsc, _ in Symbols.of_programs(self.source, pid)][1:]
 
     def verify(self) -> list[Verdict]:
         """Compares each thread's history with what the recorder counted; empty if it counted nothing."""

@@ -8,7 +8,7 @@ use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
     self, Ask, BlockColumns, Calls, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
-    Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs, Resync, Stream, Wanted,
+    Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs, Resync, StackPart, Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -195,6 +195,19 @@ impl RawHistory {
             let to = stop.min(end);
             (from < to).then(|| (part, part.first + (from - part.at), part.first + (to - part.at)))
         })
+    }
+
+    /// The parts for those who follow stacks.
+    pub(crate) fn stack_parts(&self) -> Vec<StackPart> {
+        let part = |part: &Part| StackPart {
+            stream: part.stream.clone(),
+            first: part.first,
+            last: part.last,
+            within: part.within.clone(),
+            base: part.base(),
+            lost: part.lost,
+        };
+        self.parts.iter().map(part).collect()
     }
 
     fn total(&self) -> u64 {

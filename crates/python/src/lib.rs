@@ -15,12 +15,14 @@ mod history;
 mod ia64;
 mod image;
 mod instruction_listing;
+mod landing;
 mod lines;
 mod listing;
 mod live;
 mod packet;
 mod recorder;
 mod saved;
+mod stack;
 mod sums;
 mod symbols;
 mod table;
@@ -48,11 +50,13 @@ mod _native {
         crate::height::register(module)?;
         crate::saved::register(module)?;
         crate::live::register(module)?;
+        crate::stack::register(module)?;
         crate::sums::register(module)?;
         crate::symbols::register(module)?;
         crate::lines::register(module)?;
         crate::cfi::register(module)?;
         crate::ia64::register(module)?;
+        crate::landing::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;
         crate::recorder::register(module)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from odograph.recording import elf
 from odograph.recording.binaries import CodeSource
 from odograph.symbols.intervals import Layers
+from odograph.symbols.landing import landings_of_file
 from odograph.symbols.lines import Lines, Source
 from odograph.symbols.perfmap import PerfMap, read_perf_map
 from odograph.symbols.place import Function, Place, UnknownSymbol
@@ -262,6 +263,30 @@ class Symbols:
         if module is None:
             return Function("[jit]" if symbol >= 0 else "", name, address, address)
         return Function(module.name, name, address, (address - module.bias) % _TOP)
+
+    def landings(self, addresses: Iterable[int]) -> tuple[list[int], list[int], list[tuple[int, int, int]]]:
+        """Of the modules in which addresses lie: where their functions begin, where the modules end, and
+        (landing pad, first, last) of the calls whose exceptions land there; the last address not included.
+        """
+        import numpy as np
+
+        owners = self._layers.find(np.array(sorted(addresses), dtype=np.uint64))
+        starts: set[int] = set()
+        ends: set[int] = set()
+        pads: set[tuple[int, int, int]] = set()
+        for index in np.unique(owners[owners >= 0]).tolist():
+            module = self.modules[index]
+            if module.path is None:
+                continue
+            found, bias = landings_of_file(module.path), module.bias
+            starts.update((start + bias) % _TOP for start in found.starts)
+            starts.update((start + bias) % _TOP for start in module.table.starts.tolist())
+            ends.add(module.end % _TOP)
+            pads.update(
+                ((pad + bias) % _TOP, (first + bias) % _TOP, (last + bias) % _TOP)
+                for pad, first, last in found.pads
+            )
+        return sorted(starts), sorted(ends), sorted(pads)
 
     def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:
         """``module!name+0x4`` for each address; an empty text where nothing is known."""

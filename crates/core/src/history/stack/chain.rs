@@ -1,0 +1,208 @@
+//! Frames that share what lies below them.
+//!
+//! A stack is a link to its innermost frame, and each frame links to the one below: pushing makes a frame, popping makes
+//! nothing, and a stack that was remembered stays what it was.
+
+use std::sync::Arc;
+
+/// A link to a frame; 0 is no frame.
+pub(super) type Link = u32;
+
+/// Most open calls of one stack: the oldest of more are forgotten.
+pub(super) const MOST_OPEN: u32 = 1 << 20;
+
+/// What lies on a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A call.
+    Call,
+    /// A call of a function that returns twice.
+    CallTwice,
+    /// What was interrupted.
+    Interrupted,
+    /// No frame: a function that returns twice came back to this address, and may do so again.
+    Landmark,
+    /// No frame: frames may be missing here, those of calls that were not traced.
+    Hidden,
+    /// No frame: what lies below may have changed meanwhile.
+    Doubt,
+}
+
+/// Something on a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub kind: Kind,
+    /// Where execution goes on in the frame below.
+    pub ip: u64,
+    /// The step of the call, or the last one before the interrupt.
+    pub step: u64,
+}
+
+impl Item {
+    /// Something that is no frame and stands for no address.
+    pub fn marker(kind: Kind) -> Item {
+        Item { kind, ip: 0, step: 0 }
+    }
+
+    /// It is a frame.
+    pub fn is_frame(&self) -> bool {
+        matches!(self.kind, Kind::Call | Kind::CallTwice | Kind::Interrupted)
+    }
+
+    /// It is a call.
+    pub fn is_call(&self) -> bool {
+        matches!(self.kind, Kind::Call | Kind::CallTwice)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    below: Link,
+    /// Items from here to the bottom.
+    depth: u32,
+    item: Item,
+}
+
+/// All items of some stacks. Those of `base` are shared and never change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chains {
+    base: Arc<Vec<Node>>,
+    own: Vec<Node>,
+}
+
+impl Chains {
+    /// Makes all items shared, so that a copy costs nothing.
+    pub fn share(&mut self) {
+        if !self.own.is_empty() {
+            Arc::make_mut(&mut self.base).append(&mut self.own);
+        }
+    }
+
+    fn node(&self, link: Link) -> Option<&Node> {
+        let at = (link as usize).checked_sub(1)?;
+        self.base.get(at).or_else(|| self.own.get(at - self.base.len()))
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.base.len() + self.own.len()
+    }
+
+    /// The item that a link leads to, and the link to the one below.
+    pub fn get(&self, link: Link) -> Option<(Item, Link)> {
+        self.node(link).map(|node| (node.item, node.below))
+    }
+
+    /// How many items lie from here to the bottom.
+    pub fn depth(&self, link: Link) -> u32 {
+        self.node(link).map_or(0, |node| node.depth)
+    }
+
+    /// Puts an item on top.
+    pub fn push(&mut self, below: Link, item: Item) -> Link {
+        let depth = self.depth(below) + 1;
+        self.own.push(Node { below, depth, item });
+        self.len() as Link
+    }
+
+    /// Forgets the item last made, if nothing before number `kept` is concerned and nobody can have a link to it.
+    pub fn drop_last(&mut self, link: Link, kept: usize) {
+        if link as usize == self.len() && link as usize > kept {
+            self.own.pop();
+        }
+    }
+
+    /// The items from the top down, with their links.
+    pub fn walk(&self, top: Link) -> impl Iterator<Item = (Link, Item)> + '_ {
+        let mut at = top;
+        std::iter::from_fn(move || {
+            let (item, below) = self.get(at)?;
+            let link = at;
+            at = below;
+            Some((link, item))
+        })
+    }
+
+    /// A copy of the upper half of a stack, on top of a sign that frames are missing there.
+    pub fn halve(&mut self, top: Link) -> Link {
+        let keep = self.depth(top) as usize / 2;
+        let items: Vec<Item> = self.walk(top).take(keep).map(|(_, item)| item).collect();
+        let bottom = self.push(0, Item::marker(Kind::Hidden));
+        items.into_iter().rev().fold(bottom, |below, item| self.push(below, item))
+    }
+
+    /// Keeps only what the links lead to, and changes them accordingly.
+    pub fn compact(&mut self, mut links: Vec<&mut Link>) {
+        self.share();
+        let mut number = vec![0 as Link; self.base.len() + 1];
+        for link in &links {
+            let mut at = **link;
+            while let (Some(mark @ 0), Some(node)) = (number.get_mut(at as usize), self.node(at)) {
+                *mark = 1;
+                at = node.below;
+            }
+        }
+        let mut kept = Vec::new();
+        for (node, at) in self.base.iter().zip(1..) {
+            // What lies below was made before.
+            let below = number.get(node.below as usize).copied().unwrap_or(0);
+            if let Some(mark @ 1..) = number.get_mut(at) {
+                kept.push(Node { below, ..*node });
+                *mark = kept.len() as Link;
+            }
+        }
+        for link in &mut links {
+            **link = number.get(**link as usize).copied().unwrap_or(0);
+        }
+        self.base = Arc::new(kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(ip: u64) -> Item {
+        Item { kind: Kind::Call, ip, step: ip }
+    }
+
+    fn ips(chains: &Chains, top: Link) -> Vec<u64> {
+        chains.walk(top).map(|(_, item)| item.ip).collect()
+    }
+
+    #[test]
+    fn what_is_remembered_stays() {
+        let mut chains = Chains::default();
+        let one = chains.push(0, call(1));
+        let two = chains.push(one, call(2));
+        let other = chains.push(one, call(3));
+        chains.share();
+        let mut fork = chains.clone();
+        let three = fork.push(two, call(4));
+        assert_eq!(ips(&chains, other), [3, 1]);
+        assert_eq!(ips(&fork, three), [4, 2, 1]);
+        assert_eq!((fork.depth(three), chains.len(), fork.len()), (3, 3, 4));
+    }
+
+    #[test]
+    fn compacting_keeps_what_is_wanted() {
+        let mut chains = Chains::default();
+        let one = chains.push(0, call(1));
+        chains.push(one, call(2));
+        let mut three = chains.push(one, call(3));
+        chains.push(three, call(4));
+        let mut again = three;
+        let mut none = 0;
+        chains.compact(vec![&mut three, &mut none, &mut again]);
+        assert_eq!((chains.len(), three, again, none), (2, 2, 2, 0));
+        assert_eq!(ips(&chains, three), [3, 1]);
+    }
+
+    #[test]
+    fn half_a_stack_lies_on_something_hidden() {
+        let mut chains = Chains::default();
+        let top = (1..=10).fold(0, |below, ip| chains.push(below, call(ip)));
+        let half = chains.halve(top);
+        assert_eq!(ips(&chains, half), [10, 9, 8, 7, 6, 0]);
+    }
+}

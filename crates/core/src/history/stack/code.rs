@@ -1,0 +1,143 @@
+//! The places in a node that the stack depends on.
+
+use super::touch::{touch, Touch};
+use crate::flow::{Graph, NodeId, NodeKind};
+use crate::instruction::{Detail, InstructionClass};
+
+/// A place in a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    pub nth: u16,
+    pub what: What,
+}
+
+/// What happens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A call that comes back to this address.
+    Call {
+        /// The address behind the call.
+        back: u64,
+        /// Only the trace says where it goes.
+        indirect: bool,
+    },
+    /// The stack pointer gets another value.
+    Load,
+    /// It is the old one again.
+    Restore,
+    /// The function that was called is one that returns twice, like setjmp.
+    Twice,
+}
+
+/// What a branch at the end of a node does to the stack, if it is no ordinary one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// The stack pointer was loaded since the last call or return.
+    pub loaded: bool,
+    /// What lay on top was overwritten.
+    pub written: bool,
+    /// Where it goes was pushed.
+    pub pushed: bool,
+    /// Something was popped just before.
+    pub popped: bool,
+}
+
+/// All of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NodeSites {
+    pub begin: u32,
+    /// More than the true end by one once it is known, 0 before.
+    pub end: u32,
+    /// How the branch at its end goes.
+    pub manner: Manner,
+    pub exit: Exit,
+}
+
+/// How a node is left, as far as the stack is concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Without consequence.
+    #[default]
+    Plain,
+    /// By a near return.
+    Return,
+    /// By a near jump through a register or memory.
+    Jump,
+    /// By a system call or another far call, which comes back to where it ends.
+    FarCall,
+    /// By a far return.
+    FarReturn,
+}
+
+/// Looks for the sites of a node, which are appended to `sites`.
+pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSites {
+    let begin = sites.len() as u32;
+    let (space, mode) = graph.place(node);
+    let space = graph.code().get(space);
+    let ips = graph.ips(node);
+    let mut raw = [0u8; 16];
+    let touch_at = |ip: u64, size: u8, raw: &mut [u8; 16]| {
+        let (Some(space), Some(bytes)) = (&space, raw.get_mut(..usize::from(size))) else {
+            return Touch::Nothing;
+        };
+        space.copy(ip, bytes);
+        touch(bytes, mode)
+    };
+    let mut manner = Manner::default();
+    let mut exit = Exit::Plain;
+    // What a function that returns twice does before it changes the stack: both, in any order.
+    let mut seen = (false, false);
+    let mut changed = false;
+    // A call whose function pops at once what it pushed is none.
+    let mut called = false;
+    for (nth, (&ip, meta)) in ips.iter().zip(graph.metas(node)).enumerate() {
+        let nth = nth as u16;
+        let back = ip.wrapping_add(u64::from(meta.size()));
+        let touched = touch_at(ip, meta.size(), &mut raw);
+        if std::mem::take(&mut called) && touched == Touch::Pop {
+            sites.pop();
+        }
+        match touched {
+            Touch::Load => sites.push(Site { nth, what: What::Load }),
+            Touch::Restore => sites.push(Site { nth, what: What::Restore }),
+            Touch::ReadTop => seen.0 |= !changed,
+            Touch::BehindTop => seen.1 |= !changed,
+            _ => {}
+        }
+        if seen == (true, true) {
+            seen = (false, false);
+            sites.push(Site { nth, what: What::Twice });
+        }
+        match touched {
+            Touch::Nothing | Touch::ReadTop | Touch::BehindTop => {}
+            Touch::WriteTop => manner.written = true,
+            _ => {
+                changed = true;
+                manner.written = false;
+                manner.pushed = touched == Touch::Push;
+                manner.popped = touched == Touch::Pop;
+            }
+        }
+        match meta.class() {
+            InstructionClass::Call => {
+                let indirect = meta.detail() != Detail::Direct;
+                let next = ips.get(usize::from(nth) + 1).copied();
+                // A call of what comes next asks for its address.
+                if indirect || next.unwrap_or(graph.next_ip(node)) != back {
+                    sites.push(Site { nth, what: What::Call { back, indirect } });
+                    called = !indirect;
+                }
+                (manner, seen, changed) = (Manner::default(), (false, false), false);
+            }
+            InstructionClass::Return => exit = Exit::Return,
+            InstructionClass::Jump if meta.detail() != Detail::Direct => exit = Exit::Jump,
+            InstructionClass::FarCall => exit = Exit::FarCall,
+            InstructionClass::FarReturn => exit = Exit::FarReturn,
+            _ => {}
+        }
+    }
+    if !matches!(graph.kind(node), NodeKind::Return | NodeKind::Tip) {
+        exit = Exit::Plain;
+    }
+    NodeSites { begin, end: sites.len() as u32 + 1, manner, exit }
+}

@@ -1,0 +1,136 @@
+//! Stacks that wait to be run again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::chain::{Chains, Kind, Link};
+
+/// Most stacks that are kept while others run: the oldest of more are forgotten.
+const MOST_WAITING: usize = 1 << 16;
+/// Most stacks that are considered when one of them is to be run.
+const MOST_CONSIDERED: usize = 16;
+/// Items on top of a stack that are looked at for an address to go on at.
+const NEAR_TOP: usize = 8;
+
+/// A stack and how it came to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Its number, in order of their beginnings; that of the first is 0.
+    pub number: u32,
+    pub top: Link,
+    /// The stack that ran when this one was begun or resumed by one that was not waiting for it.
+    pub resumer: Option<u32>,
+}
+
+/// Stacks that were left.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines {
+    /// In the order in which they were left.
+    all: BTreeMap<u64, Line>,
+    /// When they were left, by number.
+    left: HashMap<u32, u64, foldhash::fast::RandomState>,
+    /// Those that wait for an address.
+    waiting: HashMap<u64, BTreeSet<u64>, foldhash::fast::RandomState>,
+    /// When the next one is left.
+    next: u64,
+}
+
+impl Lines {
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn tops(&mut self) -> impl Iterator<Item = &mut Link> + '_ {
+        self.all.values_mut().map(|line| &mut line.top)
+    }
+
+    /// The addresses at which a stack may go on: behind its innermost call, or at landmarks on either side of that; each with
+    /// what is left of the stack then.
+    fn places(chains: &Chains, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
+        let mut frames = 0;
+        let near = chains.walk(top).take(NEAR_TOP).take_while(move |(_, item)| {
+            frames += u32::from(item.is_frame());
+            frames < 2
+        });
+        near.filter_map(|(link, item)| match item.kind {
+            Kind::Landmark => Some((item.ip, link)),
+            Kind::Call | Kind::CallTwice => chains.get(link).map(|(item, below)| (item.ip, below)),
+            _ => None,
+        })
+    }
+
+    /// A stack is left.
+    pub fn add(&mut self, chains: &Chains, line: Line) {
+        if self.all.len() >= MOST_WAITING {
+            self.forget_one(chains);
+        }
+        let at = self.next;
+        self.next += 1;
+        for (ip, _) in Lines::places(chains, line.top) {
+            self.waiting.entry(ip).or_default().insert(at);
+        }
+        self.left.insert(line.number, at);
+        self.all.insert(at, line);
+    }
+
+    /// Forgets the stack that was left first.
+    pub fn forget_one(&mut self, chains: &Chains) {
+        if let Some(number) = self.all.first_key_value().map(|(_, line)| line.number) {
+            self.take(chains, number);
+        }
+    }
+
+    /// Stacks that wait for an address, the one left first in front and `preferred` before it, with what is left of them.
+    pub fn waiting_for(&self, chains: &Chains, ip: u64, preferred: Option<u32>) -> Vec<(Line, Link)> {
+        let Some(waiting) = self.waiting.get(&ip) else { return Vec::new() };
+        let first = preferred.and_then(|number| self.left.get(&number)).filter(|at| waiting.contains(at));
+        let others = waiting.iter().filter(|&at| Some(at) != first);
+        let place = |at: &u64| {
+            let line = self.all.get(at)?;
+            let (_, link) = Lines::places(chains, line.top).find(|&(place, _)| place == ip)?;
+            Some((*line, link))
+        };
+        first.into_iter().chain(others).take(MOST_CONSIDERED).filter_map(place).collect()
+    }
+
+    /// A stack runs again.
+    pub fn take(&mut self, chains: &Chains, number: u32) -> Option<Line> {
+        let at = self.left.remove(&number)?;
+        let line = self.all.remove(&at)?;
+        for (ip, _) in Lines::places(chains, line.top) {
+            if let Some(waiting) = self.waiting.get_mut(&ip) {
+                waiting.remove(&at);
+                if waiting.is_empty() {
+                    self.waiting.remove(&ip);
+                }
+            }
+        }
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chain::Item;
+    use super::*;
+
+    #[test]
+    fn the_one_left_first_is_run_first() {
+        let mut chains = Chains::default();
+        let mut lines = Lines::default();
+        for number in 0..4 {
+            let bottom = chains.push(0, Item { kind: Kind::Call, ip: 5, step: 0 });
+            let top = chains.push(bottom, Item { kind: Kind::Call, ip: 6 + u64::from(number == 1), step: 0 });
+            lines.add(&chains, Line { number, top, resumer: None });
+        }
+        let numbers = |lines: &Lines, preferred| {
+            let waiting = lines.waiting_for(&chains, 6, preferred);
+            waiting.iter().map(|(line, _)| line.number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&lines, None), [0, 2, 3]);
+        assert_eq!(numbers(&lines, Some(2)), [2, 0, 3]);
+        assert_eq!(numbers(&lines, Some(1)), [0, 2, 3]);
+        assert!(lines.waiting_for(&chains, 5, None).is_empty(), "only what is on top counts");
+        assert_eq!(lines.take(&chains, 0).map(|line| line.number), Some(0));
+        assert_eq!(numbers(&lines, Some(0)), [2, 3]);
+    }
+}

@@ -1,0 +1,21 @@
+//! Call stacks at any step, from the calls and returns that were executed. No memory is needed.
+//!
+//! What is known of a stack are its return addresses. A piece of the history is walked without knowing what stack it
+//! begins with: what it does to any stack is a short list of [operations](ops), which a [tracker](tracker) then does in
+//! order. Before each piece it remembers the stacks, which [share](chain) what they have in common; a question walks from
+//! the nearest of these places.
+//!
+//! Out of scope: names, source lines, and frames that no trace shows.
+
+mod chain;
+mod code;
+mod lines;
+mod names;
+mod ops;
+mod stacks;
+mod touch;
+mod tracker;
+mod walk;
+
+pub use names::Names;
+pub use stacks::{CallStack, FrameKind, StackFrame, StackPart, Stacks};

@@ -1,0 +1,250 @@
+//! The walk that finds what happens to stacks.
+
+use std::ops::Range;
+
+use super::super::nodes::PerNode;
+use super::super::parallel::{Piece, Verb, Walker};
+use super::super::stream::Pass;
+use super::chain::{Item, Kind};
+use super::code::{look, Exit, Manner, NodeSites, Site, What};
+use super::ops::{Leap, Off, Op, Ops, Pending};
+use crate::event::{Event, EventKind};
+use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
+use crate::instruction::InstructionClass;
+
+/// Collects the operations of a piece.
+pub(super) struct Follow {
+    base: i64,
+    /// Trace offsets of the events that count.
+    within: Range<u64>,
+    /// Nothing behind this step counts.
+    limit: u64,
+    nodes: PerNode<NodeSites>,
+    sites: Vec<Site>,
+    generation: u64,
+    ops: Ops,
+    pending: Option<Pending>,
+    /// Where the piece begins is not known yet, and the part before may wait for it.
+    front: bool,
+    /// The stack pointer was loaded since the last call or return.
+    loaded: bool,
+    /// Why nothing is traced.
+    off: Option<Off>,
+    /// Tracing was switched on or off in this piece.
+    switched: bool,
+    /// The last instructions that were executed: node, and behind which of it.
+    last: Option<(NodeId, u16)>,
+}
+
+impl Follow {
+    fn new(base: i64, within: Range<u64>, limit: u64) -> Follow {
+        Follow {
+            base,
+            within,
+            limit,
+            nodes: PerNode::default(),
+            sites: Vec::new(),
+            generation: 0,
+            ops: Ops::default(),
+            pending: None,
+            front: true,
+            loaded: false,
+            off: None,
+            switched: false,
+            last: None,
+        }
+    }
+
+    #[cold]
+    fn learn(&mut self, graph: &Graph, node: NodeId) -> NodeSites {
+        let found = look(graph, node, &mut self.sites);
+        if let Some(known) = self.nodes.at(node) {
+            *known = found;
+        }
+        found
+    }
+
+    /// Where execution goes on is known, or that it never will be.
+    fn arrive(&mut self, to: Option<u64>) {
+        if std::mem::take(&mut self.front) && self.pending.is_none() {
+            self.ops.settle(Op::Arrive(to));
+        }
+        let (Some(pending), Some(to)) = (self.pending.take(), to) else { return };
+        match pending {
+            Pending::Call { back, step } => self.ops.push(Item { kind: Kind::Call, ip: back, step }),
+            Pending::Leap(leap) => self.ops.leap(Leap { to, ..leap }),
+            Pending::FarCall { back, step } => {
+                self.ops.push(Item { kind: Kind::Interrupted, ip: back, step })
+            }
+            Pending::FarReturn { .. } => self.ops.far_return(to),
+        }
+    }
+
+    /// What ends with the last instruction that was executed.
+    fn left_by(&self, graph: &Graph) -> Off {
+        let Some((node, behind)) = self.last else { return Off::Unknown };
+        let nth = usize::from(behind.saturating_sub(1));
+        match (graph.ips(node).get(nth), graph.metas(node).get(nth)) {
+            (Some(&ip), Some(meta)) if meta.class() == InstructionClass::FarCall => {
+                Off::Syscall(ip, ip.wrapping_add(u64::from(meta.size())))
+            }
+            (Some(_), Some(_)) => Off::Away,
+            _ => Off::Unknown,
+        }
+    }
+
+    /// The operations since the last call, at the end of a piece.
+    fn take(&mut self) -> Vec<Op> {
+        if let Some(pending) = self.pending.take() {
+            self.ops.settle(Op::Wait(pending));
+        }
+        if let Some(off) = self.off.take() {
+            self.ops.settle(Op::Off(off));
+        }
+        (self.front, self.loaded, self.switched, self.last) = (true, false, false, None);
+        self.ops.take()
+    }
+}
+
+impl Sink for Follow {
+    #[inline]
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
+        if self.generation != graph.generation() {
+            self.generation = graph.generation();
+            self.nodes.clear();
+            self.sites.clear();
+        }
+        if self.front || self.pending.is_some() {
+            if let Some(&ip) = graph.ips(node).get(from as usize) {
+                self.arrive(Some(ip));
+            }
+        }
+        let mut known = self.nodes.at(node).map_or(NodeSites::default(), |known| *known);
+        if known.end == 0 {
+            known = self.learn(graph, node);
+        }
+        self.last = Some((node, to));
+        // The step behind `from`, as the history counts.
+        let step = state.step.wrapping_add_signed(self.base);
+        let last_step = |nth: u16| step + u64::from(nth - from);
+        for at in known.begin..known.end - 1 {
+            let Some(&Site { nth, what }) = self.sites.get(at as usize) else { break };
+            if nth < from || nth >= to || last_step(nth) >= self.limit {
+                continue;
+            }
+            match what {
+                What::Call { back, indirect } => {
+                    self.loaded = false;
+                    let step = last_step(nth);
+                    if indirect {
+                        self.pending = Some(Pending::Call { back, step });
+                    } else {
+                        self.ops.push(Item { kind: Kind::Call, ip: back, step });
+                    }
+                }
+                What::Load => self.loaded = true,
+                What::Restore => self.loaded = false,
+                What::Twice => self.ops.twice(),
+            }
+        }
+        if known.exit == Exit::Plain || to != graph.count(node) || to == 0 || last_step(to - 1) >= self.limit
+        {
+            return;
+        }
+        let step = last_step(to - 1);
+        let nth = usize::from(to - 1);
+        self.pending = match known.exit {
+            Exit::Plain => None,
+            Exit::Return | Exit::Jump => {
+                let is_return = known.exit == Exit::Return;
+                let loaded = if is_return { std::mem::take(&mut self.loaded) } else { self.loaded };
+                if is_return || loaded || known.manner.popped {
+                    let from = graph.ips(node).get(nth).copied().unwrap_or(0);
+                    self.loaded = false;
+                    let manner = Manner { loaded, ..known.manner };
+                    Some(Pending::Leap(Leap { from, to: 0, step, is_return, manner }))
+                } else {
+                    None
+                }
+            }
+            Exit::FarCall => Some(Pending::FarCall { back: graph.next_ip(node), step }),
+            Exit::FarReturn => Some(Pending::FarReturn { step }),
+        };
+    }
+
+    fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
+        let step = place.step.wrapping_add_signed(self.base);
+        if !self.within.contains(&event.offset) || step > self.limit || event.status_update {
+            return;
+        }
+        match event.kind {
+            EventKind::Disabled { ip } => {
+                let off = self.left_by(engine.graph());
+                match self.pending {
+                    Some(Pending::FarCall { .. } | Pending::FarReturn { .. }) => self.pending = None,
+                    _ => self.arrive((!event.ip_suppressed).then_some(ip)),
+                }
+                (self.off, self.switched) = (Some(off), true);
+            }
+            EventKind::AsyncDisabled { at, .. } => {
+                self.arrive(Some(at));
+                (self.off, self.switched) = (Some(Off::Interrupted(at)), true);
+            }
+            EventKind::AsyncBranch { from, to } => {
+                self.arrive(Some(from));
+                if !event.ip_suppressed && from != to {
+                    self.ops.push(Item { kind: Kind::Interrupted, ip: from, step: step.saturating_sub(1) });
+                }
+            }
+            EventKind::Enabled { ip, .. } if !event.ip_suppressed => {
+                if std::mem::take(&mut self.front) {
+                    // What the part before waits for, if it does, is not here.
+                    self.ops.settle(Op::Arrive(None));
+                }
+                let off = self.off.take();
+                if off.is_some() || !self.switched {
+                    self.ops.enter(ip, step, off.unwrap_or(Off::Unknown), event.tsc);
+                }
+                self.switched = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        let step = gap.step.wrapping_add_signed(self.base);
+        if !self.within.contains(&gap.offset) || step > self.limit {
+            return;
+        }
+        (self.pending, self.off, self.front, self.loaded) = (None, None, false, false);
+        self.ops.settle(Op::Lost(step));
+    }
+}
+
+impl Pass for Follow {}
+
+/// Follows the stacks of pieces; `base` is added to steps.
+pub(super) struct Following {
+    pub base: i64,
+    /// Trace offsets of the events that count.
+    pub within: Range<u64>,
+    /// Nothing that the instruction of this step does counts, and nothing behind it.
+    pub limit: u64,
+}
+
+impl Verb for Following {
+    type Worker = Follow;
+    type Part = Vec<Op>;
+    type Sum = ();
+
+    fn worker(&self) -> Follow {
+        Follow::new(self.base, self.within.clone(), self.limit)
+    }
+
+    fn piece(&self, worker: &mut Follow, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Vec<Op> {
+        walker.walk(piece, worker);
+        worker.take()
+    }
+
+    fn sum(&self, _: Follow, _: &Graph) {}
+}

@@ -1,0 +1,64 @@
+//! Call stacks of histories.
+
+use odograph_core::history::{FrameKind, Names, Stacks};
+use pyo3::prelude::*;
+
+use crate::history::{asked, RawHistory};
+
+/// A frame: where it goes on, a step, how it was found (0 a call, 1 interrupted, 2 revealed by a later return), and
+/// whether it is a guess.
+type Frame = (u64, u64, u8, bool);
+
+/// The call stacks of a history.
+#[pyclass(frozen, module = "odograph._native")]
+struct RawStacks(Stacks);
+
+#[pymethods]
+impl RawStacks {
+    /// Follows the calls and returns. `starts` are addresses at which functions begin, `ends` those where the
+    /// knowledge of functions ends, `pads` (landing pad, first, last) where exceptions land that pass a call in a range, `programs` the times (TSC) at which other programs begin.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        history: PyRef<'_, RawHistory>,
+        starts: Vec<u64>,
+        ends: Vec<u64>,
+        pads: Vec<(u64, u64, u64)>,
+        programs: Vec<u64>,
+    ) -> PyResult<RawStacks> {
+        let parts = history.stack_parts();
+        let names = Names::new(starts, ends, pads);
+        Ok(RawStacks(asked(py, |ask| Stacks::new(parts, names, programs, ask))?))
+    }
+
+    /// The frames around the innermost one before a step, whether there are no more, and whether more are known.
+    fn at(&self, py: Python<'_>, step: u64, most: usize) -> PyResult<(Vec<Frame>, bool, bool)> {
+        let stack = asked(py, |ask| self.0.at(step, most, ask))?;
+        let frame = |frame: &odograph_core::history::StackFrame| {
+            let kind = match frame.kind {
+                FrameKind::Call => 0,
+                FrameKind::Interrupted => 1,
+                FrameKind::Revealed => 2,
+            };
+            (frame.ip, frame.step, kind, frame.is_guess)
+        };
+        Ok((stack.frames.iter().map(frame).collect(), stack.is_complete, stack.is_cut))
+    }
+
+    /// Addresses that execution went to with another stack pointer and for no known reason.
+    #[getter]
+    fn unexplained(&self) -> Vec<u64> {
+        self.0.unexplained().to_vec()
+    }
+
+    /// Bytes that it occupies, roughly.
+    #[getter]
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+/// Adds this room's classes.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawStacks>()
+}

@@ -1,0 +1,96 @@
+"""Call stacks of histories: the true ones, as stack pointers tell them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import odograph
+from odograph import History
+from odograph.frame import Found
+from odograph.recording import ptrace
+from truestacks import TrueStacks, compare, record_with_pointers
+
+PROGRAMS = Path(__file__).parent / "programs"
+WAYS = {
+    "stacks": ("manystacks.c", ["-O1", "-pthread"], []),
+    "stacks with threads": ("manystacks.c", ["-O2", "-pthread"], ["threads"]),
+    "stacks, static": ("manystacks.c", ["-O2", "-pthread", "-static", "-s"], ["threads"]),
+    "throws": ("throws.cpp", ["-O2"], []),
+    "throws, static": ("throws.cpp", ["-O2", "-static", "-s"], []),
+}
+
+
+def recorded(name: str, folder: Path) -> list[tuple[History, TrueStacks]]:
+    """The threads of a program, with their true stacks."""
+    source, options, words = WAYS[name]
+    compiler = shutil.which("g++" if source.endswith("cpp") else "gcc")
+    if compiler is None or ptrace.unavailable() is not None:
+        pytest.skip("no compiler, or single steps are not possible here")
+    program = folder / source.split(".")[0]
+    subprocess.run([compiler, *options, "-g0", "-o", program, PROGRAMS / source], check=True)
+    path, pointers, stacks = record_with_pointers([str(program), *words], folder)
+    recording = odograph.open(path)
+    histories = [(thread.tid, recording.history(thread.tid)) for thread in recording.threads]
+    return [(history, TrueStacks(history, pointers[tid], stacks)) for tid, history in histories]
+
+
+def check(name: str, folder: Path, questions: int) -> None:
+    threads = recorded(name, folder)
+    total = sum(len(history) for history, _ in threads)
+    for history, truth in threads:
+        count = min(len(history), max(100, questions * len(history) // total))
+        steps = sorted(random.Random(name).sample(range(len(history)), count))
+        found = compare(history, truth, steps)
+        assert found["wrong"] == []
+        assert found["unsure"] <= count // 100, name
+
+
+@pytest.mark.parametrize("name", ["stacks with threads", "throws"])
+def test_stacks_are_the_true_ones(name: str, tmp_path: Path) -> None:
+    check(name, tmp_path, 1000)
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", WAYS)
+def test_ten_thousand_stacks_are_the_true_ones(name: str, tmp_path: Path) -> None:
+    check(name, tmp_path, 10_000)
+
+
+def test_a_stack_says_what_its_frames_are(tmp_path: Path) -> None:
+    (history, truth), *_ = recorded("stacks", tmp_path)
+    assert history.symbols is not None
+    step = int(history.find("fib")[0])
+    stack = history.stack(step)
+    assert [frame.function for frame in stack[:2]] == ["fib", "main"]
+    assert stack[0].found == Found.START
+    assert stack[0].step == step
+    assert not stack[0].is_return
+    assert stack[1].found == Found.CALL
+    assert stack[1].is_return
+    assert stack[1].step == step - 1
+    assert history[step - 1].ip + history[step - 1].size == stack[1].address
+    assert stack[-1].function == "_start"
+    assert stack.is_complete
+    handler = history.stack(int(history.find("on_usr2")[0]))
+    assert handler[1].found == Found.SIGNAL
+    assert not handler[1].is_return
+    # What a part knows is what the whole knows.
+    part = history.part(step - 10, step + 10)
+    assert [frame.address for frame in part.stack(10)] == [frame.address for frame in stack]
+    assert len(history.stack(step, most=2)) == 2
+    assert not history.stack(step, most=2).is_complete
+    assert history.stack(-1)[0].address == history[-1].ip
+    assert len(history.stack()) > 1
+    assert str(history.stack()).startswith("#0 ")
+    for step in (len(history) + 1, -len(history) - 1):
+        with pytest.raises(IndexError):
+            history.stack(step)
+    with pytest.raises(odograph.InvalidArgument):
+        history.stack(0, most=0)
+    # Where the trace is too short for two pieces, any piece is.
+    assert compare(history, truth, [0, 1, len(history) - 1])["right"] == 3
