@@ -10,12 +10,16 @@ NARROW = 1 << 63
 
 @dataclass
 class Code:
-    """A function: its name, its number of bundles, its descriptors (None: no row in the table)."""
+    """A function: its name, its number of bundles, its descriptors (None: no row in the table).
+
+    ``at`` is how far behind the start of the segment it begins, None behind the one before.
+    """
 
     name: str
     bundles: int
     descriptors: bytes | None = b""
     flags: int = 0
+    at: int | None = None
 
 
 @dataclass
@@ -65,6 +69,9 @@ def executable(
 
     text = len(body)
     for code in codes:
+        if code.at is not None:
+            assert code.at >= len(body)
+            body += bytes(code.at - len(body))
         written.functions[code.name] = base + len(body)
         body += bytes(16 * code.bundles)
     sections.append((".text", 1, text, len(body) - text, 0))
