@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
+from odograph.recording import ptrace
 
 #: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
 CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
@@ -91,3 +94,24 @@ def test_what_is_wrong_is_said(run: Run, recorded: tuple[Any, ...], arguments: l
     assert result.returncode in (1, 2)
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(
+    shutil.which("cc") is None or ptrace.unavailable() is not None, reason="needs a C compiler and ptrace"
+)
+def test_threads_are_told_in_the_order_of_time(
+    run: Run, run_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    program, path = tmp_path / "threads", tmp_path / "threads.data"
+    source = Path(__file__).parents[1] / "programs" / "threads.c"
+    subprocess.run(["cc", "-O1", "-w", "-pthread", "-o", program, source], check=True)
+    assert run("record", "-o", path, "--", program).returncode == 0
+    hits = run_json("break", path, "main", "work")["hits"]
+    times = [hit["time"] for hit in hits]
+    assert len({hit["tid"] for hit in hits}) > 2
+    assert times == sorted(times)
+    back = run_json("break", path, "main", "work", "--reverse", "--limit", "3")["hits"]
+    assert [hit["time"] for hit in back] == times[:-4:-1]
+    # A symbol need not be met in all threads.
+    (last,) = run_json("break", path, "work", "--tid", hits[-1]["tid"], "--reverse", "--limit", "1")["hits"]
+    assert last == hits[-1]

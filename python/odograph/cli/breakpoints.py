@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +17,8 @@ from odograph.cli.threads import decoded
 if TYPE_CHECKING:
     from odograph.history import History
     from odograph.processor import Filter, ReplayProcessor
+    from odograph.recorded import Recording
+    from odograph.recording.recording import Thread
     from odograph.symbols import Symbols
     from odograph.views.opencalls import OpenCalls
 
@@ -81,34 +85,25 @@ def command(
     """Find every execution of WHERE, and what led there.
 
     WHERE is an address (0x401000), FIRST-LAST, or a symbol (main, libc.so.6!malloc+4). An instruction is met
-    if any of its bytes lies there. Ends with 0 if there were hits, else with 1.
+    if any of its bytes lies there. Hits of several threads are told in the order of their times. Ends with
+    0 if there were hits, else with 1.
     """
     from odograph.processor import all_of
 
     recording = source.open()
     threads = decoded(recording, tid)
     compiled = [_action(action) for action in actions]
-    wanted = all_of(*filters) if filters else None
+    watched = _watched(recording, threads, where)
     count = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal count
-        unknown: list[KeyError] = []
-        for thread in reversed(threads) if reverse else threads:
-            symbols = recording.symbols(thread.tid)
-            try:
-                intervals = [_interval(text, symbols) for text in where]
-            except KeyError as error:
-                unknown.append(error)
-                continue
-            history = recording.history(thread.tid)
-            for row in _hits(history, symbols, intervals, wanted, reverse, compiled):
-                yield {"tid": thread.tid, **row}
-                count += 1
-                if count == limit:
-                    return
-        if len(unknown) == len(threads):
-            raise click.UsageError(str(unknown[0].args[0]))
+        met = [thread.hits(all_of(*filters) if filters else None, reverse) for thread in watched]
+        for _, thread, step in heapq.merge(*met, key=lambda hit: hit[0], reverse=reverse):
+            yield thread.row(step, compiled)
+            count += 1
+            if count == limit:
+                return
 
     if as_json:
         write_json_rows({"path": recording.path, "where": list(where)}, "hits", rows())
@@ -130,36 +125,72 @@ def _interval(text: str, symbols: Symbols) -> tuple[int, int]:
     return first, last
 
 
-def _hits(
-    history: History,
-    symbols: Symbols,
-    intervals: list[tuple[int, int]],
-    wanted: Filter | None,
-    reverse: bool,
-    actions: list[Callable[..., list[str]]],
-) -> Iterator[dict[str, Any]]:
-    import numpy as np
+class _Watched:
+    """A thread, and where it is looked at."""
 
-    from odograph.processor import ReplayProcessor
-    from odograph.views.opencalls import OpenCalls
+    def __init__(
+        self, tid: int, history: History, symbols: Symbols, intervals: list[tuple[int, int]]
+    ) -> None:
+        self.tid = tid
+        self.history = history
+        self.symbols = symbols
+        self.intervals = intervals
 
-    if not len(history):
-        return
-    cpu = ReplayProcessor(history)
-    stacks = OpenCalls(history)
-    found = [cpu.breakpoints.hits(first, last, filter=wanted) for first, last in intervals]
-    steps = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
-    for step in (steps[::-1] if reverse else steps).tolist():
-        cpu.goto(step)
-        address = cpu.pc
+    @cached_property
+    def cpu(self) -> ReplayProcessor:
+        from odograph.processor import ReplayProcessor
+
+        return ReplayProcessor(self.history)
+
+    @cached_property
+    def stacks(self) -> OpenCalls:
+        from odograph.views.opencalls import OpenCalls
+
+        return OpenCalls(self.history)
+
+    def hits(self, wanted: Filter | None, reverse: bool) -> Iterator[tuple[float, _Watched, int]]:
+        """Time, thread and step of each hit in order; a time that is not known is that of the hit before."""
+        import numpy as np
+
+        if not len(self.history):
+            return
+        found = [self.cpu.breakpoints.hits(first, last, filter=wanted) for first, last in self.intervals]
+        steps = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+        key = float("inf") if reverse else float("-inf")
+        for step in (steps[::-1] if reverse else steps).tolist():
+            time = self.history.time(step)
+            key = key if time is None else time
+            yield key, self, step
+
+    def row(self, step: int, actions: list[Callable[..., list[str]]]) -> dict[str, Any]:
+        """What is told of a hit."""
+        self.cpu.goto(step)
+        address = self.cpu.pc
         assert address is not None
-        yield {
+        return {
+            "tid": self.tid,
             "step": step,
-            "time": cpu.time,
+            "time": self.cpu.time,
             "address": address,
-            "function": str(symbols.name_of(address) or ""),
-            "said": [line for action in actions for line in action(cpu, stacks, symbols)],
+            "function": str(self.symbols.name_of(address) or ""),
+            "said": [line for action in actions for line in action(self.cpu, self.stacks, self.symbols)],
         }
+
+
+def _watched(recording: Recording, threads: list[Thread], where: tuple[str, ...]) -> list[_Watched]:
+    """Those threads in which all symbols are known; a usage error if there are none."""
+    watched, unknown = [], []
+    for thread in threads:
+        symbols = recording.symbols(thread.tid)
+        try:
+            intervals = [_interval(text, symbols) for text in where]
+        except KeyError as error:
+            unknown.append(error)
+            continue
+        watched.append(_Watched(thread.tid, recording.history(thread.tid), symbols, intervals))
+    if unknown and not watched:
+        raise click.UsageError(str(unknown[0].args[0]))
+    return watched
 
 
 def _action(text: str) -> Callable[[ReplayProcessor, OpenCalls, Symbols], list[str]]:
