@@ -163,12 +163,26 @@ class Target:
     # Breakpoints ------------------------------------------------------------------------------------------
 
     def add_breakpoint(
-        self, first: int, last: int | None = None, *, filter: Filter | None = None, skip: int = 0
+        self,
+        first: int,
+        last: int | None = None,
+        *,
+        filter: Filter | None = None,
+        skip: int = 0,
+        condition: Callable[[], bool] | None = None,
     ) -> Handle:
-        """Stops before instructions of which a byte lies in ``first`` to ``last`` (by default ``first``)."""
+        """Stops before instructions of which a byte lies in ``first`` to ``last`` (by default ``first``).
+
+        ``condition`` is asked each time it stands before one that it does not start from.
+        """
         last = first if last is None else last
+
+        def meet(cpu: Processor, address: int, size: int) -> None:
+            if (cpu.step != self._start or not self._skips_start) and (condition is None or condition()):
+                cpu.stop()
+
         handle = self.processor.breakpoints.add_instruction(
-            first, last, callback=self._meet, filter=filter, skip=skip
+            first, last, callback=meet, filter=filter, skip=skip
         )
         code = self.processor.code
         rows = code.between(first, last).nonzero()[0].tolist()
@@ -179,10 +193,6 @@ class Target:
         """Removes one; InvalidArgument if it is gone already."""
         self.processor.breakpoints.remove(handle)
         self._met_at.pop(handle, None)
-
-    def _meet(self, cpu: Processor, address: int, size: int) -> None:
-        if cpu.step != self._start or not self._skips_start:
-            cpu.stop()
 
     # Moving -----------------------------------------------------------------------------------------------
 
@@ -236,8 +246,8 @@ class Target:
                 count = min(8 * count, _MOST)
         return Halt(HaltReason.END)
 
-    def run(self, *, reverse: bool = False, skip_here: bool = False) -> Halt:
-        """Goes on, or back, until something is met.
+    def run(self, *, reverse: bool = False, skip_here: bool = False, limit: int | None = None) -> Halt:
+        """Goes on, or back, until something is met, at most ``limit`` instructions.
 
         A breakpoint at the instruction it stands before is met at once, unless it has ``skip_here``.
         """
@@ -245,7 +255,7 @@ class Target:
         with self._movement():
             if self._is_interrupted():
                 return Halt(HaltReason.INTERRUPTED)
-            stop = self.processor.run(reverse=reverse)
+            stop = self.processor.run(limit, reverse=reverse)
         match stop.reason:
             case StopReason.BREAK if not stop.hits:
                 self._interrupted.clear()
@@ -254,6 +264,8 @@ class Target:
                 return Halt(HaltReason.BREAKPOINT, stop.hits)
             case StopReason.GAP:
                 return Halt(HaltReason.GAP, message=self._lost(self.step))
+            case StopReason.STEPS:
+                return Halt(HaltReason.STEP)
             case StopReason.BEGIN:
                 return Halt(HaltReason.BEGIN)
             case _:
