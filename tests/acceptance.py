@@ -29,6 +29,10 @@ def fuzz(crate: str, target: str, *options: str) -> list[str]:
 
 PARTS: dict[str, list[str]] = {
     "core": ["cargo", "test", "--release", "--quiet", "--workspace", "--exclude", "odograph-python"],
+    "ia64 info blocks": [
+        *("cargo", "test", "--release", "--quiet", "-p", "odograph-unwind"),
+        *("--test", "ia64_anything", "--", "--ignored"),
+    ],
     "truth": [*PYTEST, "tests/test_ground_truth.py"],
     "hardware": [*PYTEST, "tests/test_hardware_traces.py"],
     "images": [*PYTEST, *(f"tests/{name}" for name in sorted(os.listdir(ROOT / "tests")) if "image" in name)],
@@ -57,6 +61,7 @@ PARTS: dict[str, list[str]] = {
     "fuzz live": fuzz("core", "live", "-max_len=400"),
     "fuzz instruction listing": fuzz("listing", "instruction_listing", "-max_len=400"),
     "fuzz packet listing": fuzz("listing", "packet_listing", "-max_len=400"),
+    "fuzz ia64 unwinding": fuzz("unwind", "ia64", "-max_len=1000"),
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
     "fuzz pevent": [sys.executable, "tests/fuzz_pevent.py", "--seconds", FUZZ_SECONDS],
