@@ -9,6 +9,7 @@ The family tree::
      ├── TraceError           a trace could not be decoded
      ├── ImageError           memory of the traced program could not be read or described
      ├── ClusterError         other processes or machines did not do their part
+     ├── UnwindError          a call stack could not be followed
      └── RecordingError       a recording file is damaged, foreign, or could not be made
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "Reentered",
     "TraceError",
     "UnsupportedOperation",
+    "UnwindError",
 ]
 
 
@@ -152,6 +154,17 @@ class TraceError(OdographError):
 
 class ImageError(OdographError):
     """Memory of the traced program could not be read or described."""
+
+
+class UnwindError(OdographError):
+    """A call stack could not be followed.
+
+    ``status`` is why, by the numbers of uwx(3X); ``ip`` the frame that could not be left.
+    """
+
+    def __init__(self, message: str, *, status: int, ip: int | None = None) -> None:
+        super().__init__(message, ip=ip)
+        self.status = status
 
 
 class ClusterError(OdographError):
