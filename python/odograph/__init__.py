@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Reentered,
         TraceError,
         UnsupportedOperation,
+        UnwindError,
     )
     from odograph.events import Event, EventDecoder, QueryDecoder, Status
     from odograph.history import Coverage, ExecMode, Gap, History, Instruction, InstructionClass, decode
@@ -69,6 +70,7 @@ __all__ = [
     "TraceConfig",
     "TraceError",
     "UnsupportedOperation",
+    "UnwindError",
     "Verdict",
     "__version__",
     "decode",
@@ -91,6 +93,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Reentered",
         "TraceError",
         "UnsupportedOperation",
+        "UnwindError",
     ),
     "events": ("Event", "EventDecoder", "QueryDecoder", "Status"),
     "history": ("Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),

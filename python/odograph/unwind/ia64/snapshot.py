@@ -68,16 +68,18 @@ class Snapshot:
         assert isinstance(value, int)
         return value
 
-    def copy_in(self, request: int, address_or_register: int, size: int) -> bytes | None:
+    def copy_in(self, request: int, address_or_register: int | str, size: int) -> bytes | None:
         """Bytes that an unwinder asks for, as uwx(3X) has them; None if they cannot be read.
+
+        Registers are asked for by name or by number.
 
         Unwind information as it lies in the file; words of stacks and registers with the least significant
         byte first, whatever the thread's byte order is.
         """
+        if request == Request.REG or isinstance(address_or_register, str):
+            return self._register(address_or_register, size)
         if request == Request.UINFO:
             return self.modules.read(address_or_register, size)
-        if request == Request.REG:
-            return self._register(address_or_register, size)
         if request == Request.RSTACK and self._is_unflushed(address_or_register):
             return self._word("rnat").to_bytes(8, "little")
         data = ask(self.memory, address_or_register, size)
@@ -89,8 +91,9 @@ class Snapshot:
         """What :meth:`Modules.lookup_ip` answers."""
         return self.modules.lookup_ip(request, ip, uvec)
 
-    def _register(self, number: int, size: int) -> bytes | None:
-        value = self.registers.get(register_name(number) or "")
+    def _register(self, register: int | str, size: int) -> bytes | None:
+        name = register if isinstance(register, str) else register_name(register)
+        value = self.registers.get(name or "")
         if value is None:
             return None
         words = value if isinstance(value, tuple) else (value,)

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from odograph._native import UwxEnv
 from odograph.errors import InvalidArgument, UnwindError
 from odograph.frame import Found, Frame, Stack
-from odograph.unwind.ia64.names import Disposition, Lookup, Register, Request, Status, br, fr, gr, register_name
+from odograph.unwind.ia64.names import (
+    Disposition,
+    Lookup,
+    Register,
+    Request,
+    Status,
+    br,
+    fr,
+    gr,
+    register_name,
+)
+from odograph.unwind.ia64.signals import SavedContext, is_signal_frame, read_saved_context
 
 if TYPE_CHECKING:
     from odograph.unwind.ia64.snapshot import Snapshot
@@ -19,12 +30,12 @@ __all__ = ["DEFAULT_LIMIT", "CopyIn", "Location", "LookUpIp", "Named", "Unwinder
 DEFAULT_LIMIT: Final = 1 << 16
 
 #: ``copy_in(request, address_or_register, size)``: exactly ``size`` bytes, or None if they cannot be had. A
-#: register is asked for by its name, unwind information as it lies in the target; words of stacks and registers
-#: have their least significant byte first.
+#: register is asked for by its name, unwind information as it lies in the target; words of stacks and
+#: registers have their least significant byte first.
 CopyIn = Callable[[Request, "int | str", int], "bytes | None"]
 
-#: ``lookup_ip(request, ip, uvec)``: what uwx(3X) calls by that name. It replaces what is in ``uvec`` by the keys
-#: and values of its answer.
+#: ``lookup_ip(request, ip, uvec)``: what uwx(3X) calls by that name. It replaces what is in ``uvec`` by the
+#: keys and values of its answer.
 LookUpIp = Callable[[Lookup, int, list[Any]], int]
 
 _NUMBERS: Final = {
@@ -37,11 +48,9 @@ _NUMBERS: Final = {
 }
 
 _BASIC: Final = ("ip", "sp", "bsp", "cfm")
-_PRESERVED: Final = (
-    *("pr", "unat", "lc", "fpsr"),
-    *(f"gr{number}" for number in range(4, 8)),
-    *(f"br{number}" for number in range(1, 6)),
-)
+_GENERAL: Final = tuple(f"gr{number}" for number in range(4, 8))
+_GENERAL_AND_BRANCH: Final = (*_GENERAL, *(f"br{number}" for number in range(1, 6)))
+_PRESERVED: Final = ("pr", "unat", "lc", "fpsr", *_GENERAL_AND_BRANCH)
 _FLOATS: Final = tuple(f"fr{number}" for number in (*range(2, 6), *range(16, 32)))
 
 
@@ -68,19 +77,21 @@ class Named(NamedTuple):
 class Unwinder:
     """Steps up the stack of one thread, from a context that is given by :meth:`start`.
 
-    What is learned of code is kept, so one unwinder for many stacks of a process is quicker: only stacks are read
-    again, and ``lookup_ip`` is asked. Where code is unmapped or changed, :meth:`forget`. An exception of a callback
-    comes out of the method that asked, as the same object, and the context is as it was. One thread uses an
-    unwinder at a time, and callbacks do not: that raises :class:`~odograph.errors.Reentered`.
+    What is learned of code is kept, so one unwinder for many stacks of a process is quicker: only stacks are
+    read again, and ``lookup_ip`` is asked. Where code is unmapped or changed, :meth:`forget`. An exception of
+    a callback comes out of the method that asked, as the same object, and the context is as it was. One
+    thread uses an unwinder at a time, and callbacks do not: that raises :class:`~odograph.errors.Reentered`.
     """
 
-    def __init__(self, copy_in: CopyIn, lookup_ip: LookUpIp, *, big: bool = False, floats: bool = True) -> None:
+    def __init__(
+        self, copy_in: CopyIn, lookup_ip: LookUpIp, *, big: bool = False, floats: bool = True
+    ) -> None:
         """``big``: unwind information has its most significant byte first. ``floats`` False reads preserved
         floating-point registers only when they are asked for.
         """
         self._env = UwxEnv()
-        self._big = big
-        self._copy_in, self._lookup_ip = _copyin(copy_in), _lookupip(lookup_ip)
+        self._copy_in, self._lookup_ip = copy_in, lookup_ip
+        self._interrupted: SavedContext | None = None
         self.forget()
         self._env.set_remote(big)
         if not floats:
@@ -88,7 +99,7 @@ class Unwinder:
 
     def forget(self) -> None:
         """Forget what was learned of code."""
-        self._env.register_callbacks(None, self._copy_in, self._lookup_ip)
+        self._env.register_callbacks(None, self._copyin, self._lookupip)
 
     def start(
         self,
@@ -100,13 +111,14 @@ class Unwinder:
     ) -> None:
         """Begin at a context; everything else that was known is forgotten.
 
-        ``ip`` has the slot in its low bits; ``bsp`` is where GR32 lies; ``cfm`` has the epilogue count from bit 52,
-        as ar.pfs has it. ``registers`` need no ``copy_in`` then: special ones, GR4 to GR7, BR1 to BR5, FR2 to FR5
-        and FR16 to FR31.
+        ``ip`` has the slot in its low bits; ``bsp`` is where GR32 lies; ``cfm`` has the epilogue count from
+        bit 52, as ar.pfs has it. ``registers`` need no ``copy_in`` then: special ones, GR4 to GR7, BR1 to
+        BR5, FR2 to FR5 and FR16 to FR31.
 
         :raises InvalidArgument: a register cannot be set, or a value has no 64 bits.
         """
         self._env.init_context(ip, sp, bsp, cfm)
+        self._interrupted = None
         for name, value in (registers or {}).items():
             self.set_register(name, value)
 
@@ -134,12 +146,34 @@ class Unwinder:
             raise InvalidArgument(f"the NaT bit of {name} cannot be set")
 
     def step(self) -> Status:
-        """Step to the caller: ``Status.OK``. With ``BOTTOM`` there is none, and with ``ABI_FRAME`` the frame was
-        interrupted, of which only the system's own structures tell more; the context is as it was then.
+        """Step to the caller: ``Status.OK``. With ``BOTTOM`` there is none, and with ``ABI_FRAME`` the frame
+        was interrupted, of which only the system's own structures tell more; the context is as it was then.
 
         :raises UnwindError: why there is no step.
         """
         return self._checked(self._env.step())
+
+    def resume(self) -> bool:
+        """Go on behind a frame that gave ``ABI_FRAME``: with the context that a signal of Linux interrupted.
+
+        Registers that calls preserve are kept; all others, where they are asked for, are those that the
+        kernel saved. False, and everything as it was, for other systems and where that context cannot be
+        read.
+        """
+        context = read_saved_context(self._word("sp"), self._memory_word)
+        if context is None or not is_signal_frame(*self.abi_context):
+            return False
+        kept: dict[str, int | tuple[int, int]] = {}
+        for name in (*_GENERAL_AND_BRANCH, *_FLOATS):
+            value = self._env.get_reg(_number(name))[1]
+            if value is not None:
+                kept[name] = value
+        nats = [name for name in _GENERAL if self._env.get_nat(_number(name))[1]]
+        self.start(context.ip, context.sp, context.bsp, context.cfm, kept)
+        for name in nats:
+            self.set_nat(name, True)
+        self._interrupted = context
+        return True
 
     @property
     def abi_context(self) -> tuple[int, int]:
@@ -150,8 +184,8 @@ class Unwinder:
     def register(self, name: str) -> int | tuple[int, int]:
         """A register of the context; floating-point ones as (significand, sign << 17 | exponent).
 
-        Registers that no frame so far has saved are those of the context that unwinding began from, so the ones that
-        calls do not preserve mean something only there.
+        Registers that no frame so far has saved are those of the context that unwinding began from, so the
+        ones that calls do not preserve mean something only there.
 
         :raises UnwindError: it cannot be read.
         :raises InvalidArgument: there is none of this name.
@@ -208,8 +242,9 @@ class Unwinder:
     def stack(self, *, limit: int = DEFAULT_LIMIT, names: bool = True, floats: bool = False) -> Stack:
         """The frames from the context outwards, each with the registers that calls preserve.
 
-        ``floats`` adds FR2 to FR5 and FR16 to FR31, each as the number that its 16 bytes are when it is spilled. What
-        keeps the stack from being followed is its ``end``. The context is that of the last frame then.
+        Frames that signals interrupted are followed where Linux left their contexts. ``floats`` adds FR2 to
+        FR5 and FR16 to FR31, each as the number that its 16 bytes are when it is spilled. What keeps the
+        stack from being followed is its ``end``. The context is that of the last frame then.
         """
         wanted = (*_PRESERVED, *_FLOATS) if floats else _PRESERVED
         frames = [self._frame(Found.START, wanted, names)]
@@ -221,13 +256,48 @@ class Unwinder:
                 return Stack(frames, str(error))
             if status == Status.BOTTOM:
                 return Stack(frames)
+            found = Found.UNWIND_INFO
             if status == Status.ABI_FRAME:
                 abi, context = self.abi_context
-                return Stack(frames, f"interrupted: context {context:#x} of system {abi}")
+                if not self.resume():
+                    return Stack(frames, f"interrupted: context {context:#x} of system {abi}")
+                found = Found.SIGNAL
             if self._basic() == before:
                 return Stack(frames, "the caller is the frame itself")
-            frames.append(self._frame(Found.UNWIND_INFO, wanted, names))
+            frames.append(self._frame(found, wanted, names))
         return Stack(frames, f"there are more than {limit} frames")
+
+    def _copyin(self, request: int, loc: memoryview, rem: int, size: int, _: object) -> int:
+        data = self._copied(Request(request), rem, size)
+        if data is None:
+            return 0
+        if len(data) > size:
+            raise InvalidArgument(f"copy_in gave {len(data)} bytes, but {size} were asked for")
+        loc[: len(data)] = data
+        return len(data)
+
+    def _copied(self, request: Request, place: int, size: int) -> bytes | None:
+        if request is not Request.REG:
+            return self._copy_in(request, place, size)
+        name = register_name(place)
+        if name is None:
+            return None
+        if self._interrupted is None:
+            return self._copy_in(request, name, size)
+        value = self._interrupted.register(name, self._memory_word)
+        if value is None:
+            return None
+        words = value if isinstance(value, tuple) else (value,)
+        return b"".join(word.to_bytes(8, "little") for word in words)
+
+    def _lookupip(self, request: int, ip: int, _: object, uvec: list[Any]) -> int:
+        return self._lookup_ip(Lookup(request), ip, uvec)
+
+    def _memory_word(self, address: int) -> int | None:
+        """A word of the memory stack; None if it cannot be read."""
+        address &= (1 << 64) - 1
+        data = None if address & 7 else self._copy_in(Request.MSTACK, address, 8)
+        return None if data is None or len(data) != 8 else int.from_bytes(data, "little")
 
     def _basic(self) -> list[int]:
         return [self._word(name) for name in _BASIC]
@@ -280,26 +350,3 @@ def _number(name: str) -> int:
     if number is None:
         raise InvalidArgument(f"there is no register {name!r}; there are ip, sp, gr4, br1, fr2, pr and so on")
     return number
-
-
-def _copyin(copy_in: CopyIn) -> Callable[[int, memoryview, int, int, object], int]:
-    def copyin(request: int, loc: memoryview, rem: int, size: int, _: object) -> int:
-        place = register_name(rem) if request == Request.REG else rem
-        if place is None:
-            return 0
-        data = copy_in(Request(request), place, size)
-        if data is None:
-            return 0
-        if len(data) > size:
-            raise InvalidArgument(f"copy_in gave {len(data)} bytes, but {size} were asked for")
-        loc[: len(data)] = data
-        return len(data)
-
-    return copyin
-
-
-def _lookupip(lookup_ip: LookUpIp) -> Callable[[int, int, object, list[Any]], int]:
-    def lookupip(request: int, ip: int, _: object, uvec: list[Any]) -> int:
-        return lookup_ip(Lookup(request), ip, uvec)
-
-    return lookupip
