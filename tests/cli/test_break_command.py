@@ -63,13 +63,18 @@ def test_filters(run_json: Callable[..., Any], recorded: tuple[Any, ...]) -> Non
 
 def test_the_stack_and_the_way(run: Run, recorded: tuple[Any, ...]) -> None:
     lines = run("break", *recorded, "0x40100c", "-c", "stack", "-c", "steps -2", "-c", "step * 10").stdout
-    hit, inner, outer, before, last, value = lines.splitlines()
+    hit, inner, outer, _, before, last, value = lines.splitlines()
     assert hit.split()[0] == "7"
     assert inner.split()[:2] == ["#0", "0x000000000040100c"]
-    assert outer.split()[:2] == ["#1", "0x0000000000401000"]
+    assert outer.split()[:2] == ["#1", "0x0000000000401005"]
     assert before.split()[2:] == ["dec", "eax"]
     assert last.split()[2] == "jne"
     assert value.strip() == "70"
+
+
+def test_hits_have_their_stacks(run_json: Callable[..., Any], recorded: tuple[Any, ...]) -> None:
+    (hit,) = run_json("break", *recorded, "0x40100c")["hits"]
+    assert [(frame["address"], frame["step"]) for frame in hit["stack"]] == [(0x40100C, 7), (0x401005, 0)]
 
 
 def test_no_hits_are_not_success(run: Run, recorded: tuple[Any, ...]) -> None:

@@ -15,14 +15,17 @@ from odograph.cli.output import json_option, write_json_rows, write_lines
 from odograph.cli.threads import decoded
 
 if TYPE_CHECKING:
+    from odograph.frame import Frame
     from odograph.history import History
     from odograph.processor import Filter, ReplayProcessor
     from odograph.recorded import Recording
     from odograph.recording.recording import Thread
     from odograph.symbols import Symbols
-    from odograph.views.opencalls import OpenCalls
 
 __all__ = ["command"]
+
+Action = Callable[["ReplayProcessor", "Symbols"], list[str]]
+"""Gives lines about a hit."""
 
 _STEPS = re.compile(r"steps\s+([+-]?\d+)")
 
@@ -100,7 +103,7 @@ def command(
         nonlocal count
         met = [thread.hits(all_of(*filters) if filters else None, reverse) for thread in watched]
         for _, thread, step in heapq.merge(*met, key=lambda hit: hit[0], reverse=reverse):
-            yield thread.row(step, compiled)
+            yield thread.row(step, compiled, as_json)
             count += 1
             if count == limit:
                 return
@@ -142,12 +145,6 @@ class _Watched:
 
         return ReplayProcessor(self.history)
 
-    @cached_property
-    def stacks(self) -> OpenCalls:
-        from odograph.views.opencalls import OpenCalls
-
-        return OpenCalls(self.history)
-
     def hits(self, wanted: Filter | None, reverse: bool) -> Iterator[tuple[float, _Watched, int]]:
         """Time, thread and step of each hit in order; a time that is not known is that of the hit before."""
         import numpy as np
@@ -162,18 +159,20 @@ class _Watched:
             key = key if time is None else time
             yield key, self, step
 
-    def row(self, step: int, actions: list[Callable[..., list[str]]]) -> dict[str, Any]:
-        """What is told of a hit."""
+    def row(self, step: int, actions: list[Action], with_stack: bool) -> dict[str, Any]:
+        """What is told of a hit; ``with_stack``: its stack, as something else than text."""
         self.cpu.goto(step)
         address = self.cpu.pc
         assert address is not None
+        stack = {"stack": [_frame(frame) for frame in self.history.stack(step)]} if with_stack else {}
         return {
             "tid": self.tid,
             "step": step,
             "time": self.cpu.time,
             "address": address,
             "function": str(self.symbols.name_of(address) or ""),
-            "said": [line for action in actions for line in action(self.cpu, self.stacks, self.symbols)],
+            **stack,
+            "said": [line for action in actions for line in action(self.cpu, self.symbols)],
         }
 
 
@@ -193,13 +192,18 @@ def _watched(recording: Recording, threads: list[Thread], where: tuple[str, ...]
     return watched
 
 
-def _action(text: str) -> Callable[[ReplayProcessor, OpenCalls, Symbols], list[str]]:
+def _frame(frame: Frame) -> dict[str, Any]:
+    names = ("address", "function", "offset", "module", "step", "is_return", "is_guess")
+    return {name: getattr(frame, name) for name in names}
+
+
+def _action(text: str) -> Action:
     """What to do at a hit: gives lines."""
     if text == "stack":
-        return lambda cpu, stacks, symbols: stacks.lines(cpu.step, symbols)
+        return lambda cpu, symbols: str(cpu.history.stack(cpu.step)).splitlines()
     steps = _STEPS.fullmatch(text)
     if steps is not None:
-        return lambda cpu, stacks, symbols: _around(cpu, int(steps[1]))
+        return lambda cpu, symbols: _around(cpu, int(steps[1]))
     try:
         code = compile(text, "-c", "eval")
     except SyntaxError as error:
@@ -207,7 +211,7 @@ def _action(text: str) -> Callable[[ReplayProcessor, OpenCalls, Symbols], list[s
             f"{text!r} is neither stack, steps N nor a Python expression: {error.msg}"
         ) from None
 
-    def evaluate(cpu: ReplayProcessor, stacks: OpenCalls, symbols: Symbols) -> list[str]:
+    def evaluate(cpu: ReplayProcessor, symbols: Symbols) -> list[str]:
         names = {"cpu": cpu, "history": cpu.history, "step": cpu.step, "address": cpu.pc, "symbols": symbols}
         try:
             return [str(eval(code, names))]
