@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from odograph.debug.dap.movement import Movement
 from odograph.debug.dap.places import Places
 from odograph.debug.target import Target
-from odograph.frame import Found, Frame, Inlined
-from odograph.views.opencalls import OpenCalls
+from odograph.frame import Frame, Inlined
 
 if TYPE_CHECKING:
     from odograph.recorded import Recording
@@ -64,10 +63,6 @@ class DebuggedThread:
                 return target.last
         return target.symbols.resolve(name)
 
-    @cached_property
-    def _calls(self) -> OpenCalls:
-        return OpenCalls(self.target.history)
-
     @property
     def stack(self) -> list[ShownFrame]:
         """The frames, the innermost first; inlined functions are lines of their own."""
@@ -78,10 +73,7 @@ class DebuggedThread:
 
     def _frames(self) -> list[Frame]:
         target = self.target
-        frames = [Frame(target.pc, step=target.step)]
-        for call in self._calls.at(target.step)[:_MOST_FRAMES]:
-            frames.append(Frame(call.caller, Found.CALL, step=call.step))
-        return frames
+        return [*target.history.stack(target.step, most=_MOST_FRAMES)]
 
     def _lines(self, frame: Frame) -> list[ShownFrame]:
         source = self.places.source(frame.lookup_address)
