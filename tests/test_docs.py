@@ -35,10 +35,36 @@ def test_the_guide_has_examples_that_run() -> None:
     assert len([example for marker, example in found if not marker]) >= 4
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the first command of README makes."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (command,) = re.findall(
+        r"^\$ odograph (run -o ls\.data .*)$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    words = [sys.executable, "-m", "odograph", *command.split()]
+    result = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    if result.returncode == 125:
+        pytest.skip(f"nothing can be recorded here: {result.stderr}")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda script: script.name)
-def test_example_scripts_run(script: Path) -> None:
-    result = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
+def test_example_scripts_run(script: Path, recorded: Path) -> None:
+    words = [sys.executable, script]
+    result = subprocess.run(words, cwd=recorded, check=True, capture_output=True, text=True)
     assert result.stdout
+
+
+def test_the_last_call_of_a_function_is_found(recorded: Path) -> None:
+    script = ROOT / "examples" / "break_on_history.py"
+    words = [sys.executable, script, "ls.data", "exit"]
+    result = subprocess.run(words, cwd=recorded, check=True, capture_output=True, text=True)
+    stop, *frames = result.stdout.splitlines()
+    assert stop.startswith("break at ")
+    assert "exit" in frames[0]
+    assert any("__libc_start" in frame for frame in frames[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
