@@ -91,10 +91,8 @@ fn explore(code: &Code, entry: u64, low: u64) -> Function {
     let mut function = Function::default();
     let mut factory = InstructionInfoFactory::new();
     let mut waiting = VecDeque::new();
-    if code.get(entry).is_some() {
-        function.states.insert(entry, State::entry());
-        waiting.push_back(entry);
-    }
+    function.states.insert(entry, State::entry());
+    waiting.push_back(entry);
     let mut visits = 0;
     while let Some(ip) = waiting.pop_front() {
         visits += 1;
@@ -111,7 +109,8 @@ fn explore(code: &Code, entry: u64, low: u64) -> Function {
                 if known.merge(&state) {
                     waiting.push_back(ip);
                 }
-            } else if code.get(ip).is_some() && function.states.len() < MOST_STATES {
+            } else if function.states.len() < MOST_STATES {
+                // One that was not executed may be where the program crashed.
                 function.states.insert(ip, state);
                 waiting.push_back(ip);
             }

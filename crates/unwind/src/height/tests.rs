@@ -163,10 +163,16 @@ fn another_function_goes_on_in_the_same_frame() {
 }
 
 #[test]
-fn nothing_is_known_of_what_was_not_executed() {
-    let mut heights = Heights::new(Code::default());
-    assert!(heights.at(BASE, BASE, CFA).is_none());
-    assert!(heights.at(u64::MAX, u64::MAX, u64::MAX).is_none());
+fn what_was_about_to_be_executed_is_known() {
+    // push rax; then something that faulted
+    let placed = straight(&[&[0x50]]);
+    let code = Code::new(placed.iter().map(|(ip, bytes)| (*ip, bytes.as_slice())), []);
+    let mut heights = Heights::new(code);
+    assert_eq!(heights.at(BASE, BASE + 1, CFA).map(|state| state.height()), Some(-16));
+    assert!(heights.at(BASE, BASE + 2, CFA).is_none());
+    // A call to where there is no code.
+    assert_eq!(heights.at(0, 0, CFA).map(|state| state.height()), Some(-8));
+    assert!(heights.at(u64::MAX, 0, u64::MAX).is_none());
 }
 
 mod any {
