@@ -317,6 +317,22 @@ def test_a_breakpoint_may_remove_itself(make: Make) -> None:
     assert len(processor.breakpoints) == 0
 
 
+def test_a_breakpoint_may_remove_itself_and_add_another_ten_thousand_times(make: Make) -> None:
+    # mov ecx, 10000; 401005: dec ecx; jne 401005
+    processor, calls = make(bytes.fromhex("b910270000 ffc9 75fc")), []
+
+    def callback(cpu: Processor, address: int, size: int) -> None:
+        calls.append(cpu.step)
+        (self,) = cpu.breakpoints
+        self.remove()
+        add(address, address, callback=callback)
+
+    add = processor.breakpoints.add_instruction
+    add(0x40_1005, 0x40_1005, callback=callback)
+    assert processor.run().reason is StopReason.END
+    assert calls == list(range(1, 20_001, 2))
+
+
 def test_a_removed_breakpoint_is_not_called_later_in_the_same_dispatch(make: Make) -> None:
     processor, calls = make(LOOP), []
     add = processor.breakpoints.add_instruction
@@ -362,6 +378,21 @@ def test_one_that_is_added_at_the_present_instruction_waits_for_the_next_executi
     first = processor.breakpoints.add_instruction(0x40_1005, 0x40_1005, callback=adding)
     processor.run()
     assert calls == [5, 9]
+
+
+def test_one_that_is_added_at_the_present_instruction_is_met_when_it_is_met_again(make: Make) -> None:
+    processor, calls = make(LOOP), []
+
+    def adding(cpu: Processor, address: int, size: int) -> None:
+        calls.append("first")
+        cpu.stop()
+        if len(cpu.breakpoints) == 1:
+            cpu.breakpoints.add_instruction(address, address, callback=lambda *_: calls.append("second"))
+
+    processor.breakpoints.add_instruction(0x40_1009, 0x40_1009, callback=adding)
+    stops = [processor.run() for _ in range(2)]
+    assert [stop.step for stop in stops] == [3, 3]
+    assert calls == ["first", "first", "second"]
 
 
 def test_what_is_not_there_cannot_be_removed(make: Make) -> None:

@@ -170,6 +170,26 @@ def test_virtual_and_linear_addresses_in_16_bit() -> None:
     assert cpu.step == 3
 
 
+def test_a_recording_of_16_bit_code_has_linear_addresses(tmp_path: Path) -> None:
+    # 1000:0100 mov cx, 3; inc ax; loop 103; nop
+    def fresh() -> EmulatedProcessor:
+        cpu = EmulatedProcessor(16)
+        cpu.map(0, 0x40000)
+        cpu.write_memory(0x1_0100, bytes.fromhex("b90300 40 e2fd 90"))
+        cpu.write_register("cs", 0x1000)
+        cpu.pc, cpu.end = 0x100, 0x107
+        return cpu
+
+    replay = replayed(tmp_path, fresh())
+    for offset in (0x101, 0x103, 0x104, 0x106):
+        linear = 0x1_0000 + offset
+        met = calls_of(fresh(), linear, linear, flags=BreakpointFlags.LINEAR)
+        assert met
+        replay.goto(0)
+        assert calls_of(replay, linear, linear, flags=BreakpointFlags.LINEAR) == met
+        assert [step for step, _, _ in calls_of(fresh(), offset, offset)] == [step for step, _, _ in met]
+
+
 def test_virtual_and_linear_addresses_in_32_bit() -> None:
     cpu = EmulatedProcessor(32)
     cpu.map(0, 0x100000)

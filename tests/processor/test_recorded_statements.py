@@ -170,6 +170,11 @@ def test_statement_40_code_that_was_mapped_at_one_address_at_different_times(
         assert replay.opcode(PLACE) == (codes[0][:5], codes[1][:1])[turn % 2]
     assert replay.breakpoints.hits(PLACE, PLACE, filter=mnemonic_prefix("nop")).tolist() == steps[1::2]
     assert replay.breakpoints.hits(PLACE, PLACE, filter=opcode_mask(b"\xb8\1")).tolist() == steps[::2]
+    assert history.symbols is not None
+    main = history.symbols.resolve("main")
+    assert replay.breakpoints.at("remapped!main+4", 2) == (main + 4, main + 5)
+    with pytest.raises(KeyError):
+        replay.breakpoints.at("remapped!nobody")
     # The second byte belongs to the instruction that begins at the first, or begins one itself.
     replay.goto(0)
     met = calls_of(replay, PLACE + 1, PLACE + 1)

@@ -247,6 +247,27 @@ def test_what_the_gap_swallowed_is_not_met() -> None:
     assert replay.breakpoints.hits(0x1000, 0x1000).tolist() == [0, 5]
 
 
+def test_an_instruction_may_end_where_the_address_space_does() -> None:
+    # nop; nop; jmp rax in the last four bytes, three times.
+    image = odograph.Image()
+    image.add_bytes(bytes.fromhex("9090ffe0"), TOP - 3)
+    encoder = PacketEncoder()
+    encoder.add(Packet("psb")).add(Packet("psbend"))
+    encoder.add(Packet("mode.exec", csl=True, csd=False, iflag=False))
+    encoder.add(Packet("tip.pge", compression=6, ip=TOP - 3))
+    for _ in range(2):
+        encoder.add(Packet("tip", compression=6, ip=TOP - 3))
+    encoder.add(Packet("tip.pgd", compression=0, ip=0))
+    replay = ReplayProcessor(odograph.decode(bytes(encoder), image))
+    every = [TOP - 3, TOP - 2, TOP - 1]
+    assert [address for _, address, _ in calls_of(replay, 0, TOP)] == 3 * every
+    for first, last in [(TOP, TOP), (TOP - 1, TOP), (TOP - 1, TOP - 1)]:
+        assert replay.breakpoints.hits(first, last).tolist() == [2, 5, 8]
+        replay.goto(0)
+        assert calls_of(replay, first, last) == [(step, TOP - 1, 2) for step in (2, 5, 8)]
+    assert replay.breakpoints.hits(0, TOP - 4).tolist() == []
+
+
 def test_a_search_is_answered_from_an_index_when_it_is_repeated(replay: ReplayProcessor) -> None:
     replay.breakpoints.add_instruction(0x40_1005, 0x40_1005, callback=stopping)
     for _ in range(5):
