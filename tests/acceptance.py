@@ -39,10 +39,12 @@ PARTS: dict[str, list[str]] = {
     "packets": [*PYTEST, "tests/test_packets.py", "tests/test_decoders.py"],
     "conformance": [*PYTEST, "tests/test_conformance.py"],
     "recordings": [*PYTEST, "tests/recording"],
+    "stacks": [*PYTEST, "tests/unwind"],
     "everything else": [
         *PYTEST,
         "tests",
         "--ignore=tests/recording",
+        "--ignore=tests/unwind",
         *(
             f"--ignore=tests/{name}"
             for name in ("test_ground_truth.py", "test_hardware_traces.py", "test_conformance.py")

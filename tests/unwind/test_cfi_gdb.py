@@ -115,25 +115,30 @@ SIGNING_AARCH64 = "max,sve=off"
 
 @pytest.mark.parametrize(
     "options",
-    [["-O0"], ["-O2"], ["-O2", "-fomit-frame-pointer"], ["-O3"]],
-    ids=lambda options: " ".join(options),
+    [
+        ["-O2"],
+        pytest.param(["-O0"], marks=pytest.mark.acceptance),
+        pytest.param(["-O1"], marks=pytest.mark.acceptance),
+        pytest.param(["-O3", "-fomit-frame-pointer"], marks=pytest.mark.acceptance),
+    ],
+    ids=" ".join,
 )
 def test_stacks_of_aarch64_are_gdbs(options: list[str], tmp_path: Path) -> None:
     program = cross_built(options, tmp_path)
     functions = FUNCTIONS["stacks.c"]
-    rows = sampled_aarch64(program, processor=PLAIN_AARCH64, count=40, seed=2, functions=functions)
+    rows = sampled_aarch64(program, processor=PLAIN_AARCH64, count=30, seed=2, functions=functions)
     report = compared(rows, "aarch64")
-    assert report.total == 40
-    assert report.equal >= 39, f"{report}\n{list(report.examples.values())[:1]}"
+    assert report.total == 30
+    assert report.equal >= 29, f"{report}\n{list(report.examples.values())[:1]}"
 
 
 def test_signed_return_addresses_are_understood(tmp_path: Path) -> None:
     program = cross_built(["-O2", "-mbranch-protection=standard"], tmp_path)
     functions = FUNCTIONS["stacks.c"]
-    rows = sampled_aarch64(program, processor=PLAIN_AARCH64, count=40, seed=2, functions=functions)
-    assert compared(rows, "aarch64").equal >= 39
+    rows = sampled_aarch64(program, processor=PLAIN_AARCH64, count=30, seed=2, functions=functions)
+    assert compared(rows, "aarch64").equal >= 29
     # The same stops on a processor that signs them; only gdb's frames are those of the other run.
-    signed = sampled_aarch64(program, processor=SIGNING_AARCH64, count=40, seed=2, functions=functions)
+    signed = sampled_aarch64(program, processor=SIGNING_AARCH64, count=30, seed=2, functions=functions)
     assert any(
         len(row["frames"]) < len(other["frames"])
         for row, other in zip(signed, rows, strict=True)
@@ -142,7 +147,7 @@ def test_signed_return_addresses_are_understood(tmp_path: Path) -> None:
     for row, other in zip(signed[1:], rows[1:], strict=True):
         assert row["registers"]["pc"] == other["registers"]["pc"]
         row["frames"] = other["frames"]
-    assert compared(signed, "aarch64").equal >= 39
+    assert compared(signed, "aarch64").equal >= 29
 
 
 @pytest.mark.acceptance

@@ -39,6 +39,9 @@ class _Names(NamedTuple):
     inlined: tuple[Inlined, ...] = ()
 
 
+_NAMELESS = _Names()
+
+
 class CfiUnwinder:
     """Unwinds stacks of one process.
 
@@ -93,23 +96,25 @@ class CfiUnwinder:
             rows, end = self._raw._stack(known, memory.read, max(limit, 0))
         frames = []
         for address, found, is_return, is_guess, its in rows:
-            where = self._named(address - is_return) if names else _Names()
+            where = self._named(address - is_return) if names else _NAMELESS
             function, offset, module, file, line, inlined = where
-            frames.append(
-                Frame(
-                    address,
-                    _FOUND[found],
-                    is_return,
-                    is_guess,
-                    function,
-                    offset + is_return if function is not None else 0,
-                    module,
-                    file,
-                    line,
-                    inlined,
-                    its,
-                )
+            # The constructor of a frozen class takes longer than all the rest of a frame.
+            frame = object.__new__(Frame)
+            vars(frame).update(
+                address=address,
+                found=_FOUND[found],
+                is_return=is_return,
+                is_guess=is_guess,
+                function=function,
+                offset=offset + is_return if function is not None else 0,
+                module=module,
+                file=file,
+                line=line,
+                inlined=inlined,
+                registers=its,
+                step=None,
             )
+            frames.append(frame)
         return Stack(frames, end)
 
     def _named(self, address: int) -> _Names:

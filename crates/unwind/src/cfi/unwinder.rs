@@ -20,8 +20,8 @@ pub struct Unwinder {
     modules: Modules,
     plain: Plain,
     context: Box<Context>,
-    /// By address.
-    rows: HashMap<u64, Option<Arc<Row>>>,
+    /// By address, and whether it is a return address.
+    rows: HashMap<(u64, bool), Option<Arc<Row>>>,
 }
 
 impl Unwinder {
@@ -76,16 +76,10 @@ impl Unwinder {
             if !passed.insert((pc, sp)) {
                 break End::Cycle(pc);
             }
-            let mut row = self.row(pc.wrapping_sub(u64::from(frame.is_return)));
-            if frame.is_return {
-                // A signal's handler returns to code that called nothing; not every such code has a byte before it
-                // that belongs to it.
-                if !row.as_ref().is_some_and(|row| row.is_signal) {
-                    if let Some(own) = self.row(pc).filter(|own| own.is_signal) {
-                        row = Some(own);
-                    }
-                }
-                frame.is_return = !row.as_ref().is_some_and(|row| row.is_signal);
+            let row = self.row(pc, frame.is_return);
+            if row.as_ref().is_some_and(|row| row.is_signal) {
+                // A signal's handler returns to code that called nothing.
+                frame.is_return = false;
             }
             frames.push(frame);
             let mut stepper =
@@ -114,16 +108,26 @@ impl Unwinder {
         Ok((frames, end))
     }
 
-    fn row(&mut self, address: u64) -> Option<Arc<Row>> {
-        if let Some(row) = self.rows.get(&address) {
+    /// The row of the instruction at an address, or of the call before it.
+    fn row(&mut self, address: u64, is_return: bool) -> Option<Arc<Row>> {
+        if let Some(row) = self.rows.get(&(address, is_return)) {
             return row.clone();
         }
-        let module = self.modules.at(address)?;
-        let row = module.tables.row(module.inside(address), &mut self.context).map(Arc::new);
+        let mut row = self.learn(address.wrapping_sub(u64::from(is_return)));
+        // Not every code that a signal's handler returns to has a byte before it that belongs to it.
+        if is_return && !row.as_ref().is_some_and(|row| row.is_signal) {
+            row = self.learn(address).filter(|own| own.is_signal).or(row);
+        }
+        let row = row.map(Arc::new);
         if self.rows.len() >= KEPT {
             self.rows.clear();
         }
-        self.rows.insert(address, row.clone());
+        self.rows.insert((address, is_return), row.clone());
         row
+    }
+
+    fn learn(&mut self, address: u64) -> Option<Row> {
+        let module = self.modules.at(address)?;
+        module.tables.row(module.inside(address), &mut self.context)
     }
 }
