@@ -1,7 +1,7 @@
 """How long a stack of 40 frames takes: python benchmarks/unwind_cfi.py
 
-It lets a program crash 33 calls deep, and unwinds the core again and again: cold, with everything to be learned;
-warm, what a profiler does for each sample; and warm with names and source lines.
+It lets a program crash 33 calls deep, and unwinds the core again and again: cold, with everything to be
+learned; warm, what a profiler does for each sample; and warm with names and source lines.
 """
 
 from __future__ import annotations
