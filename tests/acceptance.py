@@ -64,6 +64,7 @@ PARTS: dict[str, list[str]] = {
     "fuzz instruction listing": fuzz("listing", "instruction_listing", "-max_len=400"),
     "fuzz packet listing": fuzz("listing", "packet_listing", "-max_len=400"),
     "fuzz ia64 unwinding": fuzz("unwind", "ia64", "-max_len=1000"),
+    "fuzz call frame information": fuzz("unwind", "cfi", "-max_len=1000"),
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
     "fuzz pevent": [sys.executable, "tests/fuzz_pevent.py", "--seconds", FUZZ_SECONDS],

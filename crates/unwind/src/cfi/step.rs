@@ -199,10 +199,9 @@ impl<M: Memory> Stepper<'_, '_, M> {
             }
             Shape::FramePointer => {
                 let Some(fp) = registers.get(machine.fp()) else { return unknown };
-                if let Some(caller) = self.plain.caller(frame.is_return, registers, self.memory)? {
-                    if caller.sp == fp.wrapping_add(16)
-                        && self.modules.at(caller.pc.wrapping_sub(1)).is_some()
-                    {
+                let by_framehop = self.plain.caller(frame.is_return, registers, self.memory)?;
+                if let Some(caller) = by_framehop.filter(|caller| caller.sp == fp.wrapping_add(16)) {
+                    if self.modules.at(caller.pc.wrapping_sub(1)).is_some() {
                         its.set(machine.fp(), Some(caller.fp));
                         its.set(machine.sp(), Some(caller.sp));
                         its.set(machine.pc(), Some(caller.pc));
@@ -215,12 +214,13 @@ impl<M: Memory> Stepper<'_, '_, M> {
                     return unknown;
                 };
                 let next = stripped(machine, next, self.modules.end());
-                if fp < sp || !follows_call(machine, next, self.modules, self.memory)? {
+                let called = follows_call(machine, next, self.memory)?;
+                if fp < sp || fp % 8 != 0 || next == 0 || called == Some(false) {
                     // Where frame pointers are used, the first frame's is 0.
                     return if next == 0 { Ok(Err(End::Bottom)) } else { unknown };
                 }
                 its.set(machine.fp(), Some(outer));
-                (at, Found::FramePointer, false)
+                (at, Found::FramePointer, called.is_none())
             }
         };
         let Some(next) = self.memory.word(at)? else { return Ok(Err(End::Memory(at))) };

@@ -65,11 +65,9 @@ pub fn shape<M: Memory>(
                 // Somebody called what is no code.
                 return Ok(Some(Shape::LikelyLeaf));
             }
-            Ok(Some(if follows_call(machine, top, modules, memory)? {
-                Shape::LikelyLeaf
-            } else {
-                Shape::FramePointer
-            }))
+            let called = follows_call(machine, top, memory)?;
+            let is_likely = called.unwrap_or_else(|| modules.at(top.wrapping_sub(1)).is_some());
+            Ok(Some(if is_likely { Shape::LikelyLeaf } else { Shape::FramePointer }))
         }
         Machine::Aarch64 => {
             if modules.at(pc).is_some_and(|module| module.tables.stubs_at(module.inside(pc)).is_some()) {
@@ -123,22 +121,18 @@ fn is_aarch64_border(word: u32) -> bool {
         || matches!(word, 0xd65f_03c0 | 0xd65f_0bff | 0xd65f_0fff | 0xd503_233f | 0xd503_237f | 0xd503_245f)
 }
 
-/// Whether a call stands before an address of a module.
+/// Whether a call stands before an address; None if its code is not there.
 pub fn follows_call<M: Memory>(
     machine: Machine,
     address: u64,
-    modules: &Modules,
     memory: &mut Pages<'_, M>,
-) -> Result<bool, M::Error> {
-    if modules.at(address.wrapping_sub(1)).is_none() {
-        return Ok(false);
-    }
+) -> Result<Option<bool>, M::Error> {
     let mut code = [0; 8];
-    let Some(before) = address.checked_sub(8) else { return Ok(false) };
+    let Some(before) = address.checked_sub(8) else { return Ok(Some(false)) };
     if memory.read(before, &mut code)? < 8 {
-        return Ok(false);
+        return Ok(None);
     }
-    Ok(match machine {
+    Ok(Some(match machine {
         Machine::X86_64 => {
             // call rel32, or call r/m64 of 2 to 7 bytes (SDM volume 2, CALL).
             let [_, b, c, d, e, f, g, h] = code;
@@ -155,7 +149,7 @@ pub fn follows_call<M: Memory>(
             let word = u64::from_le_bytes(code) >> 32;
             word & 0xfc00_0000 == 0x9400_0000 || word & 0xfeff_f000 == 0xd63f_0000
         }
-    })
+    }))
 }
 
 /// Takes the registers of what was interrupted from the frame that Linux made for a signal's handler.
