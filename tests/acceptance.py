@@ -52,6 +52,7 @@ PARTS: dict[str, list[str]] = {
     ],
     "speed": [sys.executable, "benchmarks/bench.py"],
     "breakpoints": [sys.executable, "benchmarks/breakpoints.py"],
+    "speed of ia64 unwinding": [sys.executable, "benchmarks/unwind.py"],
     "scale": [sys.executable, "benchmarks/scale.py"],
     "fuzz packets": fuzz("core", "packets"),
     "fuzz events": fuzz("core", "events", "-max_len=400"),
