@@ -72,6 +72,36 @@ fn markers_before_the_step_are_what_it_takes() {
     step(&mut env, &mut machine);
     assert_eq!(get(&mut env, &mut machine, special(Special::Ip)), CALLER + 0x40);
     assert_eq!(location(&mut env, &mut machine, special(Special::Bsp)), Location::Nowhere);
+    // The caller has its own.
+    machine.set(Register::Branch(0), 0x77);
+    machine.special(Special::Pfs, 0x88);
+    for (register, value) in [(Special::Rp, 0x77), (Special::Pfs, 0x88), (Special::Psp, SP + 64)] {
+        let mut env = machine.at(45, cfm(20, 16));
+        env.set_register(special(register), CALLER).expect("a special register");
+        step(&mut env, &mut machine);
+        let expected = if register == Special::Psp { CALLER } else { value };
+        assert_eq!(get(&mut env, &mut machine, special(register)), expected);
+    }
+}
+
+#[test]
+fn slots_are_thirds_of_bundles() {
+    let mut machine = Machine::with(new().prologue(40).mem_stack_f(17, 4).body(30));
+    for slot in 0..70 {
+        let mut env = machine.at(slot, cfm(20, 16));
+        let size = if slot > 17 { 64 } else { 0 };
+        assert_eq!(get(&mut env, &mut machine, special(Special::Psp)), SP + size, "slot {slot}");
+    }
+}
+
+#[test]
+fn a_value_that_is_set_is_no_nat() {
+    let mut machine = function(|code| code);
+    let mut env = machine.at(45, cfm(20, 16));
+    env.set_nat(Register::General(4), true).expect("a preserved register");
+    assert!(matches!(env.nat(&mut machine, Register::General(4)), Ok(true)));
+    env.set_register(Register::General(4), 5).expect("a preserved register");
+    assert!(matches!(env.nat(&mut machine, Register::General(4)), Ok(false)));
 }
 
 #[test]
@@ -207,8 +237,9 @@ fn preserved_registers_from_memory_and_nat_bits_from_ar_unat() {
 
 #[test]
 fn every_bit_of_the_primary_unat() {
-    for word in 0..64 {
-        let mut machine = function(|code| code.saved_gr(p3::PRIUNAT, 35).spill_sprel(ab::gr(6), 0, 2 * word));
+    for (word, register) in (0..64).zip([4, 5, 6, 7].into_iter().cycle()) {
+        let mut machine =
+            function(|code| code.saved_gr(p3::PRIUNAT, 35).spill_sprel(ab::gr(register), 0, 2 * word));
         let address = SP + 8 * word;
         machine.memory.insert(address, 6);
         for nat in [false, true] {
@@ -216,7 +247,7 @@ fn every_bit_of_the_primary_unat() {
             machine.backing.insert(BSP + 24, if nat { bit } else { !bit });
             let mut env = stepped(&mut machine);
             assert!(
-                matches!(env.nat(&mut machine, Register::General(6)), Ok(known) if known == nat),
+                matches!(env.nat(&mut machine, Register::General(register)), Ok(known) if known == nat),
                 "{word}"
             );
         }
@@ -426,6 +457,11 @@ fn a_return_pointer_of_zero_is_the_bottom() {
     assert!(matches!(env.step(&mut machine), Ok(Stepped::Bottom)));
     assert_eq!(get(&mut env, &mut machine, special(Special::Sp)), SP);
     assert_eq!(location(&mut env, &mut machine, special(Special::Rp)), Location::Nowhere);
+    // Any other address is somebody's.
+    let mut machine = function(|code| code);
+    machine.backing.insert(BSP + 8, 1);
+    let mut env = stepped(&mut machine);
+    assert_eq!(get(&mut env, &mut machine, special(Special::Ip)), 1);
 }
 
 #[test]

@@ -137,6 +137,14 @@ fn the_second_of_two_saves_comes_with_its_own_time() {
 }
 
 #[test]
+fn a_time_that_is_told_twice_is_the_later_one() {
+    let code = new().prologue(8).p7(4, 1).p7(4, 3).saved_gr(p3::RP, 33).body(3);
+    assert_eq!(since(&code, Saved::RP, 11), (4, Place::General(33)));
+    let code = new().prologue(8).p7(4, 1).p7(4, 3).body(3);
+    assert_eq!(since(&code, Saved::RP, 11), (4, Place::General(32)));
+}
+
+#[test]
 fn the_primary_unat_is_where_it_was_saved_last() {
     let code = new().prologue(9).p8(16, 2).saved_gr(p3::PRIUNAT, 37).p8(19, 6).p8(17, 4).body(3);
     let here = places(&code, Saved::PRIUNAT, 10);

@@ -82,6 +82,8 @@ mod tests {
         assert_eq!([0, 12, 13, 15].map(|index| rotated(cfm, index)), [3, 15, 0, 2]);
         assert_eq!(rotated(cfm, 16), 16);
         assert_eq!(rotated(5 << 18, 3), 3);
+        let all = 96 | 12 << 14 | 95 << 18;
+        assert_eq!([0, 1, 95].map(|index| rotated(all, index)), [95, 0, 94]);
     }
 
     #[test]
