@@ -257,8 +257,8 @@ mod tests {
     /// Two calls, the second without a landing pad.
     const TABLE: [u8; 12] = [0xff, 0xff, 0x01, 8, 0x10, 0x05, 0x40, 1, 0x20, 0x05, 0x00, 0];
 
-    fn memory(table: &[u8]) -> impl Fn(u64) -> &[u8] + '_ {
-        |address| if address == 0x3000 { table } else { &[] }
+    fn memory<'a>(table: &'a [u8]) -> impl Fn(u64) -> &'a [u8] + 'a {
+        move |address| if address == 0x3000 { table } else { &[] }
     }
 
     #[test]
