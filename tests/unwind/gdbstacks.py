@@ -49,6 +49,8 @@ class Report:
     def __str__(self) -> str:
         share = 100 * self.equal / self.total if self.total else 0
         lines = [f"{self.equal} of {self.total} stacks equal ({share:.2f} %), {self.frames} frames"]
+        if self.tail_calls:
+            lines[0] += f" ({self.tail_calls} of gdb's are tail calls and left out)"
         lines += [f"  {count:5} {reason}" for reason, count in self.differences.most_common()]
         return "\n".join(lines)
 
