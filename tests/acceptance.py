@@ -50,6 +50,7 @@ PARTS: dict[str, list[str]] = {
             for name in ("test_ground_truth.py", "test_hardware_traces.py", "test_conformance.py")
         ),
     ],
+    "faults": [sys.executable, "tests/plant_faults.py"],
     "speed": [sys.executable, "benchmarks/bench.py"],
     "breakpoints": [sys.executable, "benchmarks/breakpoints.py"],
     "speed of ia64 unwinding": [sys.executable, "benchmarks/unwind.py"],
