@@ -69,6 +69,7 @@ PARTS: dict[str, list[str]] = {
     "fuzz call frame information": fuzz("unwind", "cfi", "-max_len=1000"),
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
+    "fuzz gdb server": [sys.executable, "tests/fuzz_gdbserver.py", "--seconds", FUZZ_SECONDS],
     "fuzz pevent": [sys.executable, "tests/fuzz_pevent.py", "--seconds", FUZZ_SECONDS],
 }
 

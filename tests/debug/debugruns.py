@@ -87,10 +87,11 @@ def compiled(directory: Path, name: str, source: str, *options: str) -> Path:
     return program
 
 
-def record(program: Path, path: Path, recorder: str) -> Recorded:
-    """Records a run of it."""
+def record(program: Path, path: Path, recorder: str, *arguments: str) -> Recorded:
+    """Records a run of it, however that ends."""
     line = [sys.executable, "-m", "odograph", "record", "--with", recorder, "-o", str(path), "--"]
-    subprocess.run([*line, str(program)], check=True, capture_output=True)
+    subprocess.run([*line, str(program), *arguments], check=False, capture_output=True)
+    assert path.exists()
     return Recorded(path, program)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from odograph._native import RawHeights
-from odograph.views.opencalls import OpenCalls
+from odograph.frame import Found
+from odograph.table import Table
 
 if TYPE_CHECKING:
     from odograph.history import History
@@ -22,6 +23,23 @@ __all__ = ["DerivedFrame", "DerivedStack", "StackMoment"]
 BASE = 0x7FFF_F000_0000
 _TOP = 1 << 64
 _RSP, _RBP = 4, 5
+#: ``mov rax, __NR_rt_sigreturn``, as the C library's restorer begins.
+_RT_SIGRETURN = bytes.fromhex("48c7c00f000000")
+#: With the system call behind that.
+_RESTORER_SIZE = len(_RT_SIGRETURN) + 2
+#: What Linux puts on the stack for a handler: the red zone, and a made-up size for the rest.
+_SIGNAL_FRAME = 128 + 4096
+#: Registers in ``struct ucontext`` (Linux, x86-64: uc_mcontext.gregs begins at 40).
+_SAVED_RBP, _SAVED_RSP, _SAVED_RIP = 120, 160, 168
+
+
+class _Place(NamedTuple):
+    """A frame by what was executed: all that its stack depends on besides the outer frames."""
+
+    found: Found
+    step: int | None
+    address: int
+    is_guess: bool
 
 
 @dataclass(frozen=True)
@@ -83,16 +101,16 @@ class DerivedStack:
     """Stacks of a history's steps, from its calls, returns and executed code.
 
     Addresses of the stack are made up: the outermost frame begins at :data:`BASE`. A frame's CFA is the same
-    whatever is called above it. No word is known but return addresses and registers that were saved; of
-    registers, the stack pointer and what follows from it.
+    whatever is called above it. No word is known but return addresses, registers that were saved, and what
+    the kernel saved of them for a handler of signals; of registers, the stack pointer and what follows from
+    it.
     """
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._code = history.raw_code()
-        self._calls = OpenCalls(history)
-        self._last: list[tuple[int, int, DerivedFrame]] = []
-        self._returns: dict[int, int] = {}
+        self._last: list[tuple[_Place, DerivedFrame]] = []
+        self._calls: dict[int, tuple[int, int]] = {}
 
     @cached_property
     def _heights(self) -> RawHeights:
@@ -105,47 +123,87 @@ class DerivedStack:
     def _first(self) -> int:
         return int(self._history.ips(0, 1)[0])
 
+    @cached_property
+    def _restorer(self) -> int | None:
+        """Where handlers of signals return to, if one did: ``mov rax, 15``."""
+        table = Table(self._code.rows())
+        return dict(zip(table["raw"].tolist(), table["ip"].tolist(), strict=True)).get(_RT_SIGRETURN)
+
     def at(self, step: int, pc: int, symbols: Symbols | None = None) -> StackMoment:
         """The stack before the instruction at ``pc``, which is that of ``step``.
 
-        ``symbols`` help where the outermost function was entered before the history begins.
+        ``symbols`` help where a function was entered before the history begins.
         """
-        calls = self._calls.at(step)[::-1]
-        # Each frame with the step of the call it stands before, the innermost with none.
-        wanted = [(call.step, call.caller) for call in calls] + [(-1 - step, pc)]
+        places = [
+            _Place(frame.found, frame.step, frame.address, frame.is_guess)
+            for frame in reversed(self._history.stack(step))
+        ]
+        places[-1] = _Place(Found.START, step, pc, places[-1].is_guess)
         same = 0
-        while same < min(len(wanted), len(self._last)) and wanted[same] == self._last[same][:2]:
+        while same < min(len(places), len(self._last)) and places[same] == self._last[same][0]:
             same += 1
         frames = self._last[:same]
-        for number in range(same, len(wanted)):
-            key, ip = wanted[number]
-            if number == 0:
-                frame = self._outermost(ip, symbols)
-            else:
-                frame = self._inner(frames[-1][2], calls[number - 1].callee, ip)
-            frames.append((key, ip, frame))
+        for number in range(same, len(places)):
+            place, outer = places[number], places[number - 1] if number else None
+            frame = frames[-1][1] if number else None
+            frames.append((place, self._make(outer, frame, place, symbols)))
         self._last = frames
-        return StackMoment([frame for _, _, frame in frames])
+        return StackMoment([frame for _, frame in frames])
 
-    def _outermost(self, pc: int, symbols: Symbols | None) -> DerivedFrame:
+    def _call(self, step: int) -> tuple[int, int]:
+        """The instruction of a step, and the next one: a call and what was called."""
+        known = self._calls.get(step)
+        if known is None:
+            ips = self._history.ips(step, step + 2).tolist()
+            known = self._calls[step] = (ips[0], ips[1] if len(ips) > 1 else 0)
+        return known
+
+    def _make(
+        self, below: _Place | None, outer: DerivedFrame | None, place: _Place, symbols: Symbols | None
+    ) -> DerivedFrame:
+        # A frame that called stands at its call; the return address may never have been executed.
+        is_call = place.found is Found.CALL and place.step is not None
+        pc = self._call(place.step)[0] if is_call and place.step is not None else place.address
+        registers: dict[int, int] = {}
+        words: dict[int, int] = {}
+        entry = self._first
         cfa = BASE + 8
-        frame = self._frame(self._first, pc, cfa, {}, {})
-        if frame is None and symbols is not None:
-            place = symbols.name_of(pc)
-            if place is not None and place.name is not None:
-                frame = self._frame(pc - place.offset, pc, cfa, {}, {})
-        return frame or DerivedFrame(pc, pc, cfa, cfa - 8, False)
-
-    def _inner(self, outer: DerivedFrame, entry: int, pc: int) -> DerivedFrame:
-        cfa = outer.rsp
-        words = {cfa - 8: self._return_address(outer.pc)}
-        # What is kept for the caller; anything else was for the callee to use.
-        registers = {number: value for number, value in outer.registers.items() if number != _RSP}
-        frame = self._frame(entry, pc, cfa, registers, words)
+        if outer is not None and below is not None:
+            cfa = outer.rsp
+            registers = {number: value for number, value in outer.registers.items() if number != _RSP}
+            entry = self._call(below.step)[1] if below.step is not None else pc
+            if below.found is Found.SIGNAL:
+                cfa, registers = self._signal(outer), {}
+                words = {} if self._restorer is None else {cfa - 8: self._restorer}
+                if self._restorer is not None and self._restorer <= pc < self._restorer + _RESTORER_SIZE:
+                    # The handler has returned, to what the kernel left.
+                    return DerivedFrame(entry, pc, cfa, cfa, True, {_RSP: cfa})
+            else:
+                words = {cfa - 8: below.address}
+        frame = self._frame(entry, pc, cfa, registers, words, place.is_guess)
+        if frame is None and symbols is not None and (below is None or below.step is None):
+            name = symbols.name_of(pc)
+            if name is not None and name.name is not None:
+                frame = self._frame(pc - name.offset, pc, cfa, registers, words, place.is_guess)
         return frame or DerivedFrame(entry, pc, cfa, cfa - 8, False, {_RSP: cfa - 8}, words)
 
+    def _signal(self, interrupted: DerivedFrame) -> int:
+        """The CFA of a handler; what the kernel saved lies behind it, in ``struct ucontext``."""
+        context = (interrupted.rsp - _SIGNAL_FRAME) & ~0xF
+        interrupted.words[context + _SAVED_RIP] = interrupted.pc
+        interrupted.words[context + _SAVED_RSP] = interrupted.rsp
+        if _RBP in interrupted.registers:
+            interrupted.words[context + _SAVED_RBP] = interrupted.registers[_RBP]
+        return context
+
     def _frame(
-        self, entry: int, pc: int, cfa: int, registers: dict[int, int], words: dict[int, int]
+        self,
+        entry: int,
+        pc: int,
+        cfa: int,
+        registers: dict[int, int],
+        words: dict[int, int],
+        is_guess: bool,
     ) -> DerivedFrame | None:
         found = self._heights.at(entry, pc, cfa)
         if found is None:
@@ -161,12 +219,5 @@ class DerivedStack:
             value = value_of(what)
             if value is not None:
                 words[(cfa + place) % _TOP] = value
-        return DerivedFrame(entry, pc, cfa, (cfa + height) % _TOP, trust == "exact", values, words)
-
-    def _return_address(self, caller: int) -> int:
-        known = self._returns.get(caller)
-        if known is None:
-            steps = self._history.find(caller, limit=1)
-            size = self._history[int(steps[0])].size if len(steps) else 0
-            known = self._returns[caller] = (caller + size) % _TOP
-        return known
+        is_exact = trust == "exact" and not is_guess
+        return DerivedFrame(entry, pc, cfa, (cfa + height) % _TOP, is_exact, values, words)

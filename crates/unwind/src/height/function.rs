@@ -1,6 +1,6 @@
 //! What is known of functions.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use iced_x86::{FlowControl, InstructionInfoFactory};
@@ -15,13 +15,15 @@ const MOST_STATES: usize = 1 << 15;
 const MOST_VISITS: usize = 1 << 18;
 /// States that are kept; then all are forgotten.
 const MOST_KEPT: usize = 1 << 18;
+/// How far code is guessed to belong to what lies before it.
+const NEAR: u64 = 256;
 /// Most functions that are looked through for an instruction.
 const MOST_BEYOND: usize = 1 << 12;
 
 /// What is known of a function that was entered at one address.
 #[derive(Debug, Default)]
 struct Function {
-    states: HashMap<u64, State>,
+    states: BTreeMap<u64, State>,
     /// Where indirect jumps went with the stack as it was on entry: other functions, or parts of this one for which
     /// the same holds.
     beyond: BTreeSet<u64>,
@@ -44,14 +46,21 @@ impl Heights {
     }
 
     /// What is known before the instruction at `ip`, in a function (or those it jumps to) that was called at `entry` and
-    /// whose CFA is `cfa`. None if no executed way leads there.
+    /// whose CFA is `cfa`. Where no executed way leads there, as behind an instruction that a handler of signals made up
+    /// for, what is known shortly before is a guess. None if there is nothing.
     pub fn at(&mut self, entry: u64, ip: u64, cfa: u64) -> Option<State> {
         let mut seen = HashSet::from([entry]);
         let mut waiting = VecDeque::from([entry]);
+        let mut nearest: Option<(u64, State)> = None;
         while let Some(entry) = waiting.pop_front() {
             let function = self.function(entry, cfa & LOW);
             if let Some(state) = function.states.get(&ip) {
                 return Some(state.clone());
+            }
+            if let Some((&before, state)) = function.states.range(..ip).next_back() {
+                if nearest.as_ref().is_none_or(|&(known, _)| known < before) {
+                    nearest = Some((before, state.clone()));
+                }
             }
             // The nearest entry before is the likeliest one.
             if let Some(&near) = function.beyond.range(..=ip).next_back() {
@@ -65,7 +74,9 @@ impl Heights {
                 }
             }
         }
-        None
+        let (before, mut state) = nearest?;
+        state.lose();
+        (ip - before < NEAR).then_some(state)
     }
 
     fn function(&mut self, entry: u64, low: u64) -> Arc<Function> {

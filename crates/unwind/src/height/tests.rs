@@ -148,8 +148,9 @@ fn ways_that_differ_are_said_to() {
 fn indirect_jumps_go_where_they_went() {
     // push rax; jmp rdx; (not executed); pop rax; ret
     let code: &[&[u8]] = &[&[0x50], &[0xff, 0xe2], &[0x58], RET];
-    assert!(known(code, &[])[2].is_none());
+    assert_eq!(known(code, &[])[2].as_ref().map(State::trust), Some(Trust::Guess));
     let states = known(code, &[(BASE + 1, BASE + 3)]);
+    assert_eq!(states[2].as_ref().map(State::trust), Some(Trust::Exact));
     assert_eq!(states[2].as_ref().map(State::height), Some(-16));
     assert_eq!(states[3].as_ref().map(State::height), Some(-8));
 }
@@ -169,7 +170,10 @@ fn what_was_about_to_be_executed_is_known() {
     let code = Code::new(placed.iter().map(|(ip, bytes)| (*ip, bytes.as_slice())), []);
     let mut heights = Heights::new(code);
     assert_eq!(heights.at(BASE, BASE + 1, CFA).map(|state| state.height()), Some(-16));
-    assert!(heights.at(BASE, BASE + 2, CFA).is_none());
+    // Nothing leads here, but it lies right behind.
+    assert_eq!(heights.at(BASE, BASE + 2, CFA).map(|state| state.trust()), Some(Trust::Guess));
+    assert!(heights.at(BASE, BASE + 1000, CFA).is_none());
+    assert!(heights.at(BASE, BASE - 1, CFA).is_none());
     // A call to where there is no code.
     assert_eq!(heights.at(0, 0, CFA).map(|state| state.height()), Some(-8));
     assert!(heights.at(u64::MAX, 0, u64::MAX).is_none());
