@@ -486,3 +486,35 @@ fn conditional_saves_follow_the_predicates_of_the_frame() {
         assert_eq!(get(&mut env, &mut machine, special(Special::Lc)), lc);
     }
 }
+
+#[test]
+fn what_was_set_for_a_frame_is_not_its_callers() {
+    let mut machine = function(|code| code);
+    machine.set(Register::General(1), 0x1111);
+    machine.special(Special::Unat, 0x2222);
+    let mut env = machine.at(45, cfm(20, 16));
+    for (register, callers) in [(Special::Gp, 0x1111), (Special::PriUnat, 0x2222)] {
+        env.init_context(FUNCTION + 15 * 16, SP, BSP, cfm(20, 16));
+        env.set_register(special(register), 5).expect("a special register");
+        assert_eq!(get(&mut env, &mut machine, special(register)), 5);
+        step(&mut env, &mut machine);
+        assert_eq!(get(&mut env, &mut machine, special(register)), callers, "{register:?}");
+    }
+}
+
+#[test]
+fn a_register_that_is_set_lies_in_itself() {
+    let mut machine =
+        function(|code| code.gr_gr(1, 34).br_gr(1, 35).spill_sprel(ab::fr(2), 0, 4).saved_gr(p3::LC, 36));
+    machine.memory.extend([(SP + 16, 1), (SP + 24, 2)]);
+    let mut env = stepped(&mut machine);
+    for register in [Register::General(4), Register::Branch(1), Register::Float(2), special(Special::Lc)] {
+        assert_ne!(location(&mut env, &mut machine, register), Location::Register(register));
+        let set = match register {
+            Register::Float(_) => env.set_float(register, [3, 4]),
+            _ => env.set_register(register, 3),
+        };
+        assert_eq!(set, Ok(()));
+        assert_eq!(location(&mut env, &mut machine, register), Location::Register(register));
+    }
+}

@@ -598,3 +598,22 @@ fn errors_of_the_target_pass_through() {
     assert!(matches!(env.step(&mut machine), Err(Failure::Foreign(_))));
     assert_eq!(machine.count(Request::Register), 1);
 }
+
+#[test]
+fn names_that_are_answered_in_part_are_asked_for_once() {
+    let mut machine = answering(|machine, question, _, pairs| {
+        *pairs = machine.table_pairs();
+        if question == Question::Unwind {
+            return Answer::Table;
+        }
+        *pairs = vec![(key::FUNC, Datum::Name(Some(b"read".to_vec()))), (key::MODULE, Datum::Name(None))];
+        Answer::Symbols
+    });
+    let mut env = machine.at(10, cfm(20, 16));
+    for _ in 0..2 {
+        assert_eq!(env.symbol(&mut machine).expect("a symbol").function.as_deref(), Some(&b"read"[..]));
+        assert_eq!(env.module(&mut machine).expect("a module").module, None);
+    }
+    let asked: Vec<_> = machine.questions.iter().map(|question| question.0).collect();
+    assert_eq!(asked, [Question::Unwind, Question::Symbols, Question::Module]);
+}

@@ -470,6 +470,10 @@ fn predicates_are_read_once_and_only_if_they_matter() {
 fn interrupted_frames() {
     let code = new().prologue(0).unwabi(3, b's').body(3);
     assert_eq!(at(&code, 1).abi, Some((3, b's')));
+    // The mark holds in prologues behind it, until its own is left.
+    let nested = new().prologue(0).unwabi(3, b's').body(3).prologue(2).body(3).epilogue(0, 1).body(2);
+    assert_eq!(at(&nested, 4).abi, Some((3, b's')));
+    assert_eq!(at(&nested, 9).abi, None);
     assert_eq!(at(&new().prologue(2).body(3), 1).abi, None);
 }
 

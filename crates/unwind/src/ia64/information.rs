@@ -93,3 +93,15 @@ pub(super) fn descriptors(target: &mut dyn Target, layout: Layout, address: u64)
     }
     Ok(data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers() {
+        let header = Header::new(0x0001_1003_0000_0012);
+        assert_eq!(header, Header { version: 1, flags: 0x1003, words: 0x12 });
+        assert_eq!(Header::new(u64::MAX).words, u32::MAX);
+    }
+}
