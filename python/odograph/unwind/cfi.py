@@ -24,6 +24,8 @@ MACHINES = {"x86-64": 62, "aarch64": 183}
 DEFAULT_LIMIT = 1 << 16
 
 _TOP = 1 << 64
+#: Addresses whose names are kept.
+_KEPT = 1 << 16
 _PC = {"x86-64": "rip", "aarch64": "pc"}
 _FOUND = {one.value: one for one in Found}
 
@@ -120,6 +122,8 @@ class CfiUnwinder:
     def _named(self, address: int) -> _Names:
         known = self._names.get(address)
         if known is None:
+            if len(self._names) >= _KEPT:
+                self._names.clear()
             known = self._names[address] = self._look_up(address)
         return known
 
