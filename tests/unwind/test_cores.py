@@ -269,3 +269,51 @@ def test_the_command_shows_stacks(
     assert "threads:" in capsys.readouterr().err
     assert main(["stack"]) == 2
     assert "--core" in capsys.readouterr().err
+
+
+CROSS_PROGRAM = """
+#include <stdlib.h>
+__attribute__((noinline)) int deep(int depth)
+{
+    int rows[4] = {depth};
+    if (depth == 0)
+        abort();
+    return deep(depth - 1) + rows[depth % 4];
+}
+int main(void) { return deep(4); }
+"""
+
+
+def test_a_core_of_aarch64_has_stacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not shutil.which("aarch64-linux-gnu-gcc") or not shutil.which("qemu-aarch64"):
+        pytest.skip("needs a compiler for AArch64 and QEMU")
+    (tmp_path / "prog.c").write_text(CROSS_PROGRAM)
+    program = tmp_path / "prog"
+    subprocess.run(
+        ["aarch64-linux-gnu-gcc", "-g", "-O1", "-static", "-o", program, tmp_path / "prog.c"], check=True
+    )
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    subprocess.run(
+        ["qemu-aarch64", program],
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (hard, hard)),
+        check=False,
+    )
+    cores = list(tmp_path.glob("qemu_*.core"))
+    if not cores:
+        pytest.skip("QEMU writes no cores here")
+    # It does not say what was mapped: frame pointers are all there is, and nothing has a name.
+    stack = open_core(cores[0]).stack()
+    assert all(frame.is_guess and frame.function is None for frame in stack[1:])
+    target = open_core(cores[0], program=program)
+    assert target.machine == "aarch64"
+    stack = target.stack()
+    assert stack.is_complete
+    names = [frame.function for frame in stack]
+    at = names.index("abort")
+    assert names[at : at + 7] == ["abort", *["deep"] * 5, "main"]
+    assert names[-1] == "_start"
+    assert main(["stack", "--core", str(cores[0]), "--program", str(program)]) == 0
+    assert capsys.readouterr().out.count(" in deep+") == 5
+    with pytest.raises(ImageError, match="no ELF program"):
+        open_core(cores[0], program=tmp_path / "prog.c")

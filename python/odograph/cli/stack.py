@@ -26,11 +26,23 @@ __all__ = ["command"]
     "--sysroot", multiple=True, metavar="DIR", help="Where to look for the files that a core had mapped."
 )
 @click.option(
+    "--program",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="The program, for cores that do not tell what was mapped.",
+)
+@click.option(
     "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Frames of each stack."
 )
 @json_option
 def command(
-    core: str | None, pid: int | None, tid: int | None, sysroot: tuple[str, ...], limit: int, as_json: bool
+    core: str | None,
+    pid: int | None,
+    tid: int | None,
+    sysroot: tuple[str, ...],
+    program: str | None,
+    limit: int,
+    as_json: bool,
 ) -> int:
     """Show the stacks of a live process or a core, of x86-64 or AArch64.
 
@@ -41,7 +53,7 @@ def command(
     from odograph.unwind import open_core, open_process
 
     with (
-        nullcontext(open_core(core, sysroot=sysroot))
+        nullcontext(open_core(core, sysroot=sysroot, program=program))
         if core is not None
         else open_process(pid or 0) as target
     ):

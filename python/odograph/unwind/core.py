@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable
 
-from odograph.errors import OdographError
+from odograph.errors import ImageError, OdographError, PtError
 from odograph.image import Image
 from odograph.memory import CoreMemory, LayeredMemory, Memory, ask
 from odograph.recording import elf
@@ -28,19 +28,24 @@ def open_core(
     *,
     sysroot: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     buildid_dirs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    program: str | os.PathLike[str] | None = None,
 ) -> Target:
     """The process of a core of a 64-bit x86-64 or AArch64 program.
 
     What the core leaves out is read from the mapped files: looked for in ``sysroot``, in build id
     directories, and where they were. A file whose build id is another one is not used, and named in
-    ``missing``.
+    ``missing``. ``program`` is the program's file, for cores that do not tell what was mapped, as QEMU's
+    do not.
 
-    :raises ImageError: ``bad_file``: the core cannot be read; ``bad_image``: it is no such core.
+    :raises ImageError: ``bad_file``: the core cannot be read; ``bad_image``: it is no such core, or the
+        program is no ELF file.
     """
     notes = read_notes(path)
     core = CoreMemory(path)
     binaries = Binaries(sysroot, buildid_dirs)
     modules, missing = _modules(core, notes.files, binaries)
+    if program is not None and not notes.files and notes.entry is not None:
+        modules += _program(os.fspath(program), notes.entry)
     files, unread = memory_of_files(modules)
     missing += unread
     if notes.vdso is not None:
@@ -51,6 +56,27 @@ def open_core(
     memory = LayeredMemory(core, files)
     pid = threads[0].tid if threads else None
     return Target(notes.machine, memory, Symbols(modules), threads, pid, tuple(dict.fromkeys(missing)))
+
+
+def _program(path: str, entry: int) -> list[Module]:
+    """The parts of a program whose first instruction is at ``entry``."""
+    segments = elf.segments(path)
+    try:
+        with open(path, "rb") as file:
+            header = file.read(32)
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror}", code=PtError.bad_file) from error
+    if not segments or len(header) < 32:
+        raise ImageError(f"{path} is no ELF program", code=PtError.bad_image)
+    bias = entry - struct.unpack_from("<Q", header, 24)[0]
+    modules = []
+    for segment in segments:
+        skipped = segment.offset % 4096
+        start = segment.address + bias - skipped
+        end = start + skipped + segment.memory_size
+        if 0 <= start < end <= 1 << 64:
+            modules.append(Module(os.path.basename(path), start, end, segment.offset - skipped, path))
+    return modules
 
 
 def memory_of_files(modules: Iterable[Module]) -> tuple[Memory, list[str]]:

@@ -14,7 +14,7 @@ __all__ = ["MACHINES", "CoreNotes", "FileMapping", "ThreadNote", "read_notes", "
 
 _PT_NOTE = 4
 _NT_PRSTATUS, _NT_PRPSINFO, _NT_AUXV, _NT_FILE = 1, 3, 6, 0x46494C45
-_AT_SYSINFO_EHDR = 33
+_AT_ENTRY, _AT_SYSINFO_EHDR = 9, 33
 _LIMIT = 1 << 28
 
 #: The order of ``struct user_regs_struct`` in the kernel's ptrace interface; None = of no use here.
@@ -49,13 +49,17 @@ class FileMapping(NamedTuple):
 
 
 class CoreNotes(NamedTuple):
-    """What the notes of a core say. ``vdso`` is where that begins, None = not said."""
+    """What the notes of a core say: where the vdso begins, and the program's first instruction lies, too.
+
+    None = not said.
+    """
 
     machine: str
     threads: list[ThreadNote]
     files: list[FileMapping]
-    vdso: int | None
-    command: str | None
+    vdso: int | None = None
+    entry: int | None = None
+    command: str | None = None
 
 
 def registers_of(machine: str, words: tuple[int, ...]) -> dict[str, int]:
@@ -76,7 +80,7 @@ def read_notes(path: str | os.PathLike[str]) -> CoreNotes:
         if not os.access(path, os.R_OK):
             raise ImageError(f"cannot read {name}", code=PtError.bad_file)
         raise ImageError(f"{name}: no core of a 64-bit x86-64 or AArch64 program", code=PtError.bad_image)
-    notes = CoreNotes(machine, [], [], None, None)
+    notes = CoreNotes(machine, [], [])
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         for header in headers:
@@ -107,9 +111,8 @@ def _taken(notes: CoreNotes, number: int, data: bytes) -> CoreNotes:
     elif number == _NT_PRPSINFO and len(data) >= 56:
         return notes._replace(command=data[40:56].split(b"\0")[0].decode(errors="replace") or None)
     elif number == _NT_AUXV:
-        for key, value in struct.iter_unpack("<QQ", data[: len(data) // 16 * 16]):
-            if key == _AT_SYSINFO_EHDR and value:
-                return notes._replace(vdso=value)
+        vector = dict(struct.iter_unpack("<QQ", data[: len(data) // 16 * 16]))
+        return notes._replace(vdso=vector.get(_AT_SYSINFO_EHDR) or None, entry=vector.get(_AT_ENTRY) or None)
     elif number == _NT_FILE and len(data) >= 16:
         count, page = struct.unpack_from("<QQ", data)
         count = min(count, (len(data) - 16) // 24)

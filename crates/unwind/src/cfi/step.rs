@@ -157,7 +157,6 @@ impl<M: Memory> Stepper<'_, '_, M> {
                 _ => End::Rule(pc),
             }));
         };
-        // A signal's frame is made by the kernel, which signs nothing and keeps the program counter beside x30.
         let next = stripped(machine, next, self.modules.end());
         its.set(machine.pc(), Some(next));
         let found = if row.is_signal { Found::Signal } else { Found::UnwindInfo };
