@@ -13,7 +13,7 @@ from odograph import ImageError, InvalidArgument, OdographError, PtError
 from odograph.unwind.ia64.elf import ElfFile
 from odograph.unwind.ia64.modules import Module, Modules
 from odograph.unwind.ia64.names import Answer, Key, Lookup
-from odograph.unwind.ia64.table import linked_table, listings
+from odograph.unwind.ia64.table import block, linked_table, listings
 
 CODES = [Code("start", 2, b"\x02\x24"), Code("leaf", 1, None), Code("main", 4, b"\x04\x28", flags=1)]
 #: wide, big, hpux, base, base as the process sees it.
@@ -54,7 +54,10 @@ def test_tables_of_every_kind_of_file(
         program.functions["main"],
     ]
     assert [entry.end - entry.start for entry in listing.entries] == [32, 64]
-    assert [entry.block[8:10] for entry in listing.entries] == [b"\x02\x24", b"\x04\x28"]
+    assert [block(file, entry, listing.narrow)[8:10] for entry in listing.entries] == [
+        b"\x02\x24",
+        b"\x04\x28",
+    ]
 
     module = Module(path)
     assert module.text == loaded
@@ -147,7 +150,7 @@ def test_a_file_without_a_table_has_no_rows(tmp_path: Path) -> None:
     for index in range(4):
         struct.pack_into("<I", data, sections + 64 * (index + 1) + 4, 1)
     path.write_bytes(data)
-    assert listings(ElfFile(path)) == []
+    assert list(listings(ElfFile(path))) == []
     module = Module(path)
     assert module.unwind_table()[::2] == [Key.TBASE, Key.UFLAGS, Key.USTART, Key.UEND]
     assert module.unwind_table()[1::2] == [module.text, 0, module.text, module.text]
@@ -168,9 +171,13 @@ def test_a_table_is_found_by_its_section_where_segments_do_not_name_it(tmp_path:
 def test_a_64_bit_file_may_have_a_table_of_32_bits(tmp_path: Path) -> None:
     path = tmp_path / "program"
     path.write_bytes(executable(CODES, big=True, hpux=True, table_flags=NARROW | 2).data)
-    (listing,) = listings(ElfFile(path))
+    file = ElfFile(path)
+    (listing,) = listings(file)
     assert listing.narrow
-    assert [entry.block[8:10] for entry in listing.entries] == [b"\x02\x24", b"\x04\x28"]
+    assert [block(file, entry, listing.narrow)[8:10] for entry in listing.entries] == [
+        b"\x02\x24",
+        b"\x04\x28",
+    ]
 
 
 def broken(change: str) -> bytes:
@@ -255,7 +262,8 @@ def test_damaged_files_raise_only_our_own_errors(tmp_path: Path, wide: bool, big
         try:
             file = ElfFile(path)
             for listing in listings(file):
-                assert all(len(entry.block) <= len(data) for entry in listing.entries)
+                blocks = [block(file, entry, listing.narrow) for entry in listing.entries]
+                assert all(len(found) <= len(data) for found in blocks)
             if not file.is_object:
                 module = Module(path)
                 module.function(module.text + 0x100)

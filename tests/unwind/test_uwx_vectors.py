@@ -23,7 +23,7 @@ from odograph.compat import uwx
 from odograph.compat.uwx import UWX_BOTTOM, UWX_OK, UWX_REG_BR, UWX_REG_FR, UWX_REG_GR
 from odograph.unwind.ia64 import Modules, Snapshot
 from odograph.unwind.ia64.elf import ElfFile
-from odograph.unwind.ia64.table import listings
+from odograph.unwind.ia64.table import block, listings
 from sharedtraces import shared_paths
 
 EVERY = 12
@@ -44,12 +44,13 @@ PROGRAMS = shared_paths("ia64/vectors/*.elf") or [
 
 def rewritten(path: Path, **kind: Any) -> bytes:
     """A program for another kind of machine: its functions at the same distance from the text's start."""
-    (listing,) = listings(ElfFile(path))
+    file = ElfFile(path)
+    (listing,) = listings(file)
     codes = []
     for number, entry in enumerate(sorted(listing.entries, key=lambda entry: entry.start)):
         name = f"f{number}"
         bundles = (entry.end - entry.start) // 16
-        codes.append(Code(name, bundles, entry.block[8:], at=entry.start - TEXT))
+        codes.append(Code(name, bundles, block(file, entry, listing.narrow)[8:], at=entry.start - TEXT))
     return executable(codes, **kind).data
 
 

@@ -39,7 +39,7 @@ def command(filename: str, as_json: bool) -> int:
             damaged = damaged or entry.error is not None
             yield entry
 
-    def rows(tables: list[DumpedTable]) -> Iterator[dict[str, Any]]:
+    def rows(tables: Iterator[DumpedTable]) -> Iterator[dict[str, Any]]:
         for table in tables:
             for entry in watched(table.entries):
                 yield {"table": table.name, **asdict(entry)}
@@ -49,9 +49,11 @@ def command(filename: str, as_json: bool) -> int:
     if as_json:
         write_json_rows({"path": file.path}, "entries", rows(tables))
         return 1 if damaged else 0
-    if not tables:
-        write_lines(["There are no unwind tables in this file."])
+    found = False
     for table in tables:
+        found = True
         watching = DumpedTable(table.name, table.offset, table.count, watched(table.entries))
         write_lines(["", *dump_lines(watching)])
+    if not found:
+        write_lines(["There are no unwind tables in this file."])
     return 1 if damaged else 0

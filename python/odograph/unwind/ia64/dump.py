@@ -10,7 +10,7 @@ from odograph._native import unwind_descriptors
 from odograph.errors import OdographError
 from odograph.unwind.ia64.elf import ElfFile
 from odograph.unwind.ia64.modules import nearest
-from odograph.unwind.ia64.table import Entry, Listing, listings
+from odograph.unwind.ia64.table import Entry, Listing, block, listings
 
 __all__ = ["DumpedEntry", "DumpedTable", "dump", "dump_lines"]
 
@@ -56,15 +56,13 @@ class DumpedTable:
     entries: Iterator[DumpedEntry]
 
 
-def dump(file: ElfFile) -> list[DumpedTable]:
-    """The unwind tables of a file; their entries are decoded as they are asked for.
+def dump(file: ElfFile) -> Iterator[DumpedTable]:
+    """The unwind tables of a file; they and their entries are decoded as they are asked for.
 
     :raises ImageError: ``bad_image``: a table or what it needs of the file is damaged.
     """
-    return [
-        DumpedTable(listing.name, listing.offset, len(listing.entries), _entries(file, listing))
-        for listing in listings(file)
-    ]
+    for listing in listings(file):
+        yield DumpedTable(listing.name, listing.offset, len(listing.entries), _entries(file, listing))
 
 
 def _entries(file: ElfFile, listing: Listing) -> Iterator[DumpedEntry]:
@@ -75,10 +73,11 @@ def _entries(file: ElfFile, listing: Listing) -> Iterator[DumpedEntry]:
 def _entry(file: ElfFile, entry: Entry, narrow: bool) -> DumpedEntry:
     name = _function(file, entry)
     place = (name, entry.start, entry.end, entry.info)
-    if len(entry.block) < 8:
+    data = block(file, entry, narrow)
+    if len(data) < 8:
         return DumpedEntry(*place, error="the information block does not lie in the file")
     try:
-        version, flags, length, rows = unwind_descriptors(entry.block, file.big, narrow)
+        version, flags, length, rows = unwind_descriptors(data, file.big, narrow)
     except OdographError as error:
         return DumpedEntry(*place, error=str(error))
     descriptors = []
@@ -94,9 +93,7 @@ def _entry(file: ElfFile, entry: Entry, narrow: bool) -> DumpedEntry:
 
 def _function(file: ElfFile, entry: Entry) -> str | None:
     """The name of the code that a row is for, with the distance from where a function of that name starts."""
-    functions = file.functions
-    if file.is_object:
-        functions = [function for function in functions if function.section == entry.section]
+    functions = file.functions_of_sections.get(entry.section, []) if file.is_object else file.functions
     found = nearest(functions, entry.start)
     if found is None:
         return None

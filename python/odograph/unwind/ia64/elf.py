@@ -113,6 +113,8 @@ class ElfFile:
         self._order = ">" if self.big else "<"
         header = self._header()
         self.is_object = header.kind == KIND_RELOCATABLE
+        #: The symbols that were read last; nearly always there is one table.
+        self._symbols_of: tuple[Section, list[tuple[int, int, int, int]]] | None = None
         self.segments = self._segments(header)
         self.sections = self._sections(header)
 
@@ -181,18 +183,34 @@ class ElfFile:
         :raises ImageError: ``bad_image``: the rows are damaged.
         """
         result = []
-        for section in self.sections:
-            if section.kind != SHT_RELA or section.info != index:
-                continue
+        for section in self._relocations.get(index, ()):
             symbols = self._symbols(self._linked(section))
             for offset, info, addend in self.words("QQq" if self.wide else "IIi", self.contents(section)):
                 number, kind = (info >> 32, info & 0xFFFFFFFF) if self.wide else (info >> 8, info & 0xFF)
                 if number >= len(symbols):
-                    raise self.wrong(
-                        f"a relocation names symbol {number}, which is not there", section.offset
-                    )
+                    raise self.wrong(f"a relocation names symbol {number}, which is none", section.offset)
                 _, _, place, value = symbols[number]
                 result.append(Relocation(offset, kind, place, value + addend))
+        return result
+
+    @cached_property
+    def _relocations(self) -> dict[int, list[Section]]:
+        """The sections of relocations by the number of the section that they are for."""
+        result: dict[int, list[Section]] = {}
+        for section in self.sections:
+            if section.kind == SHT_RELA:
+                result.setdefault(section.info, []).append(section)
+        return result
+
+    @cached_property
+    def functions_of_sections(self) -> dict[int, list[Function]]:
+        """The functions of an object by the number of their section.
+
+        :raises ImageError: ``bad_image``: the table is damaged.
+        """
+        result: dict[int, list[Function]] = {}
+        for function in self.functions:
+            result.setdefault(function.section, []).append(function)
         return result
 
     def _header(self) -> _Header:
@@ -263,10 +281,14 @@ class ElfFile:
 
     def _symbols(self, table: Section) -> list[tuple[int, int, int, int]]:
         """(name, kind, section, value) of each symbol."""
-        data = self.contents(table)
-        if self.wide:
-            return [(row[0], row[1] & 15, row[3], row[4]) for row in self.words("IBBHQQ", data)]
-        return [(row[0], row[3] & 15, row[5], row[1]) for row in self.words("IIIBBH", data)]
+        if self._symbols_of is None or self._symbols_of[0] != table:
+            data = self.contents(table)
+            if self.wide:
+                rows = [(row[0], row[1] & 15, row[3], row[4]) for row in self.words("IBBHQQ", data)]
+            else:
+                rows = [(row[0], row[3] & 15, row[5], row[1]) for row in self.words("IIIBBH", data)]
+            self._symbols_of = (table, rows)
+        return self._symbols_of[1]
 
     def _functions(self, table: Section) -> list[Function]:
         strings = self.contents(self._linked(table))

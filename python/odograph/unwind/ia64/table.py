@@ -7,6 +7,7 @@ lies. Source: Intel Itanium Software Conventions and Runtime Architecture Guide,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from odograph.errors import InvalidArgument
@@ -21,10 +22,13 @@ from odograph.unwind.ia64.elf import (
     Section,
 )
 
-__all__ = ["NARROW", "Entry", "Listing", "UnwindTable", "image_of", "linked_table", "listings"]
+__all__ = ["NARROW", "Entry", "Listing", "UnwindTable", "block", "image_of", "linked_table", "listings"]
 
 NARROW = 1 << 63
 """The flag of tables whose words have 32 bits."""
+
+_MOST_WORDS = 1 << 16
+"""Of a block; a function that needs more than some dozen is rare."""
 
 _SEGMENT_RELATIVE = {0x5C, 0x5D, 0x5E, 0x5F}
 """``R_IA64_SEGREL32MSB``, ``32LSB``, ``64MSB``, ``64LSB``."""
@@ -50,16 +54,15 @@ class Entry(NamedTuple):
     """A row, and the information block it leads to.
 
     ``start`` and ``end`` are addresses as linked; in an object they count from the start of the section with
-    the number ``section``, which is 0 elsewhere. ``info`` counts from where the table counts from. ``block``
-    begins with the block's header; it is cut off where the file is, empty if the block lies in no part of the
-    file.
+    the number ``section``, which is 0 elsewhere. ``info`` counts from where the table counts from; ``place``
+    is where the block lies in the file, -1 if it does not.
     """
 
     start: int
     end: int
     info: int
     section: int
-    block: bytes
+    place: int
 
 
 class Listing(NamedTuple):
@@ -113,19 +116,30 @@ def linked_table(file: ElfFile) -> UnwindTable | None:
     return _whole(file, UnwindTable(load.address, 0 if file.wide else NARROW, start, start + size), offset)
 
 
-def listings(file: ElfFile) -> list[Listing]:
-    """All tables of a file with their blocks; several in an object, at most one elsewhere.
+def listings(file: ElfFile) -> Iterator[Listing]:
+    """All tables of a file, one after the other; several in an object, at most one elsewhere.
 
     :raises ImageError: ``bad_image``: a table, its section or its relocations are damaged.
     """
     if file.is_object:
-        return [
-            _listing_of_object(file, number, section)
-            for number, section in enumerate(file.sections)
-            if section.kind == SHT_IA_64_UNWIND
-        ]
-    table = linked_table(file)
-    return [] if table is None else [_listing_of_linked(file, table)]
+        for number, section in enumerate(file.sections):
+            if section.kind == SHT_IA_64_UNWIND:
+                yield _listing_of_object(file, number, section)
+    else:
+        table = linked_table(file)
+        if table is not None:
+            yield _listing_of_linked(file, table)
+
+
+def block(file: ElfFile, entry: Entry, narrow: bool) -> bytes:
+    """The information block of a row, from its header on.
+
+    It is cut off where the file is and where no block is so long, and empty if it does not lie in the file.
+    """
+    if entry.place < 0:
+        return b""
+    words = int.from_bytes(file.at(entry.place, 8), "big" if file.big else "little") & 0xFFFFFFFF
+    return file.at(entry.place, 8 + min(words, _MOST_WORDS) * (4 if narrow else 8))
 
 
 def _whole(file: ElfFile, table: UnwindTable, offset: int) -> UnwindTable:
@@ -153,8 +167,7 @@ def _listing_of_linked(file: ElfFile, table: UnwindTable) -> Listing:
     entries = []
     for start, end, info in rows:
         place = _file_offset(file, table.text + info)
-        block = _block(file, file.at(place, 8), place, narrow) if place >= 0 else b""
-        entries.append(Entry(table.text + start, table.text + end, info, 0, block))
+        entries.append(Entry(table.text + start, table.text + end, info, 0, place))
     name = next((section.name for section in file.sections if section.offset == offset), ".IA_64.unwind")
     return Listing(name, offset, narrow, entries)
 
@@ -175,19 +188,11 @@ def _listing_of_object(file: ElfFile, number: int, section: Section) -> Listing:
         )
         code = places[0].section if places[0] is not None else section.info
         home = places[2].section if places[2] is not None else 0
-        block = b""
-        if 0 < home < len(file.sections) and info >= 0:
-            lies = file.sections[home]
-            if info < lies.size:
-                block = _block(file, file.at(lies.offset + info, 8), lies.offset + info, narrow)
-        entries.append(Entry(start, end, info, code, block))
+        place = -1
+        if 0 < home < len(file.sections) and 0 <= info < file.sections[home].size:
+            place = file.sections[home].offset + info
+        entries.append(Entry(start, end, info, code, place))
     return Listing(section.name, section.offset, narrow, entries)
-
-
-def _block(file: ElfFile, header: bytes, offset: int, narrow: bool) -> bytes:
-    """An information block, as long as its header says."""
-    words = int.from_bytes(header, "big" if file.big else "little") & 0xFFFFFFFF
-    return file.at(offset, 8 + words * (4 if narrow else 8))
 
 
 def _file_offset(file: ElfFile, address: int) -> int:
