@@ -116,6 +116,30 @@ def test_stacks_of_an_interpreter(readelf: None, recorder: str, tmp_path: Path) 
     assert judged(path, 1000)["rsp"] > 10_000
 
 
+def test_the_way_to_a_step_makes_no_difference(recorded: Recorded) -> None:
+    recording = odograph.open(recorded.path)
+    walking = Target(recording)
+    main = walking.symbols.resolve("main")
+    walking.goto(int(walking.history.find(main)[0]))
+    seen = []
+    for _ in range(400):
+        walking.step_insn()
+        stack = walking.stack
+        assert stack is not None
+        seen.append((walking.step, stack.frames))
+    for _ in range(400):
+        step, frames = seen.pop()
+        assert walking.step == step
+        assert walking.stack is not None
+        assert walking.stack.frames == frames
+        if step % 7 == 0:
+            jumping = Target(recording)
+            jumping.goto(step)
+            assert jumping.stack is not None
+            assert jumping.stack.frames == frames
+        walking.step_insn(reverse=True)
+
+
 @pytest.fixture(scope="module")
 def signalled(recorder: str, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     directory = tmp_path_factory.mktemp("signalled")

@@ -55,7 +55,9 @@ def command(source: Input, tid: int | None, port: int, runs: bool, gdb_arguments
     script = _script()
     print(
         f"odograph: thread {number}, {len(target.history)} instructions; in gdb:\n"
-        f"    target remote {host}:{port}\n    source {script}\nin lldb:\n    gdb-remote {host}:{port}",
+        f"    target remote {host}:{port}\n    source {script}\nin lldb:\n"
+        "    settings set target.process.disable-memory-cache true\n"
+        f"    gdb-remote {host}:{port}",
         file=sys.stderr,
         flush=True,
     )

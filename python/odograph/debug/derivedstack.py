@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from odograph._native import RawHeights
 from odograph.frame import Found
+from odograph.history import InstructionClass
 from odograph.table import Table
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ __all__ = ["DerivedFrame", "DerivedStack", "StackMoment"]
 BASE = 0x7FFF_F000_0000
 _TOP = 1 << 64
 _RSP, _RBP = 4, 5
+#: Most instructions that are looked at before the whole stack is.
+_NEAR = 256
+_STAYING = (InstructionClass.other, InstructionClass.jump, InstructionClass.cond_jump)
 #: ``mov rax, __NR_rt_sigreturn``, as the C library's restorer begins.
 _RT_SIGRETURN = bytes.fromhex("48c7c00f000000")
 #: With the system call behind that.
@@ -110,6 +114,7 @@ class DerivedStack:
         self._history = history
         self._code = history.raw_code()
         self._last: list[tuple[_Place, DerivedFrame]] = []
+        self._last_step = 0
         self._calls: dict[int, tuple[int, int]] = {}
 
     @cached_property
@@ -134,10 +139,14 @@ class DerivedStack:
 
         ``symbols`` help where a function was entered before the history begins.
         """
-        places = [
-            _Place(frame.found, frame.step, frame.address, frame.is_guess)
-            for frame in reversed(self._history.stack(step))
-        ]
+        if self._is_as_before(step):
+            places = [place for place, _ in self._last]
+        else:
+            places = [
+                _Place(frame.found, frame.step, frame.address, frame.is_guess)
+                for frame in reversed(self._history.stack(step))
+            ]
+        self._last_step = step
         places[-1] = _Place(Found.START, step, pc, places[-1].is_guess)
         same = 0
         while same < min(len(places), len(self._last)) and places[same] == self._last[same][0]:
@@ -149,6 +158,22 @@ class DerivedStack:
             frames.append((place, self._make(outer, frame, place, symbols)))
         self._last = frames
         return StackMoment([frame for _, frame in frames])
+
+    @cached_property
+    def _breaks(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Steps at which something happened besides instructions."""
+        gaps = [gap.step for gap in self._history.gaps()]
+        return np.sort(np.concatenate([np.asarray(self._history.events()["step"]), gaps]).astype(np.int64))
+
+    def _is_as_before(self, step: int) -> bool:
+        """Whether nobody called or returned since the last question: quicker to see than the stack."""
+        low, high = sorted((step, self._last_step))
+        if not self._last or high - low > _NEAR or high > len(self._history):
+            return False
+        happened = np.searchsorted(self._breaks, (low, high + 1))
+        if happened[0] != happened[1]:
+            return False
+        return bool(np.isin(self._history.instructions(low, high)["iclass"], _STAYING).all())
 
     def _call(self, step: int) -> tuple[int, int]:
         """The instruction of a step, and the next one: a call and what was called."""
