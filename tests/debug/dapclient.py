@@ -111,8 +111,10 @@ def session(recording: odograph.Recording, tids: list[int]) -> Iterator[DapClien
     with ours, theirs, theirs.makefile("rb") as source, theirs.makefile("wb") as sink:
         adapter = threading.Thread(target=serve, args=(recording, tids, source, sink), daemon=True)
         adapter.start()
-        with ours.makefile("rb") as answers, ours.makefile("wb") as questions:
-            yield DapClient(answers, questions)
-        ours.shutdown(socket.SHUT_RDWR)
-        adapter.join(60)
+        try:
+            with ours.makefile("rb") as answers, ours.makefile("wb") as questions:
+                yield DapClient(answers, questions)
+        finally:
+            ours.shutdown(socket.SHUT_RDWR)
+            adapter.join(60)
         assert not adapter.is_alive()

@@ -56,6 +56,7 @@ class Target:
         self._met_at: dict[Handle, frozenset[int]] = {}
         self._start = -1
         self._skips_start = False
+        self._stopped_by: list[Handle] = []
         self._moment: tuple[int, StackMoment | None] | None = None
         self._tscs: dict[int, int | None] = {}
         self._moving = False
@@ -158,7 +159,11 @@ class Target:
         """Bytes of memory; short where they are no longer known, empty if the first one is not."""
         stack = self.stack
         data = stack.read(address, size) if stack is not None else b""
-        return data or self._memory.read(address, size, self.tsc, self.files)
+        return data or self.read_code(address, size)
+
+    def read_code(self, address: int, size: int) -> bytes:
+        """The same, but for the stack."""
+        return self._memory.read(address, size, self.tsc, self.files)
 
     # Breakpoints ------------------------------------------------------------------------------------------
 
@@ -179,6 +184,7 @@ class Target:
 
         def meet(cpu: Processor, address: int, size: int) -> None:
             if (cpu.step != self._start or not self._skips_start) and (condition is None or condition()):
+                self._stopped_by.append(handle)
                 cpu.stop()
 
         handle = self.processor.breakpoints.add_instruction(
@@ -252,16 +258,17 @@ class Target:
         A breakpoint at the instruction it stands before is met at once, unless it has ``skip_here``.
         """
         self._start, self._skips_start = self.step, skip_here
+        self._stopped_by.clear()
         with self._movement():
             if self._is_interrupted():
                 return Halt(HaltReason.INTERRUPTED)
             stop = self.processor.run(limit, reverse=reverse)
         match stop.reason:
-            case StopReason.BREAK if not stop.hits:
+            case StopReason.BREAK if not self._stopped_by:
                 self._interrupted.clear()
                 return Halt(HaltReason.INTERRUPTED)
             case StopReason.BREAK:
-                return Halt(HaltReason.BREAKPOINT, stop.hits)
+                return Halt(HaltReason.BREAKPOINT, tuple(self._stopped_by))
             case StopReason.GAP:
                 return Halt(HaltReason.GAP, message=self._lost(self.step))
             case StopReason.STEPS:

@@ -37,27 +37,28 @@ def listing(target: Target, address: int, before: int, count: int) -> list[CodeL
 
     Where instructions begin is known behind one that is, and before one by those that were executed.
     """
-    ahead = _backward(target, address, before) if before > 0 else []
+    mode = 3 if target.is_64_bit else 2
+    ahead = _backward(target, address, before, mode) if before > 0 else []
     rest = count - len(ahead)
     skipped = max(-before, 0)
-    behind = _forward(target, address, rest + skipped)[skipped:] if rest > 0 else []
+    behind = _forward(target, address, rest + skipped, mode)[skipped:] if rest > 0 else []
     return (ahead + behind)[:count]
 
 
-def _forward(target: Target, address: int, count: int) -> list[CodeLine]:
+def _forward(target: Target, address: int, count: int, mode: int) -> list[CodeLine]:
     lines = []
     for _ in range(count):
-        line = _at(target, address % _TOP)
+        line = _at(target, address % _TOP, mode)
         lines.append(line)
         address += max(len(line.data), 1)
     return lines
 
 
-def _backward(target: Target, address: int, count: int) -> list[CodeLine]:
+def _backward(target: Target, address: int, count: int, mode: int) -> list[CodeLine]:
     lines: list[CodeLine] = []
     while len(lines) < count:
         before = _executed_before(target, address)
-        line = CodeLine((address - 1) % _TOP, b"", _UNKNOWN) if before is None else _at(target, before)
+        line = CodeLine((address - 1) % _TOP, b"", _UNKNOWN) if before is None else _at(target, before, mode)
         if line.address + len(line.data) != address and line.is_known:
             line = CodeLine((address - 1) % _TOP, b"", _UNKNOWN)
         lines.append(line)
@@ -75,9 +76,8 @@ def _executed_before(target: Target, address: int) -> int | None:
     return max(starts, default=None)
 
 
-def _at(target: Target, address: int) -> CodeLine:
-    data = target.read(address, _LONGEST)
-    mode = 3 if target.is_64_bit else 2
+def _at(target: Target, address: int, mode: int) -> CodeLine:
+    data = target.read_code(address, _LONGEST)
     for size in range(1, len(data) + 1):
         text = _text(data[:size], address, mode)
         if text is not None:

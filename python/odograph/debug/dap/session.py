@@ -398,7 +398,7 @@ class Session:
         count = arguments.number("count")
         if not 0 <= count <= _MOST_BYTES:
             raise InvalidArgument(f"no more than {_MOST_BYTES} bytes are read at once")
-        data = self.threads[self._first].target.read(address, count) if count else b""
+        data = self.threads[self._first].target.read_code(address, count) if count else b""
         body: Message = {"address": f"{address:#x}", "data": base64.b64encode(data).decode()}
         if len(data) < count:
             body["unreadableBytes"] = count - len(data)
