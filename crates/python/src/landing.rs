@@ -7,10 +7,13 @@ use pyo3::prelude::*;
 
 use crate::history::lend;
 
+/// Where functions begin, and (landing pad, first, last) of calls.
+type Found = (Vec<u64>, Vec<(u64, u64, u64)>);
+
 /// Where functions of an ELF file begin that have unwind information, and (landing pad, first, last) of the calls whose
 /// exceptions land there; addresses are those of the file. Empty where there is no such information.
 #[pyfunction]
-fn elf_landings(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<(Vec<u64>, Vec<(u64, u64, u64)>)> {
+fn elf_landings(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Found> {
     let data = lend(data)?;
     let found = py.detach(|| {
         let bytes = data.as_ref();
