@@ -39,7 +39,7 @@ PARTS: dict[str, list[str]] = {
     "packets": [*PYTEST, "tests/test_packets.py", "tests/test_decoders.py"],
     "conformance": [*PYTEST, "tests/test_conformance.py"],
     "recordings": [*PYTEST, "tests/recording"],
-    "stacks": [*PYTEST, "tests/unwind"],
+    "stacks": [*PYTEST, "tests/unwind", "tests/test_stacks.py"],
     "everything else": [
         *PYTEST,
         "tests",
@@ -47,7 +47,12 @@ PARTS: dict[str, list[str]] = {
         "--ignore=tests/unwind",
         *(
             f"--ignore=tests/{name}"
-            for name in ("test_ground_truth.py", "test_hardware_traces.py", "test_conformance.py")
+            for name in (
+                "test_ground_truth.py",
+                "test_hardware_traces.py",
+                "test_conformance.py",
+                "test_stacks.py",
+            )
         ),
     ],
     "faults": [sys.executable, "tests/plant_faults.py"],

@@ -11,7 +11,7 @@ import pytest
 
 import odograph
 from odograph import History
-from odograph.frame import Found
+from odograph.frame import Found, Frame, Stack
 from odograph.recording import ptrace
 from truestacks import TrueStacks, compare, record_with_pointers
 
@@ -59,6 +59,32 @@ def test_stacks_are_the_true_ones(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WAYS)
 def test_ten_thousand_stacks_are_the_true_ones(name: str, tmp_path: Path) -> None:
     check(name, tmp_path, 10_000)
+
+
+def test_recordings_may_begin_in_the_middle(tmp_path: Path) -> None:
+    """Parts that know nothing of what came before: what they know is right; with the end's it is all."""
+    (history, _), *_ = recorded("stacks", tmp_path)
+    random_numbers = random.Random("middle")
+    revealed = 0
+    for _ in range(6):
+        start = random_numbers.randrange(len(history))
+        stop = random_numbers.randrange(start, len(history)) + 1
+        late = History(history.part(start, stop)._raw, history._find_symbols)
+        steps = [random_numbers.randrange(stop - start) for _ in range(40)]
+        for step in steps:
+            known, true = late.stack(step), history.stack(start + step)
+            sure = [frame.address for frame in known if not frame.is_guess]
+            assert sure == [frame.address for frame in true][: len(sure)]
+            revealed += known[-1].step is None
+        late.seed(history.stack(stop))
+        for step in steps:
+            known, true = late.stack(step), history.stack(start + step)
+            if not any(frame.is_guess for frame in known):
+                assert [frame.address for frame in known] == [frame.address for frame in true]
+                assert known.is_complete
+        with pytest.raises(odograph.InvalidArgument, match="not the one at the end"):
+            late.seed(Stack([Frame(1), Frame(2, is_return=True)]))
+    assert revealed > 10
 
 
 def test_a_stack_says_what_its_frames_are(tmp_path: Path) -> None:

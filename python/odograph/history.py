@@ -380,9 +380,20 @@ class History(Sequence[Instruction]):
             raise IndexError(f"step {step} is not among the {self._len} of this history")
         if most < 1:
             raise InvalidArgument(f"a stack has at least one frame, not {most}")
-        pc = int(self.ips(where, where + 1)[0]) if where < self._len else self._last_address()
         whole, before = (self, 0) if self._whole is None else self._whole
-        return whole._stacks.at(before + where, pc, most)
+        last = self._last_address() if before + where == len(whole) else None
+        return whole._stacks.at(before + where, most, last)
+
+    def seed(self, stack: Stack) -> None:
+        """Takes the outer frames, which no trace shows, from a stack at the end of the history.
+
+        For recordings that begin in the middle of a program: ``stack`` is that of a core of its end, for
+        example, as ``odograph.unwind.open_core("core").stack(tid)`` gives it. Its frames around those that
+        :meth:`stack` knows are taken; at earlier steps they lie around those that returned in between. Raises
+        :class:`~odograph.InvalidArgument` if the return addresses of the two do not fit.
+        """
+        whole = self if self._whole is None else self._whole[0]
+        whole._stacks.seed(len(whole), stack)
 
     def _last_address(self) -> int | None:
         """Where execution stood in the end."""

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from odograph._native import RawStacks
+from odograph.errors import InvalidArgument
 from odograph.frame import Found, Frame, Stack
 
 if TYPE_CHECKING:
     from odograph._native import RawHistory
     from odograph.symbols import Symbols
 
-__all__ = ["CallStacks", "Outer"]
+__all__ = ["CallStacks"]
 
 _CALL, _INTERRUPTED, _REVEALED = range(3)
 #: Where programs begin: nothing called these.
 _BOTTOM = frozenset(("_start", "_dl_start_user"))
-
-
-class Outer(NamedTuple):
-    """A frame that is known from elsewhere: where it goes on, and by whom it is known."""
-
-    address: int
-    found: Found = Found.CORE
 
 
 class CallStacks:
@@ -44,7 +38,7 @@ class CallStacks:
         self._find_programs = find_programs
         self._native: RawStacks | None = None
         self._named: dict[tuple[int, bool], Frame] = {}
-        self._outer: tuple[Outer, ...] = ()
+        self._outer: tuple[Frame, ...] = ()
 
     @property
     def native(self) -> RawStacks:
@@ -64,13 +58,30 @@ class CallStacks:
         """Bytes that following the stacks keeps, roughly."""
         return self.native.size
 
-    def seed(self, outer: Iterable[Outer]) -> None:
-        """Frames below the last one known at the end of the history, the innermost first."""
-        self._outer = tuple(outer)
+    def seed(self, steps: int, seed: Stack) -> None:
+        """Takes the frames around those that are known at the end, behind the last of ``steps``."""
+        self._outer = ()
+        known = [frame.address for frame in self.at(steps, 1 << 16)]
+        addresses = [frame.address for frame in seed]
+        # Where the outermost known frame stands; the innermost may have gone on since.
+        places = [at for at, address in enumerate(addresses) if known[-1:] == [address]]
+        fitting = [
+            at for at in places if at + 1 >= len(known) and addresses[at + 1 - len(known) : at + 1] == known
+        ]
+        if not known:
+            fitting = [0] if addresses else []
+        if not fitting:
+            raise InvalidArgument(
+                "this stack is not the one at the end of the history: no frame of it has the outermost known "
+                "return address with the same calls on top"
+            )
+        outer = seed[fitting[-1] + 1 :]
+        self._outer = tuple(replace(frame, found=Found.CORE, registers={}, step=None) for frame in outer)
 
-    def at(self, step: int, pc: int | None, most: int) -> Stack:
-        """The stack before a step; ``pc`` is where execution goes on. At most so many frames."""
-        found, complete, cut = self.native.at(step, max(most - 1, 0))
+    def at(self, step: int, most: int, last: int | None = None) -> Stack:
+        """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
+        found, complete, cut, doubt, pc = self.native.at(step, most - 1)
+        pc = last if pc is None else pc
         frames = [] if pc is None else [self._frame(pc, False, Found.START, step=step)]
         for address, at, kind, is_guess in found:
             how = Found.SIGNAL if kind == _INTERRUPTED else Found.CALL
@@ -79,8 +90,7 @@ class CallStacks:
         if cut:
             return Stack(frames, "more frames are known")
         if not complete and self._outer:
-            guess = frames[-1].is_guess if frames else False
-            frames += [self._frame(outer.address, True, outer.found, is_guess=guess) for outer in self._outer]
+            frames += [replace(frame, is_guess=doubt or frame.is_guess) for frame in self._outer]
             return Stack(frames)
         if complete or (frames and frames[-1].function in _BOTTOM):
             return Stack(frames)

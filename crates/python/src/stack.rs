@@ -9,6 +9,9 @@ use crate::history::{asked, RawHistory};
 /// whether it is a guess.
 type Frame = (u64, u64, u8, bool);
 
+/// Frames, whether there are no more, whether more are known, whether some may be missing below, and where execution goes on.
+type Listed = (Vec<Frame>, bool, bool, bool, Option<u64>);
+
 /// The call stacks of a history.
 #[pyclass(frozen, module = "odograph._native")]
 struct RawStacks(Stacks);
@@ -31,8 +34,8 @@ impl RawStacks {
         Ok(RawStacks(asked(py, |ask| Stacks::new(parts, names, programs, ask))?))
     }
 
-    /// The frames around the innermost one before a step, whether there are no more, and whether more are known.
-    fn at(&self, py: Python<'_>, step: u64, most: usize) -> PyResult<(Vec<Frame>, bool, bool)> {
+    /// The frames around the innermost one before a step.
+    fn at(&self, py: Python<'_>, step: u64, most: usize) -> PyResult<Listed> {
         let stack = asked(py, |ask| self.0.at(step, most, ask))?;
         let frame = |frame: &odograph_core::history::StackFrame| {
             let kind = match frame.kind {
@@ -42,7 +45,13 @@ impl RawStacks {
             };
             (frame.ip, frame.step, kind, frame.is_guess)
         };
-        Ok((stack.frames.iter().map(frame).collect(), stack.is_complete, stack.is_cut))
+        Ok((
+            stack.frames.iter().map(frame).collect(),
+            stack.is_complete,
+            stack.is_cut,
+            stack.ends_in_doubt,
+            stack.ip,
+        ))
     }
 
     /// Addresses that execution went to with another stack pointer and for no known reason.

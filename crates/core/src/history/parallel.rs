@@ -36,6 +36,13 @@ pub(super) struct Piece {
     until: Option<u64>,
 }
 
+impl Piece {
+    /// The same up to an earlier step.
+    pub fn up_to(self, stop: u64) -> Piece {
+        Piece { stop, until: None, ..self }
+    }
+}
+
 /// A question that is asked of pieces.
 pub(super) trait Verb: Sync {
     /// What a thread keeps from piece to piece.

@@ -8,7 +8,7 @@ use odograph_core::cpu::Cpu;
 use odograph_core::flow::{Gap, Timeline};
 use odograph_core::history::{
     decode, BlockColumns, Counts, DecodeError, DecodeOptions, EventColumns, Hashing, InstructionColumns,
-    LiveError, OnError, Resync, Stream,
+    LiveError, Names, OnError, Resync, StackPart, Stacks, Stream,
 };
 use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
@@ -296,7 +296,23 @@ pub fn attack(seed: u64) -> (u64, usize) {
             Ok(_) => assert!(expected.gaps.is_empty(), "seed {seed}"),
         }
     }
+    stacks_agree(stream, by_threads, &mut random, seed);
     (expected.steps, expected.gaps.len())
+}
+
+fn stacks_agree(stream: Stream, other: Stream, random: &mut Random, seed: u64) {
+    let total = stream.steps();
+    let stacks = |stream: Stream| {
+        let (last, stream) = (stream.steps(), Arc::new(stream));
+        let part = StackPart { stream, first: 0, last, within: 0..u64::MAX, base: 0, lost: false };
+        Stacks::new(vec![part], Names::default(), Vec::new(), &mut || false).unwrap()
+    };
+    let (one, other) = (stacks(stream), stacks(other));
+    for nth in 0..4 {
+        let step = if nth == 0 { total } else { random.below(total as usize + 1) as u64 };
+        let found = other.at(step, 1000, &mut || false).unwrap();
+        assert_eq!(found, one.at(step, 1000, &mut || false).unwrap(), "seed {seed}, step {step}");
+    }
 }
 
 fn passes_agree(stream: &Stream, other: &Stream, random: &mut Random, seed: u64) {

@@ -13,6 +13,8 @@ mod lines;
 mod names;
 mod ops;
 mod stacks;
+#[cfg(test)]
+mod tests;
 mod touch;
 mod tracker;
 mod walk;

@@ -28,6 +28,11 @@ impl Leap {
     pub fn is_jump(&self) -> bool {
         !self.is_return || self.manner.pushed || self.manner.written
     }
+
+    /// It is a return whose return address was overwritten: wherever it goes, the innermost call is over.
+    pub fn changes_top(&self) -> bool {
+        self.is_return && self.manner.written && !self.manner.pushed
+    }
 }
 
 /// Why nothing was traced for a while.
@@ -91,6 +96,9 @@ pub(super) enum Op {
     Off(Off),
 }
 
+/// Most operations of a part.
+const MOST_OPS: usize = 4 << 20;
+
 /// The operations of a part.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ops {
@@ -128,6 +136,10 @@ impl Ops {
 
     /// Something that depends on what came before.
     pub fn settle(&mut self, op: Op) {
+        if self.all.len() > MOST_OPS {
+            // Nobody writes such programs: what came of the older half is forgotten.
+            self.all.splice(..MOST_OPS / 2, [Op::Push(Item::marker(Kind::Doubt))]);
+        }
         self.all.push(op);
         self.floor = self.all.len();
     }
@@ -198,7 +210,7 @@ impl Ops {
     pub fn leap(&mut self, leap: Leap) {
         match self.find(&leap) {
             Top::Frame(at) => self.end(at, true),
-            Top::Other if leap.is_return && leap.manner.written => {
+            Top::Other if leap.changes_top() => {
                 if let Some((at, _)) = self.top() {
                     self.end(at, false);
                 }

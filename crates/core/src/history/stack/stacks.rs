@@ -11,7 +11,7 @@ use super::tracker::{Revealed, State, Tracker};
 use super::walk::Following;
 
 /// Bytes of trace in a piece: a question walks through one of them.
-const PIECE: u64 = 64 << 10;
+const PIECE: u64 = 32 << 10;
 /// Most items that are kept; with more of them, fewer places are remembered.
 const MOST_ITEMS: usize = 1 << 22;
 
@@ -66,6 +66,10 @@ pub struct CallStack {
     pub is_complete: bool,
     /// Not all frames that are known are listed.
     pub is_cut: bool,
+    /// Frames may be missing below the last one, besides those that nothing is known of.
+    pub ends_in_doubt: bool,
+    /// Where execution goes on, if that is a step.
+    pub ip: Option<u64>,
 }
 
 /// What the stacks were before a piece.
@@ -73,13 +77,14 @@ struct Place {
     /// The first step, as the history counts.
     step: u64,
     part: usize,
-    piece: Piece,
+    /// Which piece of the part.
+    number: usize,
     state: State,
 }
 
 /// The call stacks of a history, ready to be asked for.
 pub struct Stacks {
-    parts: Vec<StackPart>,
+    parts: Vec<(StackPart, Vec<Piece>)>,
     places: Vec<Place>,
     chains: Chains,
     names: Arc<Names>,
@@ -104,17 +109,18 @@ impl Stacks {
         let mut places: Vec<Place> = Vec::new();
         // Every so many pieces are remembered.
         let mut every = 1;
-        for (number, part) in parts.iter().enumerate() {
+        let mut followed = Vec::with_capacity(parts.len());
+        for (number, part) in parts.into_iter().enumerate() {
             if part.lost {
                 tracker.lose(part.first.wrapping_add_signed(part.base));
             }
             let pieces = part.stream.cut_to(part.first, part.last, PIECE);
             let following = Following { base: part.base, within: part.within.clone(), limit: u64::MAX };
             let mut at = 0;
-            part.stream.in_pieces(&following, &pieces, ask, |ops| {
+            part.stream.in_pieces(&following, &pieces, ask, |(ops, _)| {
                 if let Some(&piece) = pieces.get(at).filter(|_| at % every == 0) {
                     let step = piece.start.wrapping_add_signed(part.base);
-                    places.push(Place { step, part: number, piece, state: tracker.remember() });
+                    places.push(Place { step, part: number, number: at, state: tracker.remember() });
                 }
                 at += 1;
                 for op in ops {
@@ -134,11 +140,12 @@ impl Stacks {
                 }
                 true
             })?;
+            followed.push((part, pieces));
         }
         let (revealed, losses) = (tracker.revealed, tracker.losses);
         let (mut chains, unexplained) = (tracker.chains, tracker.unexplained);
         chains.share();
-        Ok(Stacks { parts, places, chains, names, programs, revealed, losses, unexplained })
+        Ok(Stacks { parts: followed, places, chains, names, programs, revealed, losses, unexplained })
     }
 
     /// Addresses that execution went to with another stack pointer, where nothing says which frame that is. With names
@@ -159,23 +166,26 @@ impl Stacks {
         let Some(place) = after.checked_sub(1).and_then(|at| self.places.get(at)) else {
             return Ok(CallStack::default());
         };
-        let Some(part) = self.parts.get(place.part) else { return Ok(CallStack::default()) };
+        let Some((part, pieces)) = self.parts.get(place.part) else { return Ok(CallStack::default()) };
         let mut tracker =
             Tracker::at(self.chains.clone(), place.state.clone(), self.names.clone(), self.programs.clone());
         // Places may have been forgotten, so that there are more pieces on the way.
         let own = step.wrapping_add_signed(-part.base);
-        let pieces = part.stream.cut_to(part.first, part.last, PIECE);
         let following = Following { base: part.base, within: part.within.clone(), limit: step };
-        let first = pieces.partition_point(|piece| piece.start < place.piece.start);
         let last = pieces.partition_point(|piece| piece.start <= own);
-        let ways = pieces.get(first..last).unwrap_or(&[]);
-        part.stream.in_pieces(&following, ways, ask, |ops| {
+        let mut ways = pieces.get(place.number..last).unwrap_or(&[]).to_vec();
+        if let Some(piece) = ways.last_mut().filter(|piece| own + 1 < piece.stop) {
+            *piece = piece.up_to(own + 1);
+        }
+        let mut ip = None;
+        part.stream.in_pieces(&following, &ways, ask, |(ops, here)| {
+            ip = here;
             for op in ops {
                 tracker.apply(op);
             }
             true
         })?;
-        Ok(self.frames(&tracker, step, most))
+        Ok(CallStack { ip, ..self.frames(&tracker, step, most) })
     }
 
     fn frames(&self, tracker: &Tracker, step: u64, most: usize) -> CallStack {
@@ -208,6 +218,7 @@ impl Stacks {
             let kind = FrameKind::Revealed;
             stack.frames.push(StackFrame { ip: revealed.ip, step: revealed.step, kind, is_guess });
         }
+        stack.ends_in_doubt = is_guess || lost < self.losses.len();
         stack
     }
 }

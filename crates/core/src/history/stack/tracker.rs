@@ -16,13 +16,22 @@ use super::ops::{goes_on, Leap, Off, Op, Pending};
 
 /// A search that is longer than this many items is worth an index.
 const SHORT: usize = 64;
+/// Items that searches may look at for each operation, and besides, before they look only at so many.
+const WORK: u64 = 256;
+const FREE_WORK: u64 = 1 << 26;
+const HURRIED: usize = 1 << 10;
 /// Most returns beyond the bottom that are remembered.
 const MOST_REVEALED: usize = 1 << 16;
 /// Most addresses that are remembered because nothing explained going there.
 const MOST_UNEXPLAINED: usize = 1 << 12;
 
 /// How many items of a stack stand for an address; kept once a search was long.
-type Index = HashMap<u64, u32, foldhash::fast::RandomState>;
+type Index = HashMap<(bool, u64), u32, foldhash::fast::RandomState>;
+
+/// What an item is found by in an index: landmarks are no calls.
+fn key(item: &Item) -> (bool, u64) {
+    (item.kind == Kind::Landmark, item.ip)
+}
 
 /// A stack that may be the one that runs.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +61,9 @@ pub(super) struct State {
     next_number: u32,
     pending: Option<Pending>,
     off: Option<Off>,
+    /// Operations, and items that searches have looked at.
+    ops: u64,
+    work: u64,
     /// Programs that have begun.
     programs: usize,
     /// Number of the stack that the recording began with, of the present program; what lies below is `revealed`.
@@ -70,7 +82,7 @@ pub(super) struct Tracker {
     /// When programs begin (TSC), the first left out.
     programs: Arc<Vec<u64>>,
     pub revealed: Vec<Revealed>,
-    /// The steps before which execution was lost.
+    /// The steps before which execution was lost, or frames that are not known.
     pub losses: Vec<u64>,
     /// Addresses that leaps went to that nothing explains without names.
     pub unexplained: Vec<u64>,
@@ -89,14 +101,10 @@ impl Tracker {
 
     /// Does an operation.
     pub fn apply(&mut self, op: Op) {
+        self.state.ops += 1;
         match op {
             Op::Push(item) => self.push(item),
-            Op::Twice => {
-                if let Some((link, item)) = self.top_frame().filter(|(_, item)| item.is_call()) {
-                    self.pop_to(link, true);
-                    self.push(Item { kind: Kind::CallTwice, ..item });
-                }
-            }
+            Op::Twice => self.twice(),
             Op::Leap(leap) => self.leap(leap),
             Op::FarReturn(to) => self.far_return(to),
             Op::Enter { to, step, off, tsc } => {
@@ -121,11 +129,15 @@ impl Tracker {
 
     /// Execution was lost before a step.
     pub fn lose(&mut self, step: u64) {
+        self.note_loss(step);
+        (self.state.pending, self.state.off) = (None, None);
+        self.doubt();
+    }
+
+    fn note_loss(&mut self, step: u64) {
         if self.losses.len() < MOST_REVEALED {
             self.losses.push(step);
         }
-        (self.state.pending, self.state.off) = (None, None);
-        self.doubt();
     }
 
     /// The present state, which links to items that stay.
@@ -174,6 +186,18 @@ impl Tracker {
         self.index = None;
     }
 
+    /// The innermost call is one of a function that returns twice.
+    fn twice(&mut self) {
+        let Some((link, item)) = self.top_frame().filter(|(_, item)| item.is_call()) else { return };
+        let above = self.chains.walk(self.state.line.top).take_while(|&(above, _)| above != link);
+        let landmarks: Vec<Item> = above.map(|(_, item)| item).collect();
+        self.pop_to(link, true);
+        self.push(Item { kind: Kind::CallTwice, ..item });
+        for &landmark in landmarks.iter().rev() {
+            self.push(landmark);
+        }
+    }
+
     fn top(&self) -> Option<(Item, Link)> {
         self.chains.get(self.state.line.top)
     }
@@ -185,7 +209,7 @@ impl Tracker {
 
     fn push(&mut self, item: Item) {
         if let Some(index) = &mut self.index {
-            *index.entry(item.ip).or_default() += 1;
+            *index.entry(key(&item)).or_default() += 1;
         }
         self.state.line.top = self.chains.push(self.state.line.top, item);
         if self.chains.depth(self.state.line.top) > MOST_OPEN {
@@ -196,7 +220,7 @@ impl Tracker {
 
     fn pop(&mut self) {
         let Some((item, below)) = self.top() else { return };
-        if let Some(count) = self.index.as_mut().and_then(|index| index.get_mut(&item.ip)) {
+        if let Some(count) = self.index.as_mut().and_then(|index| index.get_mut(&key(&item))) {
             *count = count.saturating_sub(1);
         }
         let kept = if self.state.candidates.is_empty() { self.kept } else { self.chains.len() };
@@ -221,27 +245,56 @@ impl Tracker {
         }
     }
 
-    /// Whether items of this stack may stand for an address.
-    fn may_hold(&mut self, ip: u64) -> bool {
+    /// Whether this stack may hold an item.
+    fn may_hold(&mut self, wanted: (bool, u64)) -> bool {
+        let top = self.state.line.top;
         if self.index.is_none() {
-            let near = self.chains.walk(self.state.line.top).take(SHORT).any(|(_, item)| item.ip == ip);
-            if near || self.chains.depth(self.state.line.top) as usize <= SHORT {
-                return near;
+            let near = self.chains.walk(top).take(SHORT).any(|(_, item)| key(&item) == wanted);
+            let depth = self.chains.depth(top) as usize;
+            if near || depth <= SHORT || self.is_hurried() {
+                return true;
             }
+            self.state.work += depth as u64;
             let mut index = Index::default();
-            for (_, item) in self.chains.walk(self.state.line.top) {
-                *index.entry(item.ip).or_default() += 1;
+            for (_, item) in self.chains.walk(top) {
+                *index.entry(key(&item)).or_default() += 1;
             }
             self.index = Some(index);
         }
-        self.index.as_ref().is_some_and(|index| index.get(&ip).is_some_and(|&count| count > 0))
+        self.index.as_ref().is_some_and(|index| index.get(&wanted).is_some_and(|&count| count > 0))
     }
 
-    fn find(&mut self, ip: u64, fit: impl Fn(&Item) -> bool) -> Option<Link> {
-        if !self.may_hold(ip) {
-            return None;
-        }
-        self.chains.walk(self.state.line.top).find(|(_, item)| fit(item)).map(|(link, _)| link)
+    /// Searches have cost so much that they are to look no further than near the top.
+    fn is_hurried(&self) -> bool {
+        self.state.work > FREE_WORK + self.state.ops * WORK
+    }
+
+    /// The innermost item that fits.
+    fn search(&mut self, fit: impl Fn(&Item) -> bool) -> Option<Link> {
+        let most = if self.is_hurried() { HURRIED } else { usize::MAX };
+        let mut looked = 0;
+        let mut items = self.chains.walk(self.state.line.top).take(most);
+        let found = items.find(|(_, item)| {
+            looked += 1;
+            fit(item)
+        });
+        let link = found.map(|(link, _)| link);
+        drop(items);
+        self.state.work += looked;
+        link
+    }
+
+    /// The innermost call that comes back to an address, or landmark there.
+    fn find(&mut self, ip: u64, landmark: bool) -> Option<Link> {
+        let fit = |item: &Item| {
+            item.ip == ip && if landmark { item.kind == Kind::Landmark } else { item.is_call() }
+        };
+        self.may_hold((landmark, ip)).then(|| self.search(fit)).flatten()
+    }
+
+    /// What was interrupted and goes on at an address.
+    fn interrupted_at(&mut self, to: u64) -> Option<Link> {
+        self.search(|item| item.kind == Kind::Interrupted && goes_on(item, to))
     }
 
     /// The innermost call that comes back to an address ends, and those above it.
@@ -281,13 +334,12 @@ impl Tracker {
             return;
         }
         if leap.is_jump() {
-            let changed = leap.is_return && manner.written && !manner.pushed;
-            if let Some((link, _)) = top.filter(|(_, item)| changed && item.is_call()) {
+            if let Some((link, _)) = top.filter(|(_, item)| leap.changes_top() && item.is_call()) {
                 self.pop_to(link, true);
             }
             return;
         }
-        if let Some(link) = self.find(to, |item| item.is_call() && item.ip == to) {
+        if let Some(link) = self.find(to, false) {
             self.go_back(link);
             return;
         }
@@ -320,9 +372,13 @@ impl Tracker {
         if !leap.is_return && here.is_some() && here == self.names.function(to) {
             return;
         }
-        if let Some(link) = self.find(to, |item| item.kind == Kind::Landmark && item.ip == to) {
-            let rival =
-                self.chains.walk(link).skip(1).any(|(_, item)| item.kind == Kind::Landmark && item.ip == to);
+        if let Some(link) = self.find(to, true) {
+            let rival = self
+                .chains
+                .walk(link)
+                .take(HURRIED)
+                .skip(1)
+                .any(|(_, item)| item.kind == Kind::Landmark && item.ip == to);
             let others = !self.state.lines.waiting_for(&self.chains, to, None).is_empty();
             self.pop_to(link, false);
             if rival || others {
@@ -333,7 +389,7 @@ impl Tracker {
         if self.switch(to) {
             return;
         }
-        if let Some(link) = self.find(to, |item| item.is_call() && item.ip == to) {
+        if let Some(link) = self.find(to, false) {
             self.go_back(link);
             return;
         }
@@ -348,6 +404,13 @@ impl Tracker {
         {
             // Nothing is known of this stack, so it need not be another one.
             self.reveal(leap);
+            return;
+        }
+        if self.names.is_pad(to) {
+            // In a frame from before the recording; those between are not known.
+            self.state.line.top = 0;
+            self.index = None;
+            self.note_loss(leap.step);
             return;
         }
         self.unexplained(to);
@@ -369,8 +432,7 @@ impl Tracker {
                 Kind::Interrupted => names.lands(to, item.ip.wrapping_add(1)),
                 _ => false,
             };
-            let found = self.chains.walk(self.state.line.top).find(|(_, item)| fit(item));
-            if let Some((link, _)) = found {
+            if let Some(link) = self.search(fit) {
                 self.pop_to(link, true);
                 return true;
             }
@@ -380,8 +442,8 @@ impl Tracker {
             return false;
         }
         let same = |item: &Item| item.is_frame() && names.function(item.ip.wrapping_sub(1)) == function;
-        let found = self.chains.walk(self.state.line.top).take(1 << 12).find(|(_, item)| same(item));
-        if let Some((link, _)) = found {
+        let found = self.search(same);
+        if let Some(link) = found {
             self.pop_to(link, true);
             self.doubt();
         }
@@ -500,18 +562,10 @@ impl Tracker {
     }
 
     fn far_return(&mut self, to: u64) {
-        let found = self
-            .chains
-            .walk(self.state.line.top)
-            .find(|(_, item)| item.kind == Kind::Interrupted && goes_on(item, to));
-        if let Some((link, _)) = found {
+        if let Some(link) = self.interrupted_at(to) {
             self.pop_to(link, true);
-            return;
-        }
-        // To a handler: what was interrupted waits for that.
-        let interrupted =
-            self.chains.walk(self.state.line.top).find(|(_, item)| item.kind == Kind::Interrupted);
-        if let Some((link, _)) = interrupted {
+        } else if let Some(link) = self.search(|item| item.kind == Kind::Interrupted) {
+            // To a handler: what was interrupted waits for that.
             self.pop_to(link, false);
         }
     }
@@ -530,11 +584,7 @@ impl Tracker {
             _ if off.resumes(to) => {}
             Off::Interrupted(at) => self.push(interrupted(at)),
             Off::Syscall(_, behind) => {
-                let ends = self
-                    .chains
-                    .walk(self.state.line.top)
-                    .find(|(_, item)| item.kind == Kind::Interrupted && goes_on(item, to));
-                if let Some((link, _)) = ends {
+                if let Some(link) = self.interrupted_at(to) {
                     self.pop_to(link, true);
                     return;
                 }
@@ -558,7 +608,7 @@ impl Tracker {
                 }
             }
             Off::Away => {
-                if let Some(link) = self.find(to, |item| item.is_call() && item.ip == to) {
+                if let Some(link) = self.find(to, false) {
                     self.go_back(link);
                 } else if self.top_frame().is_some_and(|(_, item)| item.is_frame()) {
                     self.push(Item::marker(Kind::Hidden));

@@ -34,6 +34,8 @@ pub(super) struct Follow {
     switched: bool,
     /// The last instructions that were executed: node, and behind which of it.
     last: Option<(NodeId, u16)>,
+    /// The address of the instruction behind which nothing counts.
+    ip: Option<u64>,
 }
 
 impl Follow {
@@ -52,6 +54,7 @@ impl Follow {
             off: None,
             switched: false,
             last: None,
+            ip: None,
         }
     }
 
@@ -127,6 +130,10 @@ impl Sink for Follow {
         // The step behind `from`, as the history counts.
         let step = state.step.wrapping_add_signed(self.base);
         let last_step = |nth: u16| step + u64::from(nth - from);
+        if self.limit.wrapping_sub(step) < u64::from(to - from) {
+            let nth = usize::from(from) + (self.limit - step) as usize;
+            self.ip = graph.ips(node).get(nth).copied();
+        }
         for at in known.begin..known.end - 1 {
             let Some(&Site { nth, what }) = self.sites.get(at as usize) else { break };
             if nth < from || nth >= to || last_step(nth) >= self.limit {
@@ -234,16 +241,16 @@ pub(super) struct Following {
 
 impl Verb for Following {
     type Worker = Follow;
-    type Part = Vec<Op>;
+    type Part = (Vec<Op>, Option<u64>);
     type Sum = ();
 
     fn worker(&self) -> Follow {
         Follow::new(self.base, self.within.clone(), self.limit)
     }
 
-    fn piece(&self, worker: &mut Follow, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Vec<Op> {
+    fn piece(&self, worker: &mut Follow, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Self::Part {
         walker.walk(piece, worker);
-        worker.take()
+        (worker.take(), worker.ip.take())
     }
 
     fn sum(&self, _: Follow, _: &Graph) {}
