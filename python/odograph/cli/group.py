@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "break": ("odograph.cli.breakpoints", "Find executions of an address or a function, and what led there."),
     "gdb": ("odograph.cli.gdb", "Let gdb or lldb look at a recording, forward and backward."),
     "dap": ("odograph.cli.dap", "Let editors look at a recording, forward and backward."),
-    "stack": ("odograph.cli.stack", "Show the stacks of a live process or a core."),
+    "stack": ("odograph.cli.stack", "Show the stacks of a recording, a live process or a core."),
     "functions": ("odograph.cli.functions", "Say what functions cost, with and without those they call."),
     "coverage": ("odograph.cli.coverage", "Say which functions, blocks and edges were executed."),
     "verify": ("odograph.cli.verify", "Compare what decoding gives with what the recorder counted."),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from odograph.image import Image
     from odograph.recorded import Recording
 
-__all__ = ["Input", "input_options", "pick_thread", "tid_option"]
+__all__ = ["Input", "input_options", "optional_input", "pick_thread", "tid_option"]
 
 
 def _number(text: str) -> int:
@@ -170,9 +170,17 @@ def _add_elf(image: Image, filename: str, base: int | None) -> None:
 
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds FILE and its options; the function gets them as ``source: Input``."""
+    return _with_input(command, required=True)
 
+
+def optional_input(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same where there need not be a FILE: the path is empty then."""
+    return _with_input(command, required=False)
+
+
+def _with_input(command: Callable[..., Any], required: bool) -> Callable[..., Any]:
     def with_input(
-        file: str,
+        file: str | None,
         maps: tuple[Any, ...],
         elves: tuple[Any, ...],
         sysroot: tuple[str, ...],
@@ -184,14 +192,15 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         no_index: bool,
         **rest: Any,
     ) -> Any:
-        source = Input(file, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore, index or not no_index)
+        path = file or ""
+        source = Input(path, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore, index or not no_index)
         return command(source=source, **rest)
 
     with_input.__name__ = command.__name__
     with_input.__doc__ = command.__doc__
     with_input.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     decorators = [
-        click.argument("file", metavar="FILE"),
+        click.argument("file", metavar="FILE" if required else "[FILE]", required=required),
         click.option(
             "--map",
             "maps",

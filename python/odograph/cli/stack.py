@@ -1,4 +1,4 @@
-"""``odograph stack``: where the threads of a live process or a core stand, and who called them."""
+"""``odograph stack``: where threads of a recording, a live process or a core stand, and who called them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odograph.cli.failure import Failure
+from odograph.cli.inputs import Input, optional_input
 from odograph.cli.output import json_option, styled, write_json, write_lines
+from odograph.cli.recordedstack import frame_document, recorded
 
 if TYPE_CHECKING:
-    from odograph.frame import Frame, Stack
+    from odograph.frame import Stack
     from odograph.unwind import Target, Thread
 
 __all__ = ["command"]
 
 
 @click.command()
+@optional_input
+@click.option(
+    "--step", type=int, help="Before this step of the recording; negative steps count from the end."
+)
+@click.option("--time", metavar="SECONDS", help="At this time of the recording.")
 @click.option("--core", metavar="FILE", type=click.Path(dir_okay=False), help="An ELF core.")
 @click.option("--pid", type=click.IntRange(min=1), help="A live process; it stands still meanwhile.")
 @click.option("--tid", type=click.IntRange(min=1), help="Only this thread.")
 @click.option(
-    "--sysroot", multiple=True, metavar="DIR", help="Where to look for the files that a core had mapped."
-)
-@click.option(
     "--program",
-    metavar="FILE",
     type=click.Path(dir_okay=False),
+    metavar="FILE",
     help="The program, for cores that do not tell what was mapped.",
 )
 @click.option(
@@ -36,20 +40,28 @@ __all__ = ["command"]
 )
 @json_option
 def command(
+    source: Input,
+    step: int | None,
+    time: str | None,
     core: str | None,
     pid: int | None,
     tid: int | None,
-    sysroot: tuple[str, ...],
     program: str | None,
     limit: int,
     as_json: bool,
 ) -> int:
-    """Show the stacks of a live process or a core, of x86-64 or AArch64.
+    """Show the stacks of a recording, a live process or a core, of x86-64 or AArch64.
 
-    The innermost frame comes first. Ends with 1 if a stack could not be followed to its end.
+    The innermost frame comes first. Of a recording: of all threads at its end, or of one thread at a step or
+    a time. Ends with 1 if a stack could not be followed to its end.
     """
-    if (core is None) == (pid is None):
-        raise click.UsageError("name a core with --core FILE or a process with --pid PID")
+    if (core is None) + (pid is None) + (source.path == "") != 2:
+        raise click.UsageError("name a recording, a core with --core FILE or a process with --pid PID")
+    if source.path:
+        return recorded(source, tid, step, time, limit, as_json)
+    if step is not None or time is not None:
+        raise click.UsageError("--step and --time are for recordings")
+    sysroot = source.sysroot
     from odograph.unwind import open_core, open_process
 
     with (
@@ -92,24 +104,8 @@ def _document(target: Target, stacks: list[tuple[Thread, Stack]]) -> dict[str, A
                 "name": thread.name,
                 "signal": thread.signal,
                 "end": stack.end,
-                "frames": [_frame(frame) for frame in stack],
+                "frames": [frame_document(frame) for frame in stack],
             }
             for thread, stack in stacks
         ],
-    }
-
-
-def _frame(frame: Frame) -> dict[str, Any]:
-    return {
-        "address": frame.address,
-        "function": frame.function,
-        "offset": frame.offset,
-        "module": frame.module,
-        "file": frame.file,
-        "line": frame.line,
-        "inlined": [one._asdict() for one in frame.inlined],
-        "found": frame.found.value,
-        "is_return": frame.is_return,
-        "is_guess": frame.is_guess,
-        "registers": dict(frame.registers),
     }

@@ -1,0 +1,91 @@
+"""Call stacks of recorded threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odograph.cli.failure import Failure
+from odograph.cli.inputs import Input, pick_thread
+from odograph.cli.output import styled, write_json, write_lines
+from odograph.cli.threads import decoded
+
+if TYPE_CHECKING:
+    from odograph.frame import Frame, Stack
+    from odograph.history import History
+
+__all__ = ["frame_document", "recorded"]
+
+_Row = tuple[int, int, int | None, "Stack"]
+
+
+def recorded(
+    source: Input, tid: int | None, step: int | None, time: str | None, limit: int, as_json: bool
+) -> int:
+    """Shows the stacks of a recording: at its end, or of one thread at a step or a time."""
+    if step is not None and time is not None:
+        raise click.UsageError("--step and --time exclude each other")
+    recording = source.open()
+    if step is not None or time is not None:
+        tid = pick_thread(recording, tid)
+    rows: list[_Row] = []
+    for thread in decoded(recording, tid):
+        history = recording.history(thread.tid)
+        where = _step(history, step, time)
+        when = history.time(min(where, len(history) - 1)) if len(history) else None
+        rows.append((thread.tid, where, when, history.stack(where, most=limit)))
+    if as_json:
+        write_json({"path": recording.path, "threads": [_document(row) for row in rows]})
+    else:
+        write_lines(_lines(rows))
+    return 0 if all(stack.is_complete for *_, stack in rows) else 1
+
+
+def _step(history: History, step: int | None, time: str | None) -> int:
+    if time is not None:
+        try:
+            ns = int(Decimal(time) * 10**9)
+        except (InvalidOperation, ValueError, OverflowError):
+            raise click.UsageError(f"--time takes seconds such as 29251.871433477, not {time!r}") from None
+        return history.at_time(ns)
+    if step is None:
+        return len(history)
+    where = step + len(history) if step < 0 else step
+    if not 0 <= where <= len(history):
+        raise Failure(f"step {step} is not among the {len(history)} of this thread")
+    return where
+
+
+def _lines(rows: list[_Row]) -> Iterator[str]:
+    for number, (tid, step, time, stack) in enumerate(rows):
+        if number:
+            yield ""
+        when = "" if time is None else f", {time / 1e9:.9f} s"
+        yield styled(f"thread {tid}, step {step}{when}", bold=True)
+        yield from str(stack).splitlines()
+
+
+def _document(row: _Row) -> dict[str, Any]:
+    tid, step, time, stack = row
+    frames = [{**frame_document(frame), "step": frame.step} for frame in stack]
+    return {"tid": tid, "step": step, "time": time, "end": stack.end, "frames": frames}
+
+
+def frame_document(frame: Frame) -> dict[str, Any]:
+    """A frame for JSON."""
+    return {
+        "address": frame.address,
+        "function": frame.function,
+        "offset": frame.offset,
+        "module": frame.module,
+        "file": frame.file,
+        "line": frame.line,
+        "inlined": [one._asdict() for one in frame.inlined],
+        "found": frame.found.value,
+        "is_return": frame.is_return,
+        "is_guess": frame.is_guess,
+        "registers": dict(frame.registers),
+    }
