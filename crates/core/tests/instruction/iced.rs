@@ -19,7 +19,7 @@ pub fn opinion(bytes: &[u8], mode: ExecMode) -> Opinion {
     let instruction = decoder.decode();
     match decoder.last_error() {
         DecoderError::None => {}
-        DecoderError::NoMoreBytes => return Opinion::TooShort,
+        DecoderError::NoMoreBytes if continues(bytes, bitness) => return Opinion::TooShort,
         _ => return Opinion::Unknown,
     }
     let (class, detail) = class(&instruction);
@@ -32,6 +32,14 @@ pub fn opinion(bytes: &[u8], mode: ExecMode) -> Opinion {
         (instruction.near_branch_target(), mask)
     });
     Opinion::Known(Verdict { size: instruction.len() as u8, class, detail, target })
+}
+
+/// Whether more bytes make an instruction: iced wants one behind opcodes that it does not know, too.
+fn continues(bytes: &[u8], bitness: u32) -> bool {
+    let longer = [bytes, &[0; 15]].concat();
+    let mut decoder = Decoder::with_ip(bitness, &longer, IP, DecoderOptions::MPX);
+    let _ = decoder.decode();
+    decoder.last_error() == DecoderError::None || bytes.len() >= 15
 }
 
 fn class(instruction: &Instruction) -> (InstructionClass, Detail) {

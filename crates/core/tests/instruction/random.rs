@@ -94,6 +94,20 @@ fn random_bytes_are_judged_alike() {
     stress(1, 200_000);
 }
 
+#[test]
+fn all_strings_of_up_to_three_bytes_are_judged_alike() {
+    let mut differences = Vec::new();
+    for mode in MODES {
+        for length in 1..=3 {
+            for number in 0..1u32 << (8 * length) {
+                let bytes = &number.to_be_bytes()[4 - length..];
+                differences.extend(compare(bytes, mode).err());
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{} differences, such as {}", differences.len(), differences[0]);
+}
+
 /// The long run: `ODOGRAPH_STRINGS` says how many strings, `ODOGRAPH_SEED` where to begin.
 #[test]
 #[ignore = "minutes; run it with --ignored"]
