@@ -2,10 +2,10 @@
 
 ``make bench`` runs it on generated traces of ``../shared/bench`` (``ODOGRAPH_SHARED`` names another
 place) and on programs that Odograph records here. The decoders take turns, each time in a process of
-its own. What counts is the CPU time of decoding, learning the code included, reading files not. "warm" is
-a second decode in the same process, which knows the code already. libipt always has an image section cache,
-without which it is many times slower. perf decodes a perf.data file and prints next to nothing; "odograph
-open" is Odograph with the same file, from opening it to its histories.
+its own. What counts is the CPU time of decoding, learning the code included, reading files and loading
+modules not. "warm" is a second decode in the same process, which knows the code already. libipt always has
+an image section cache, without which it is many times slower. perf decodes a perf.data file and prints next
+to nothing; "odograph open" is Odograph with the same file, from opening it to its histories.
 """
 
 from __future__ import annotations

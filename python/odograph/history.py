@@ -7,13 +7,13 @@ import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from odograph._native import RawCode, RawHistory, save_history
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
-from odograph.stacks import CallStacks
 from odograph.table import Table
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from odograph.frame import Stack
     from odograph.saved import Index, IndexUse
+    from odograph.stacks import CallStacks
     from odograph.symbols import Symbols
 
 __all__ = ["Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"]
@@ -142,7 +143,7 @@ class History(Sequence[Instruction]):
         whole: tuple[History, int] | None = None,
     ) -> None:
         self._raw = raw
-        self._stacks = CallStacks(raw, symbols, programs)
+        self._find_programs = programs
         # The history that this is a part of, and where in it.
         self._whole = whole
         self.first_step = first_step
@@ -394,6 +395,13 @@ class History(Sequence[Instruction]):
         """
         whole = self if self._whole is None else self._whole[0]
         whole._stacks.seed(len(whole), stack)
+
+    @cached_property
+    def _stacks(self) -> CallStacks:
+        # Most who decode ask for no stack: it is not loaded for them.
+        from odograph.stacks import CallStacks
+
+        return CallStacks(self._raw, self._find_symbols, self._find_programs)
 
     def _last_address(self) -> int | None:
         """Where execution stood in the end."""

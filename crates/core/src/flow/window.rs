@@ -237,7 +237,7 @@ impl Windows {
 
     /// Walks on while windows are remembered that hold, up to trace offset `until`. Returns the packets that it stopped
     /// at, if a window could hold them.
-    #[inline]
+    #[inline(always)]
     pub fn walk(
         &self,
         trace: &[u8],
@@ -282,22 +282,21 @@ impl Windows {
         stopped
     }
 
-    /// Whether the same packets were met at the same node twice before, lately, and not remembered then. What comes
-    /// twice often does not come again, and costs more to remember than it saves.
+    /// Whether the same packets were met at the same node before, lately and often enough, and not remembered then. Where
+    /// windows are much in vain that is twice, else once: what comes twice there often does not come again, and costs
+    /// more to remember than it saves.
     pub fn seen_enough(&mut self, node: NodeId, bytes: Bytes) -> bool {
         if self.slots.is_empty() {
             self.resize(FIRST_SLOTS);
         }
+        let in_vain = self.tnts() == TNTS.1;
         let (slot, mark) = self.slot(node, bytes.word);
         let Some(seen) = self.seen.get_mut(slot) else { return false };
-        let twice = *seen == mark;
+        let once = *seen == mark ^ 1;
+        let enough = *seen == mark || (once && !in_vain);
         // Seen, remembered and in vain: then it takes as many sights again.
-        *seen = match *seen {
-            _ if twice => 0,
-            once if once == mark ^ 1 => mark,
-            _ => mark ^ 1,
-        };
-        twice
+        *seen = if enough { 0 } else { mark ^ u32::from(!once) };
+        enough
     }
 
     pub fn remember(&mut self, window: Window) {
@@ -393,12 +392,11 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_remembered_on_third_sight() {
+    fn a_window_is_remembered_on_second_sight() {
         let mut windows = Windows::default();
         let mut stack = ReturnStack::default();
         let bytes = Bytes::at(0x06, 4).expect("a TNT");
         assert_eq!(walked(&windows, 5, &mut stack), (5, 10, true));
-        assert!(!windows.seen_enough(5, bytes));
         assert!(!windows.seen_enough(5, bytes));
         assert!(windows.seen_enough(5, bytes));
         assert!(!windows.seen_enough(5, bytes), "and as often again");
@@ -407,6 +405,16 @@ mod tests {
         assert_eq!(walked(&windows, 6, &mut stack), (6, 10, true));
         windows.clear();
         assert_eq!(walked(&windows, 5, &mut stack), (5, 10, true));
+    }
+
+    #[test]
+    fn where_many_are_in_vain_it_takes_three_sights() {
+        let mut windows = Windows::default();
+        windows.note(THINK_EVERY, THINK_EVERY / 10);
+        assert_eq!(windows.tnts(), TNTS.1);
+        let bytes = Bytes::at(0x06, 4).expect("a TNT");
+        let seen: Vec<bool> = (0..6).map(|_| windows.seen_enough(5, bytes)).collect();
+        assert_eq!(seen, [false, false, true, false, false, true]);
     }
 
     #[test]
