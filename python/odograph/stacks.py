@@ -38,7 +38,7 @@ class CallStacks:
         self._find_programs = find_programs
         self._native: RawStacks | None = None
         self._named: dict[tuple[int, bool], Frame] = {}
-        self._outer: tuple[Frame, ...] = ()
+        self._outer: Stack | None = None
 
     @property
     def native(self) -> RawStacks:
@@ -60,7 +60,7 @@ class CallStacks:
 
     def seed(self, steps: int, seed: Stack) -> None:
         """Takes the frames around those that are known at the end, behind the last of ``steps``."""
-        self._outer = ()
+        self._outer = None
         known = [frame.address for frame in self.at(steps, 1 << 16)]
         addresses = [frame.address for frame in seed]
         # Where the outermost known frame stands; the innermost may have gone on since.
@@ -76,7 +76,9 @@ class CallStacks:
                 "return address with the same calls on top"
             )
         outer = seed[fitting[-1] + 1 :]
-        self._outer = tuple(replace(frame, found=Found.CORE, registers={}, step=None) for frame in outer)
+        self._outer = Stack(
+            (replace(frame, found=Found.CORE, registers={}, step=None) for frame in outer), seed.end
+        )
 
     def at(self, step: int, most: int, last: int | None = None) -> Stack:
         """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
@@ -89,9 +91,9 @@ class CallStacks:
             frames.append(self._frame(address, kind != _INTERRUPTED, how, step=known, is_guess=is_guess))
         if cut:
             return Stack(frames, "more frames are known")
-        if not complete and self._outer:
+        if not complete and self._outer is not None:
             frames += [replace(frame, is_guess=doubt or frame.is_guess) for frame in self._outer]
-            return Stack(frames)
+            return Stack(frames, self._outer.end)
         if complete or (frames and frames[-1].function in _BOTTOM):
             return Stack(frames)
         return Stack(frames, "the recording begins here")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,8 @@ import pytest
 
 from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
 
 #: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
 CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
@@ -65,3 +72,45 @@ def test_what_cannot_be(run: Run, calling: tuple[Any, ...], arguments: list[str]
 def test_steps_are_those_of_a_recording(run: Run) -> None:
     result = run("stack", "--pid", "1", "--step", "3")
     assert (result.returncode, "are for recordings" in result.stderr) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A recording of a program without symbols that crashes, and its core."""
+    folder = tmp_path_factory.mktemp("crash")
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    if "/" in pattern or "|" in pattern or hard == 0 or shutil.which("gcc") is None:
+        pytest.skip("cores are not written beside the program here, or there is no gcc")
+    subprocess.run(["gcc", "-O1", "-s", "-o", "crash", PROGRAMS / "crash.c"], cwd=folder, check=True)
+    command = ["record", "--with", "ptrace", "-o", "crash.data", "--", "./crash"]
+    done = subprocess.run(
+        [sys.executable, "-m", "odograph", *command],
+        cwd=folder,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (hard, hard)),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode == 125:
+        pytest.skip("programs cannot be stepped here")
+    assert done.returncode == 128 + signal.SIGSEGV
+    (core,) = folder.glob("core*")
+    return folder / "crash.data", core
+
+
+def test_a_core_of_the_end_knows_what_was_there_before(
+    run: Run, run_json: Callable[..., Any], crashed: tuple[Path, Path], calling: tuple[Any, ...]
+) -> None:
+    recording, core = crashed
+    alone = run("stack", recording)
+    assert (alone.returncode, "the recording begins here" in alone.stdout) == (1, True)
+    both = run("stack", recording, "--core", core)
+    assert (both.returncode, both.stderr) == (0, "")
+    (thread,) = run_json("stack", recording, "--core", core)["threads"]
+    (unwound,) = run_json("stack", "--core", core)["threads"]
+    addresses = [[frame["address"] for frame in stack["frames"]] for stack in (thread, unwound)]
+    assert addresses[0] == addresses[1]
+    assert thread["end"] == "bottom"
+    other = run("stack", *calling, "--core", core)
+    assert other.returncode == 2
+    assert f"has the threads {thread['tid']}, and the recording has others" in other.stderr

@@ -23,17 +23,35 @@ _Row = tuple[int, int, int | None, "Stack"]
 
 
 def recorded(
-    source: Input, tid: int | None, step: int | None, time: str | None, limit: int, as_json: bool
+    source: Input,
+    tid: int | None,
+    step: int | None,
+    time: str | None,
+    limit: int,
+    as_json: bool,
+    *,
+    core: str | None = None,
+    program: str | None = None,
 ) -> int:
-    """Shows the stacks of a recording: at its end, or of one thread at a step or a time."""
+    """Shows the stacks of a recording: at its end, or of one thread at a step or a time.
+
+    ``core`` is a core of its end: the frames that were there before the recording began are taken from it.
+    """
     if step is not None and time is not None:
         raise click.UsageError("--step and --time exclude each other")
     recording = source.open()
     if step is not None or time is not None:
         tid = pick_thread(recording, tid)
+    outer = {} if core is None else _core_stacks(core, source.sysroot, program)
     rows: list[_Row] = []
-    for thread in decoded(recording, tid):
+    threads = decoded(recording, tid)
+    if outer and not any(thread.tid in outer for thread in threads):
+        has = ", ".join(map(str, outer))
+        raise Failure(f"{core} has the threads {has}, and the recording has others")
+    for thread in threads:
         history = recording.history(thread.tid)
+        if thread.tid in outer:
+            history.seed(outer[thread.tid])
         where = _step(history, step, time)
         when = history.time(min(where, len(history) - 1)) if len(history) else None
         rows.append((thread.tid, where, when, history.stack(where, most=limit)))
@@ -42,6 +60,13 @@ def recorded(
     else:
         write_lines(_lines(rows))
     return 0 if all(stack.is_complete for *_, stack in rows) else 1
+
+
+def _core_stacks(core: str, sysroot: tuple[str, ...], program: str | None) -> dict[int, Stack]:
+    from odograph.unwind import open_core
+
+    target = open_core(core, sysroot=sysroot, program=program)
+    return {thread.tid: target.stack(thread.tid) for thread in target.threads}
 
 
 def _step(history: History, step: int | None, time: str | None) -> int:

@@ -53,12 +53,13 @@ def command(
     """Show the stacks of a recording, a live process or a core, of x86-64 or AArch64.
 
     The innermost frame comes first. Of a recording: of all threads at its end, or of one thread at a step or
-    a time. Ends with 1 if a stack could not be followed to its end.
+    a time; the frames from before it come from a core of its end, if there is one. Ends with 1 if a stack
+    could not be followed to its end.
     """
-    if (core is None) + (pid is None) + (source.path == "") != 2:
+    if (core is None and source.path == "") == (pid is None):
         raise click.UsageError("name a recording, a core with --core FILE or a process with --pid PID")
     if source.path:
-        return recorded(source, tid, step, time, limit, as_json)
+        return recorded(source, tid, step, time, limit, as_json, core=core, program=program)
     if step is not None or time is not None:
         raise click.UsageError("--step and --time are for recordings")
     sysroot = source.sysroot
