@@ -24,6 +24,8 @@ class Found(enum.StrEnum):
     FRAME_POINTER = "frame pointer"
     LEAF = "leaf"
     """By the rule for functions that have no unwind information and call nothing."""
+    TAIL_CALL = "tail call"
+    """By debug information: it jumped to the next inner one, and left nothing on the stack."""
     CORE = "core"
     """From a core file that belongs to the end of a recording."""
     GUESS = "guess"

@@ -61,6 +61,8 @@ class CallStacks:
     def seed(self, steps: int, seed: Stack) -> None:
         """Takes the frames around those that are known at the end, behind the last of ``steps``."""
         self._outer = None
+        # Calls that jumped are no open calls here either.
+        seed = Stack((frame for frame in seed if frame.found is not Found.TAIL_CALL), seed.end)
         known = [frame.address for frame in self.at(steps, 1 << 16)]
         addresses = [frame.address for frame in seed]
         # Where the outermost known frame stands; the innermost may have gone on since.

@@ -50,7 +50,7 @@ class Report:
         share = 100 * self.equal / self.total if self.total else 0
         lines = [f"{self.equal} of {self.total} stacks equal ({share:.2f} %), {self.frames} frames"]
         if self.tail_calls:
-            lines[0] += f" ({self.tail_calls} of gdb's are tail calls and left out)"
+            lines[0] += f" ({self.tail_calls} of gdb's are tail calls)"
         lines += [f"  {count:5} {reason}" for reason, count in self.differences.most_common()]
         return "\n".join(lines)
 
@@ -188,10 +188,9 @@ def compared(rows: list[Any], machine: str = "x86-64") -> Report:
 def difference(row: Any, stack: Stack, symbols: Symbols) -> str | None:
     """What differs first; None if nothing does.
 
-    gdb shows, as frames, calls that jumped instead of calling and left nothing on the stack; it infers them
-    from the debug information of calls. They are left out here.
+    Calls that jumped, which both tell from debug information, are frames like others.
     """
-    theirs = [(kind, name, pc) for kind, name, pc in row["frames"] if kind != "tail call"]
+    theirs = row["frames"]
     ours = list(_flat(stack, symbols))
     for number, ((kind, name, pc), (our_kind, names, address)) in enumerate(zip(theirs, ours, strict=False)):
         where = "the first frame" if number == 0 else "a caller"
@@ -212,9 +211,14 @@ def _flat(stack: Stack, symbols: Symbols) -> Iterator[tuple[str, set[str | None]
     """Kind, possible names and address of each frame, inlined functions as frames of their own."""
     frames = list(stack)
     for frame, outer in zip(frames, [*frames[1:], None], strict=True):
+        if frame.found is Found.TAIL_CALL and frame.inlined:
+            # gdb shows one frame here, with the name of what was inlined.
+            yield "tail call", {frame.inlined[0].function}, frame.address
+            continue
         for inlined in frame.inlined:
             yield "inline", {inlined.function}, frame.address
         kind = "signal" if outer is not None and outer.found is Found.SIGNAL else "normal"
+        kind = "tail call" if frame.found is Found.TAIL_CALL else kind
         names: set[str | None] = {frame.function}
         source = symbols.source_of(frame.lookup_address)
         if source is not None:

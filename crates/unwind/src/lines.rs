@@ -2,6 +2,8 @@
 //!
 //! Addresses are those of the file, before it is loaded. Units are parsed when an address in them is first asked for.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use addr2line::Context;
 use gimli::{Dwarf, EndianArcSlice, RunTimeEndian, SectionId};
 use object::Object;
 
+use crate::calls::{self, Calls, Functions};
 use crate::objects::{debug_file, section, shared_debug_file, with_file};
 
 type Reader = EndianArcSlice<RunTimeEndian>;
@@ -27,7 +30,11 @@ pub struct Place {
 }
 
 /// The source of one file's code.
-pub struct Lines(Context<Reader>);
+pub struct Lines {
+    context: Context<Reader>,
+    /// By units, as they are asked for.
+    functions: RefCell<HashMap<usize, Functions<Reader>>>,
+}
 
 impl Lines {
     /// Reads the debug information of a file, or of the separate file that belongs to it.
@@ -39,14 +46,15 @@ impl Lines {
         if let Some(shared) = shared_debug_file(&path).and_then(|path| self::dwarf(&path)) {
             dwarf.set_sup(shared);
         }
-        Context::from_dwarf(dwarf).ok().map(Lines)
+        let context = Context::from_dwarf(dwarf).ok()?;
+        Some(Lines { context, functions: RefCell::default() })
     }
 
     /// The functions at an address, the innermost inlined one first and the one that has code of its own last.
     ///
     /// Empty where nothing is known, or what is there is damaged.
     pub fn at(&self, address: u64) -> Vec<Place> {
-        let Ok(mut frames) = self.0.find_frames(address).skip_all_loads() else { return Vec::new() };
+        let Ok(mut frames) = self.context.find_frames(address).skip_all_loads() else { return Vec::new() };
         let mut places = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
             let name =
@@ -62,6 +70,16 @@ impl Lines {
         places
     }
 
+    /// What the function at an address calls; None where nothing is known.
+    pub fn calls_at(&self, address: u64) -> Option<Calls> {
+        let unit = self.context.find_dwarf_and_unit(address).skip_all_loads()?;
+        let mut known = self.functions.borrow_mut();
+        let functions =
+            known.entry(unit.header.debug_info_offset()?.0).or_insert_with(|| calls::functions(unit));
+        let (_, _, entry) = functions.iter().find(|(begin, end, _)| (begin..end).contains(&&address))?;
+        calls::of_function(unit, *entry)
+    }
+
     /// Where the code of a line begins: the line, or the next one that has any, and each address at which code of it
     /// begins behind other code. None if the file has no such line or none behind it.
     ///
@@ -69,7 +87,7 @@ impl Lines {
     pub fn addresses_of(&self, file: &str, line: u32) -> Option<(u32, Vec<u64>)> {
         let mut nearest: Option<(u32, Vec<u64>)> = None;
         let mut before = (0, None);
-        for (address, size, location) in self.0.find_location_range(0, u64::MAX).ok()? {
+        for (address, size, location) in self.context.find_location_range(0, u64::MAX).ok()? {
             let adjoins = before == (address, location.line);
             before = (address.saturating_add(size), location.line);
             let (Some(name), Some(number)) = (location.file, location.line) else { continue };

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from odograph._native import RawLines
 from odograph.frame import Inlined
 
-__all__ = ["Lines", "Source"]
+__all__ = ["Call", "Calls", "Lines", "Source"]
 
 _LARGEST_LINE = (1 << 32) - 1
 
@@ -27,6 +27,26 @@ class Source(NamedTuple):
     line: int | None
     inlined: tuple[Inlined, ...] = ()
     raw: str | None = None
+
+
+class Call(NamedTuple):
+    """A call: the address behind it, the address of what is called, or its name where that is elsewhere.
+
+    Neither is known of indirect calls. ``is_tail``: it jumps, and so leaves nothing on the stack.
+    """
+
+    behind: int
+    target: int | None
+    name: str | None
+    is_tail: bool
+
+
+class Calls(NamedTuple):
+    """A function's calls, as far as debug information tells them, and whether it tells all tail calls."""
+
+    start: int
+    knows_tails: bool
+    calls: tuple[Call, ...]
 
 
 class Lines:
@@ -63,6 +83,14 @@ class Lines:
         *inner, (function, raw, file, line, _) = places
         inlined = tuple(Inlined(name or "??", its_file, its_line) for name, _, its_file, its_line, _ in inner)
         return Source(function, file, line, inlined, raw)
+
+    def calls_at(self, address: int) -> Calls | None:
+        """The calls of the function at an address; None where nothing is known."""
+        found = self._raw._calls_at(address)
+        if found is None:
+            return None
+        start, knows_tails, calls = found
+        return Calls(start, knows_tails, tuple(Call(*call) for call in calls))
 
     def addresses_of(self, file: str, line: int) -> tuple[int, list[int]] | None:
         """The line, or the next one that has code, and the addresses at which code of it begins.

@@ -183,17 +183,21 @@ class Symbols:
             return Place(module.name, None, inside)
         return Place(module.name, module.table.names[symbol], inside - int(module.table.starts[symbol]))
 
-    def source_of(self, address: int) -> Source | None:
-        """Source line and inlined functions at an address; None where nothing is known.
-
-        Of a return address ask for the address before it: the call stands there.
-        """
+    def module_of(self, address: int) -> Module | None:
+        """The module that an address lies in."""
         import numpy as np
 
         if not 0 <= address < _TOP:
             return None
         where = int(self._layers.find(np.array([address], dtype=np.uint64))[0])
-        module = self.modules[where] if where >= 0 else None
+        return self.modules[where] if where >= 0 else None
+
+    def source_of(self, address: int) -> Source | None:
+        """Source line and inlined functions at an address; None where nothing is known.
+
+        Of a return address ask for the address before it: the call stands there.
+        """
+        module = self.module_of(address)
         if module is None or module.path is None:
             return None
         return Lines.of_file(module.path).at((address - module.bias) % _TOP)

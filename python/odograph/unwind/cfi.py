@@ -14,6 +14,7 @@ from odograph.frame import Found, Frame, Inlined, Stack
 from odograph.memory import Memory
 from odograph.symbols import Module, Symbols
 from odograph.symbols.symbols import MemoryModule
+from odograph.unwind.tailcalls import TailCalls
 
 __all__ = ["DEFAULT_LIMIT", "MACHINES", "CfiUnwinder"]
 
@@ -62,6 +63,7 @@ class CfiUnwinder:
         self._raw = RawCfiUnwinder(MACHINES[machine])
         self._registers = frozenset(self._raw._names())
         self._names: dict[int, _Names] = {}
+        self._tails = TailCalls(symbols)
         self._lock = threading.RLock()
         for start, end, module in _whole(symbols.modules):
             tables = _tables_of(module)
@@ -81,7 +83,8 @@ class CfiUnwinder:
         ``registers`` are by name: "rip", "rsp", "rbp", …; "pc", "sp", "x29", "x30", …. The first two of a
         machine must be known, others help. Other names than a machine's are ignored. ``memory`` is read a
         page at a time; it need not hold code, unless code has no unwind information. ``names`` False leaves
-        out functions, modules and lines.
+        out functions, modules and lines, and calls that jumped, which leave nothing on the stack; debug
+        information tells some of those (:attr:`Found.TAIL_CALL <odograph.frame.Found.TAIL_CALL>`).
 
         The stack ends with a reason where memory is missing or makes no sense. An exception that ``memory``
         raises comes out as the same object.
@@ -96,28 +99,38 @@ class CfiUnwinder:
                 raise InvalidArgument(f"the register {name} is needed", code=PtError.invalid)
         with self._lock:
             rows, end = self._raw._stack(known, memory.read, max(limit, 0))
-        frames = []
+        frames: list[Frame] = []
+        inner = None
         for address, found, is_return, is_guess, its in rows:
-            where = self._named(address - is_return) if names else _NAMELESS
-            function, offset, module, file, line, inlined = where
-            # The constructor of a frozen class takes longer than all the rest of a frame.
-            frame = object.__new__(Frame)
-            vars(frame).update(
-                address=address,
-                found=_FOUND[found],
-                is_return=is_return,
-                is_guess=is_guess,
-                function=function,
-                offset=offset + is_return if function is not None else 0,
-                module=module,
-                file=file,
-                line=line,
-                inlined=inlined,
-                registers=its,
-                step=None,
-            )
-            frames.append(frame)
+            if names and is_return and inner is not None:
+                for behind in self._tails.between(inner, address):
+                    frames.append(self._frame(behind, Found.TAIL_CALL, True, is_guess, {}, names))
+            frames.append(self._frame(address, _FOUND[found], is_return, is_guess, its, names))
+            inner = address - is_return
         return Stack(frames, end)
+
+    def _frame(
+        self, address: int, found: Found, is_return: bool, is_guess: bool, its: dict[str, int], names: bool
+    ) -> Frame:
+        where = self._named(address - is_return) if names else _NAMELESS
+        function, offset, module, file, line, inlined = where
+        # The constructor of a frozen class takes longer than all the rest of a frame.
+        frame = object.__new__(Frame)
+        vars(frame).update(
+            address=address,
+            found=found,
+            is_return=is_return,
+            is_guess=is_guess,
+            function=function,
+            offset=offset + is_return if function is not None else 0,
+            module=module,
+            file=file,
+            line=line,
+            inlined=inlined,
+            registers=its,
+            step=None,
+        )
+        return frame
 
     def _named(self, address: int) -> _Names:
         known = self._names.get(address)
