@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 
 from odograph.cluster import Cluster
 from sharedtraces import SHARED, Unpacker
+
+# What runs in the background of a shell ignores Ctrl-C, and its children do; tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time; the acceptance tests ask for others.
 hypothesis.settings.register_profile("same", derandomize=True)
