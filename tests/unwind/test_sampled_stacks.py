@@ -75,6 +75,7 @@ def test_stacks_of_samples_are_perf_scripts(recording: Path) -> None:
         for one in stacks
     ]
     assert len(theirs) == len(ours) > 20
+    assert [one.time for one in stacks] == sorted(one.time or 0 for one in stacks)
     assert sum(one == other for one, other in zip(theirs, ours, strict=True)) >= 0.97 * len(ours)
     assert all(one.stack.is_complete for one in stacks)
     assert all("main" in [frame.function for frame in one.stack] for one in stacks)

@@ -54,7 +54,7 @@ def sampled_stacks(
     buildid_dirs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     limit: int = DEFAULT_LIMIT,
 ) -> Iterator[SampledStack]:
-    """The stacks of user space in all samples of a perf.data file, in its order.
+    """The stacks of user space in all samples of a perf.data file, by time; in its order if it has no times.
 
     Files are looked for as :func:`odograph.open` does; where they were mapped is taken from the end of the
     recording. Samples without registers or stack are left out, and so are damaged ones.
@@ -81,6 +81,10 @@ def sampled_stacks(
     processes = _Processes(
         sideband, Binaries(sysroot, buildid_dirs, None, reader.features.os_release), machine
     )
+    # Each processor wrote its own: a thread that moves leaves its samples in several places.
+    times = [sample.stamp.time for _, sample in samples]
+    if None not in times:
+        samples.sort(key=lambda one: one[1].stamp.time or 0)
     for attribute, sample in samples:
         registers = _named(attribute.sample_regs_user, sample.user_registers, _REGISTERS[machine])
         sp = registers.get("rsp", registers.get("sp"))
