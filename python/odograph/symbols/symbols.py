@@ -167,10 +167,9 @@ class Symbols:
 
         if not 0 <= address < _TOP:
             return None
-        one = np.array([address], dtype=np.uint64)
-        where = int(self._layers.find(one)[0])
-        module = self.modules[where] if where >= 0 else None
+        module = self.module_of(address)
         if module is None or module.path is None:
+            one = np.array([address], dtype=np.uint64)
             entry = int(self._jit.find(one)[0])
             if entry >= 0:
                 start, _, name = self._perf_map[entry]
