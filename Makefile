@@ -9,7 +9,7 @@ CMD ?= ls -l /usr
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find crates -name Cargo.toml) Cargo.toml
-PACKAGE := $(RUST) pyproject.toml
+PACKAGE := $(RUST) pyproject.toml setup.py
 
 .PHONY: run test test-rust test-python conformance lint format acceptance bench bench-scale fuzz clean
 
@@ -18,7 +18,7 @@ run: $(VENV)/.built
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade 'pip>=25.1' 'setuptools>=77' 'setuptools-rust>=1.10' wheel
+	$(PIP) --upgrade 'pip>=25.1' 'setuptools>=77' wheel
 	touch $@
 
 $(VENV)/.built: $(VENV)/.made $(PACKAGE)

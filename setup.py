@@ -1,0 +1,73 @@
+"""Builds the two Rust libraries of the package with one cargo command; everything else stands in pyproject.toml.
+
+One command, because cargo compiles a crate again wherever two commands ask for other features of what it depends on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+ROOT = Path(__file__).parent
+# Module or library of the package: the crate that it is made of.
+LIBRARIES = {"odograph._native": "odograph-python", "odograph.recording._recorder": "odograph-plugin"}
+
+
+def cargo_build() -> dict[str, Path]:
+    """Build every library; the file that cargo made for each crate.
+
+    ``ODOGRAPH_CARGO_PROFILE`` names a profile of Cargo.toml other than ``release``, such as ``quick``.
+    """
+    profile = os.environ.get("ODOGRAPH_CARGO_PROFILE", "release")
+    command = [os.environ.get("CARGO", "cargo"), "build", "--locked", "--profile", profile]
+    for crate in LIBRARIES.values():
+        command += ["--package", crate]
+    try:
+        run = subprocess.run(
+            [*command, "--message-format", "json-render-diagnostics"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    except FileNotFoundError as error:
+        raise CompileError("cargo was not found; install a current Rust (rustup.rs)") from error
+    except subprocess.CalledProcessError as error:
+        raise CompileError(f"{' '.join(command)} failed; its messages stand above") from error
+    built = {}
+    for line in run.stdout.splitlines():
+        message = json.loads(line)
+        if message["reason"] == "compiler-artifact" and "cdylib" in message["target"]["kind"]:
+            package = Path(message["manifest_path"]).parent.name
+            built[f"odograph-{package}"] = Path(message["filenames"][0])
+    return built
+
+
+class BuildLibraries(build_ext):
+    """Puts what cargo builds where setuptools wants extension modules."""
+
+    built: ClassVar[dict[str, Path]] = {}
+
+    def build_extension(self, ext: Extension) -> None:
+        if not self.built:
+            self.built.update(cargo_build())
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A new file: QEMU and other programs may have the old one mapped.
+        target.unlink(missing_ok=True)
+        shutil.copyfile(self.built[LIBRARIES[ext.name]], target)
+
+
+# Neither library depends on the version of Python: the names end in .abi3.so.
+setup(
+    ext_modules=[Extension(name, sources=[], py_limited_api=True) for name in LIBRARIES],
+    cmdclass={"build_ext": BuildLibraries},
+)
