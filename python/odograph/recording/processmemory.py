@@ -83,11 +83,22 @@ class ProcessMemory:
         self._changes.append((tsc, Change("clear")))
 
     def inherit(self, tsc: int | None, parent: ProcessMemory) -> None:
-        """The process begins with a copy of what ``parent`` holds now."""
+        """The process begins with a copy of what ``parent`` holds now.
+
+        Executed bytes that it has from its own beginning on lie over the copy: a fork is where it begins.
+        """
         if parent is self:
             return
+        own: list[tuple[int | None, Change | _Inherit]] = []
+        if not self._resets:
+            for when, change in self._changes:
+                if when is not None or isinstance(change, _Inherit):
+                    break
+                if change.mapping is not None and change.mapping.code is not None:
+                    own.append((tsc, change))
         self._resets.append(len(self._changes))
         self._changes.append((tsc, _Inherit(parent, len(parent._changes))))
+        self._changes += own
 
     def timeline(self) -> list[tuple[int | None, list[Change]]]:
         """All changes in order, those of one moment together."""

@@ -73,7 +73,8 @@ class Spool:
             for number, event in enumerate(image.events):
                 self._write_event(writer, image, event, image.events[number + 1 :])
             for tsc, address, data in self._code(image):
-                writer.add_code(image.pid, tsc or _first_time(image), address, data)
+                # Code that was there from the beginning of an image counts from just after it.
+                writer.add_code(image.pid, tsc or image.started + 1, address, data)
         for pid in self.running():
             message = f"process {pid} was still running when the recording ended"
             writer.add_gap("running", message, tid=pid)
@@ -186,11 +187,6 @@ class Spool:
             at += _CODE_ENTRY.size
             yield tsc, address, data[at : at + size]
             at += size
-
-
-def _first_time(image: ProcessImage) -> int:
-    """From when on code counts that was there from the beginning of an image: just after its exec."""
-    return 0 if image.origin == "fork" else image.started + 1
 
 
 def _appended(path: Path) -> bytes:
