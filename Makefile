@@ -7,8 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 CMD ?= ls -l /usr
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+export PYTHON
+# How a step that takes long says what it does, also in logs.
+SAY := @echo "==>"
 
-RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find crates -name Cargo.toml) Cargo.toml
+RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find crates -name Cargo.toml) \
+	Cargo.toml Cargo.lock .cargo/config.toml
 PACKAGE := $(RUST) pyproject.toml setup.py
 
 .PHONY: run test test-rust test-python conformance lint format acceptance bench bench-scale fuzz clean
@@ -16,26 +20,39 @@ PACKAGE := $(RUST) pyproject.toml setup.py
 run: $(VENV)/.built
 	$(BIN)/odograph run -- $(CMD)
 
-$(VENV)/.made:
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade 'pip>=25.1' 'setuptools>=77' wheel
-	touch $@
+$(VENV)/.made: tools/requirements.sh
+	@tools/requirements.sh
+	$(SAY) "making a virtual environment in $(VENV), with pip and setuptools: about ten seconds"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade 'pip>=25.1' 'setuptools>=77' wheel
+	@touch $@
 
+# cargo shows its progress here; setup.py, which runs the same command, finds all done.
 $(VENV)/.built: $(VENV)/.made $(PACKAGE)
-	$(PIP) --no-build-isolation --editable .
-	touch $@
+	@tools/requirements.sh
+	$(SAY) "building the two Rust libraries: the first time 3 to 6 minutes on two cores, later parts of that"
+	@cargo build --locked --release
+	$(SAY) "installing the package in $(VENV), with numpy and click: some seconds"
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.built pyproject.toml
-	$(PIP) --group dev
-	touch $@
+	$(SAY) "installing what the tests need in $(VENV): up to a minute"
+	@$(PIP) --group dev
+	@touch $@
 
 test: test-rust test-python
 
 # The same examples every time; `make acceptance` tries others.
-test-rust:
-	PROPTEST_RNG_SEED=20260101 cargo test --release --quiet --workspace --exclude odograph-python
+test-rust: $(VENV)/.built
+	$(SAY) "building the Rust tests: the first time 3 to 6 minutes on two cores"
+	@cargo test --locked --profile quick --workspace --exclude odograph-python --exclude odograph-plugin --no-run
+	$(SAY) "running the Rust tests"
+	PROPTEST_RNG_SEED=20260101 cargo test --locked --profile quick --quiet --workspace \
+		--exclude odograph-python --exclude odograph-plugin
 
 test-python: $(VENV)/.dev
+	$(SAY) "running the Python tests: some minutes"
 	$(BIN)/python -m pytest -q -n 2
 
 conformance: $(VENV)/.dev

@@ -1,6 +1,7 @@
-"""Builds the two Rust libraries of the package with one cargo command; everything else stands in pyproject.toml.
+"""Builds the two Rust libraries of the package with one cargo command. The rest stands in pyproject.toml.
 
-One command, because cargo compiles a crate again wherever two commands ask for other features of what it depends on.
+One command, because cargo compiles a crate again wherever two commands ask for other features of what it
+depends on.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ def cargo_build() -> dict[str, Path]:
     ``ODOGRAPH_CARGO_PROFILE`` names a profile of Cargo.toml other than ``release``, such as ``quick``.
     """
     profile = os.environ.get("ODOGRAPH_CARGO_PROFILE", "release")
+    # The workspace's default members; variables for it stand in .cargo/config.toml.
     command = [os.environ.get("CARGO", "cargo"), "build", "--locked", "--profile", profile]
-    for crate in LIBRARIES.values():
-        command += ["--package", crate]
     try:
         run = subprocess.run(
             [*command, "--message-format", "json-render-diagnostics"],
@@ -66,8 +66,9 @@ class BuildLibraries(build_ext):
         shutil.copyfile(self.built[LIBRARIES[ext.name]], target)
 
 
-# Neither library depends on the version of Python: the names end in .abi3.so.
+# Neither library depends on the version of Python: the names end in .abi3.so, and one wheel serves all.
 setup(
     ext_modules=[Extension(name, sources=[], py_limited_api=True) for name in LIBRARIES],
     cmdclass={"build_ext": BuildLibraries},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )
