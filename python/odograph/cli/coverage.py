@@ -46,6 +46,7 @@ def command(
     edge leads from one block to another.
     """
     from odograph.views.covered import covered, covered_lines
+    from odograph.views.nameless import nameless, nameless_lines
     from odograph.views.numbers import counted
 
     processes: dict[tuple[str, int], list[tuple[int, str]]] = {}
@@ -70,6 +71,11 @@ def command(
             symbols.setdefault(key, recording.symbols(thread.tid))
     rows = [(*key, threads, covered(passes[key], symbols[key])) for key, threads in processes.items()]
     paths = list(dict.fromkeys(path for path, _ in processes))
+    unnamed = nameless(
+        ((one.module, one.name, one.instructions) for *_, result in rows for one in result.functions),
+        (module for one in symbols.values() if one is not None for module in one.modules),
+        sum(result.instructions for *_, result in rows),
+    )
     if as_json:
         write_json(
             {
@@ -78,6 +84,7 @@ def command(
                     {"path": path, "pid": pid, "tids": [number for number, _ in threads], **asdict(result)}
                     for path, pid, threads, result in rows
                 ],
+                "nameless": [asdict(one) for one in unnamed],
             }
         )
         return 1 if failed else 0
@@ -91,5 +98,6 @@ def command(
             f"{counted(result.edges, 'edge')} in {counted(len(result.functions), 'function')}"
         )
         lines += ["", *covered_lines(result.functions, limit)]
+    lines += ["", *nameless_lines(unnamed)] if unnamed else []
     write_lines(lines)
     return 1 if failed else 0

@@ -50,6 +50,7 @@ def command(
     what is not traced, such as system calls.
     """
     from odograph.views.costs import cost_lines, function_costs, merged_costs
+    from odograph.views.nameless import nameless, nameless_lines
 
     if more or cluster is not None:
         answers = asked(source, more, cluster, "functions")
@@ -57,7 +58,11 @@ def command(
         paths = list(dict.fromkeys(answer.path for answer in wanted))
         tids = [answer.tid for answer in wanted]
         total = sum(answer.steps for answer in wanted)
-        lists = [function_costs(answer.value.functions(), answer.value.symbols) for answer in wanted]
+        names = [answer.value.symbols for answer in wanted]
+        lists = [
+            function_costs(answer.value.functions(), symbols)
+            for answer, symbols in zip(wanted, names, strict=True)
+        ]
         broken = answers.broken
     else:
         recording = source.open()
@@ -65,12 +70,18 @@ def command(
         paths, tids, broken = [recording.path], [thread.tid for thread in threads], []
         histories = [recording.history(number) for number in tids]
         total = sum(len(history) for history in histories)
+        names = [recording.symbols(number) for number in tids]
         lists = [
-            function_costs(history.functions(), recording.symbols(number))
-            for number, history in zip(tids, histories, strict=True)
+            function_costs(history.functions(), symbols)
+            for history, symbols in zip(histories, names, strict=True)
         ]
     name = order.replace("-", "_")
     rows = sorted(merged_costs(lists), key=lambda row: (-(getattr(row, name) or 0), row.module, row.address))
+    unnamed = nameless(
+        ((row.module, row.name, row.own) for row in rows),
+        (module for symbols in names if symbols is not None for module in symbols.modules),
+        total,
+    )
     if as_json:
         write_json(
             {
@@ -79,8 +90,10 @@ def command(
                 "broken": [str(one) for one in broken],
                 "instructions": total,
                 "functions": [asdict(row) for row in rows],
+                "nameless": [asdict(one) for one in unnamed],
             }
         )
     else:
-        write_lines(cost_lines(rows, total, limit))
+        lines = cost_lines(rows, total, limit)
+        write_lines([*lines, *(["", *nameless_lines(unnamed)] if unnamed else [])])
     return 1 if broken else 0

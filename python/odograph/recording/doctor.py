@@ -12,12 +12,16 @@ __all__ = ["Finding", "Report", "doctor"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One recorder: ``advice`` is empty if it works, else why not and what to do."""
+    """One recorder: ``advice`` is empty if it works, else why not and what to do.
+
+    ``program`` is what it runs, where there is a choice.
+    """
 
     backend: str
     what: str
     available: bool
     advice: str
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,13 @@ class Report:
         return {
             "best": self.best,
             "recorders": [
-                {"name": one.backend, "what": one.what, "available": one.available, "advice": one.advice}
+                {
+                    "name": one.backend,
+                    "what": one.what,
+                    "available": one.available,
+                    "advice": one.advice,
+                    "program": one.program,
+                }
                 for one in self.findings
             ],
         }
@@ -44,7 +54,8 @@ class Report:
     def __str__(self) -> str:
         lines = []
         for one in self.findings:
-            lines.append(f"{'yes' if one.available else 'no':4} {one.backend:7} {one.what}")
+            where = f" ({one.program})" if one.available and one.program is not None else ""
+            lines.append(f"{'yes' if one.available else 'no':4} {one.backend:7} {one.what}{where}")
             if one.advice:
                 lines.append(f"{'':12} {one.advice}")
         best = self.best
@@ -53,14 +64,19 @@ class Report:
 
 
 def doctor() -> Report:
-    """Ask every recorder whether it can work here."""
+    """Let every recorder record a tiny program here."""
     recorders = (
-        ("perf", "Intel PT of this processor, at nearly full speed", hardware.unavailable),
-        ("qemu", "QEMU user mode, some ten times slower than the program alone", qemu.unavailable),
-        ("ptrace", "single steps, ten thousand times slower; nothing to install", ptrace.unavailable),
+        ("perf", "Intel PT of this processor, at nearly full speed", hardware.unavailable, None),
+        (
+            "qemu",
+            "QEMU user mode, some ten times slower than the program alone",
+            qemu.unavailable,
+            qemu.qemu_path(),
+        ),
+        ("ptrace", "single steps, ten thousand times slower; nothing to install", ptrace.unavailable, None),
     )
     findings = []
-    for backend, what, unavailable in recorders:
+    for backend, what, unavailable, program in recorders:
         reason = unavailable()
-        findings.append(Finding(backend, what, reason is None, reason or ""))
+        findings.append(Finding(backend, what, reason is None, reason or "", program))
     return Report(tuple(findings))

@@ -149,6 +149,18 @@ def kind(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     return 32 * ident[4], machine
 
 
+def has_symbol_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is ELF and has a full symbol table, which strip removes."""
+    try:
+        with open(path, "rb") as file:
+            header = _header(file)
+            return header is not None and any(
+                kind == _SHT_SYMTAB and size > 0 for kind, _, size, _, _ in _sections(file, header)
+            )
+    except (OSError, ValueError, struct.error):
+        return False
+
+
 def symbol_address(path: str | os.PathLike[str], names: tuple[str, ...]) -> int | None:
     """The value of the first of ``names`` in the symbol table of a 64-bit ELF file."""
     try:

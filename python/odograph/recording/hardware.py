@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from odograph.recording.probe import tried
+
 __all__ = ["command_line", "unavailable"]
 
 #: Where the kernel shows the event source of Intel PT.
@@ -30,7 +32,11 @@ def unavailable(pmu: Path = PMU, paranoid: Path = PARANOID) -> str | None:
             f"perf_event_paranoid is {level}; allow tracing of your own programs with "
             "sysctl kernel.perf_event_paranoid=2"
         )
-    return None
+    said = tried(
+        lambda program, directory: (command_line([os.fspath(program)], directory / "perf.data"), None),
+        lambda directory: (directory / "perf.data").exists(),
+    )
+    return None if said is None else f"perf cannot record Intel PT here: {said}"
 
 
 def command_line(arguments: Sequence[str], output: str | os.PathLike[str]) -> list[str]:

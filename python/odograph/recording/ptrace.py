@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -10,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from odograph._native import step_program
+from odograph.recording.probe import tried_spool
 
-__all__ = ["command_line", "exit_status", "unavailable"]
+__all__ = ["command_line", "exit_status", "forbidden", "unavailable"]
 
 #: Yama's setting: who may be traced; 3 is nobody.
 PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
@@ -20,7 +22,19 @@ _STATUS = "status"
 
 
 def unavailable(scope: Path = PTRACE_SCOPE) -> str | None:
-    """Why single steps cannot record here and what to do about it, None if they can."""
+    """Why single steps cannot record here and what to do about it, None if they can.
+
+    Found out by recording a tiny program, which takes a fraction of a second.
+    """
+    reason = forbidden(scope)
+    if reason is not None:
+        return reason
+    said = _tried()
+    return None if said is None else f"single steps do not work here (a container may forbid ptrace): {said}"
+
+
+def forbidden(scope: Path = PTRACE_SCOPE) -> str | None:
+    """Why single steps cannot record here, as far as the system tells without trying."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return "single steps record only x86-64 programs on x86-64 Linux"
     try:
@@ -29,6 +43,11 @@ def unavailable(scope: Path = PTRACE_SCOPE) -> str | None:
     except OSError:
         pass
     return None
+
+
+@functools.cache
+def _tried() -> str | None:
+    return tried_spool(command_line)
 
 
 def command_line(

@@ -65,7 +65,8 @@ def choose(backend: str | None = None) -> tuple[Backend, str]:
         known = next((one for one in BACKENDS if one == backend), None)
         if known is None:
             raise InvalidArgument(f"there is no recorder {backend!r}; there are {', '.join(BACKENDS)}")
-        reason = _UNAVAILABLE[known]()
+        # The recording itself will show whether stepping works; trying it first takes longer than QEMU's.
+        reason = ptrace.forbidden() if known == "ptrace" else _UNAVAILABLE[known]()
         if reason is not None:
             raise RecordingError(f"cannot record with {known}: {reason}")
         return known, "it was asked for"
@@ -73,9 +74,16 @@ def choose(backend: str | None = None) -> tuple[Backend, str]:
     for one in BACKENDS:
         reason = _UNAVAILABLE[one]()
         if reason is None:
-            return one, _WHY[one]
+            return one, _why(one)
         reasons.append(f"{one}: {reason}")
     raise RecordingError("nothing can record here; " + "; ".join(reasons))
+
+
+def _why(backend: Backend) -> str:
+    """Why the best recorder that works here is this one."""
+    if backend == "ptrace" and qemu.qemu_path() is not None:
+        return f"{_WHY[backend]}: {qemu.unavailable()}"
+    return _WHY[backend]
 
 
 def record(
@@ -208,7 +216,9 @@ def _assemble(directory: Path, output: Path, argv: Sequence[str], backend: Backe
         time.sleep(0.02)
         spool = Spool(directory)
     if not spool.images:
-        raise RecordingError(f"{backend} recorded nothing of {argv[0]}; its exit status was {status}")
+        reason = _UNAVAILABLE[backend]()
+        why = f": {reason}" if reason is not None else f"; its exit status was {status}"
+        raise RecordingError(f"{backend} recorded nothing of {argv[0]}{why}")
     partial = directory / "perf.data"
     with PerfDataWriter(partial, timed=True, command_line=argv, recorder=backend) as writer:
         spool.write(writer)

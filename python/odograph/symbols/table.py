@@ -9,14 +9,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from odograph._native import RawTable, elf_symbols
-from odograph.recording import elf
+from odograph.symbols.debugfiles import debug_file
 
 if TYPE_CHECKING:
     from odograph.symbols.intervals import Addresses, Numbers
 
 __all__ = ["SymbolTable", "table_of_bytes", "table_of_file"]
-
-_DEBUG_FILES = "/usr/lib/debug/.build-id"
 
 
 class SymbolTable:
@@ -131,10 +129,9 @@ def table_of_bytes(data: bytes) -> SymbolTable:
 @functools.lru_cache(maxsize=256)
 def _table(path: str, _size: int, _mtime: int) -> SymbolTable:
     rows = _rows(path)
-    identity = elf.build_id(path)
-    if identity:
-        text = identity.hex()
-        rows += _rows(f"{_DEBUG_FILES}/{text[:2]}/{text[2:]}.debug")
+    place = debug_file(path)
+    if place is not None:
+        rows += _rows(place)
     return SymbolTable(rows)
 
 

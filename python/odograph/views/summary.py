@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from odograph.views.calltree import CallTreeNode, call_tree, call_tree_lines
 from odograph.views.functions import FunctionCount, function_lines, functions, merged, modules
 from odograph.views.gaps import Explain, GapGroup, gap_groups, gap_lines
+from odograph.views.nameless import Nameless, nameless, nameless_lines
 from odograph.views.numbers import count, counted, share
 
 if TYPE_CHECKING:
     from odograph.history import Gap, History
-    from odograph.symbols import Symbols
+    from odograph.symbols import Module, Symbols
 
 Programs = Callable[[int], "list[tuple[str, int, int, Symbols | None]]"]
 """Gives (name, first step, step after the last, symbols) of the programs of a thread."""
@@ -44,6 +45,7 @@ class Summary:
     modules: list[tuple[str, int]] = field(default_factory=list)
     functions: list[FunctionCount] = field(default_factory=list)
     gaps: list[GapGroup] = field(default_factory=list)
+    nameless: list[Nameless] = field(default_factory=list)
 
 
 def summarise(
@@ -61,6 +63,7 @@ def summarise(
     summary = Summary(0, 0)
     counted_functions = []
     gaps: list[Gap] = []
+    modules_seen: list[Module] = []
     for tid, pid, comm, history in histories:
         found = history.gaps()
         gaps += found
@@ -69,6 +72,7 @@ def summarise(
         ran = programs(tid) if programs is not None else []
         for name, start, stop, symbols in ran or [("", 0, len(history), history.symbols)]:
             calls = history.calls(start, stop)
+            modules_seen += symbols.modules if symbols is not None else ()
             counted_functions.append(functions(history.counts(start, stop), calls, symbols))
             number += int(calls["calls"].sum())
             trees.append(call_tree(calls, symbols, min_share=min_share, max_depth=max_depth))
@@ -80,6 +84,11 @@ def summarise(
     summary.functions = merged(counted_functions)
     summary.modules = modules(summary.functions)
     summary.gaps = gap_groups(gaps, explain)
+    summary.nameless = nameless(
+        ((row.module, row.name, row.instructions) for row in summary.functions),
+        modules_seen,
+        summary.instructions,
+    )
     return summary
 
 
@@ -116,6 +125,8 @@ def summary_lines(summary: Summary, *, limit: int = 12, trees: int = 3) -> list[
         if thread.instructions:
             title = f"{thread.comm or 'thread'} ({thread.tid})" if thread.tid else "(outside any call)"
             lines += ["", *call_tree_lines(thread.tree, title)]
+    if summary.nameless:
+        lines += ["", *nameless_lines(summary.nameless)]
     if summary.gaps:
         lines += ["", *gap_lines(summary.gaps)]
     return lines

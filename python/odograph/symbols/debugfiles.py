@@ -1,0 +1,49 @@
+"""Separate debug files: where those of a file lie, and which package brings them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+
+from odograph.recording import elf
+
+__all__ = ["debug_file", "debug_packages"]
+
+_DEBUG_FILES = "/usr/lib/debug/.build-id"
+
+
+def debug_file(path: str) -> str | None:
+    """Where the debug file of an ELF file has its place, by build id; None if the file has no build id.
+
+    It need not exist.
+    """
+    identity = elf.build_id(path)
+    if not identity:
+        return None
+    text = identity.hex()
+    return f"{_DEBUG_FILES}/{text[:2]}/{text[2:]}.debug"
+
+
+def debug_packages(paths: Iterable[str]) -> dict[str, str]:
+    """The Debian packages with the debug files of ``paths``, as far as installed packages own these."""
+    if shutil.which("dpkg-query") is None:
+        return {}
+    # Packages may list /lib/x and have it in /usr/lib/x, where the former directory is a link.
+    asked = {name: path for path in paths for name in (path, path.removeprefix("/usr"), f"/usr{path}")}
+    if not asked:
+        return {}
+    try:
+        run = subprocess.run(
+            ["dpkg-query", "--search", *asked], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    found = {}
+    for line in run.stdout.splitlines():
+        owner, _, name = line.partition(": ")
+        if name in asked and not owner.startswith("diversion "):
+            package = owner.split(",")[0].partition(":")[0]
+            # The C library's are in Debian's main archive under a name of their own.
+            found[asked[name]] = "libc6-dbg" if package == "libc6" else f"{package}-dbgsym"
+    return found

@@ -1,0 +1,105 @@
+"""Modules whose code has no names: why, and what brings them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from odograph.recording import elf
+from odograph.symbols.debugfiles import debug_file, debug_packages
+
+if TYPE_CHECKING:
+    from odograph.symbols import Module
+
+__all__ = ["Nameless", "nameless", "nameless_lines"]
+
+#: The share of all instructions from which on a module is named.
+NOTICEABLE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Nameless:
+    """A module that executed ``instructions`` in functions without a name, ``share`` of all (0 to 1).
+
+    ``path`` is the file here, None if there is none; ``debug_file`` where its debug file would be found;
+    ``package`` the Debian package that has it, None if that is not known.
+    """
+
+    module: str
+    path: str | None
+    instructions: int
+    share: float
+    reason: str
+    help: str
+    debug_file: str | None
+    package: str | None
+
+
+def nameless(
+    rows: Iterable[tuple[str, str | None, int]], modules: Iterable[Module], total: int
+) -> list[Nameless]:
+    """Modules with a noticeable share of code that no symbol names, for want of a symbol table.
+
+    ``rows`` are (module, name of the function, its own instructions); the most instructions come first.
+    Where a symbol table was read and has no name for code, there is nothing to bring one, and nothing is said.
+    """
+    sums: dict[str, int] = {}
+    for name, function, instructions in rows:
+        if function is None and name and not name.startswith("["):
+            sums[name] = sums.get(name, 0) + instructions
+    noticed = {name: number for name, number in sums.items() if number >= NOTICEABLE * max(total, 1)}
+    paths: dict[str, str | None] = {}
+    for module in modules:
+        if module.name in noticed:
+            paths[module.name] = paths.get(module.name) or module.path
+    wanting = {name: path for name, path in paths.items() if path is None or not _has_symbol_table(path)}
+    packages = debug_packages(path for path in wanting.values() if path is not None)
+    found = []
+    for name, path in wanting.items():
+        place = debug_file(path) if path is not None else None
+        package = packages.get(path) if path is not None else None
+        reason, remedy = _explained(path, place, package)
+        part = noticed[name] / total
+        found.append(Nameless(name, path, noticed[name], part, reason, remedy, place, package))
+    return sorted(found, key=lambda one: (-one.instructions, one.module))
+
+
+def _has_symbol_table(path: str) -> bool:
+    """Whether the file or its debug file has a full symbol table, not only what it exports."""
+    place = debug_file(path)
+    return elf.has_symbol_table(path) or (place is not None and elf.has_symbol_table(place))
+
+
+def _explained(path: str | None, place: str | None, package: str | None) -> tuple[str, str]:
+    """Why there are no names, and what brings them."""
+    if path is None:
+        return (
+            "its file is not here, or not the recorded one",
+            "name a directory that has the recorded file with --sysroot",
+        )
+    ways = []
+    if package is not None:
+        # Debian keeps those packages in an archive of their own.
+        archive = "" if package == "libc6-dbg" else " (from Debian's archive debian-debug)"
+        ways.append(f"apt install {package}{archive}")
+    elif place is not None:
+        ways.append("install its package of debug symbols")
+    if place is not None:
+        ways.append(f"put its debug file at {place}")
+    else:
+        ways.append("link it without -s, and do not strip it")
+    return "it was stripped of its symbols", ", or ".join(ways)
+
+
+def nameless_lines(found: list[Nameless], most: int = 4) -> list[str]:
+    """A headline, and two lines for each of the first ``most`` modules; nothing if there are none."""
+    if not found:
+        return []
+    lines = ["code without names, shown by its place in the file:"]
+    for one in found[:most]:
+        lines.append(f"{100 * one.share:5.1f} %  {one.module}: {one.reason}")
+        lines.append(f"    try: {one.help}")
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more modules")
+    return lines
