@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from odograph.cluster import Cluster
-from sharedtraces import SHARED, Unpacker
+from sharedtraces import SHARED, Unpacker, no_shared, shared_is_here
 
 # What runs in the background of a shell ignores Ctrl-C, and its children do; tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -26,9 +26,21 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared recordings: beside the repository, or where ODOGRAPH_SHARED says."""
-    if not SHARED.is_dir():
-        pytest.skip(f"no shared recordings at {SHARED} (set ODOGRAPH_SHARED)")
+    if not shared_is_here():
+        pytest.skip(no_shared())
     return SHARED
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says why there are no examples: lists of them are empty only where the shared data is missing."""
+    if shared_is_here():
+        return
+    for item in items:
+        for mark in item.iter_markers("skip"):
+            if "empty parameter set" in mark.kwargs.get("reason", ""):
+                item.add_marker(pytest.mark.skip(reason=no_shared()), append=False)
+                break
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The shared recordings: where they lie, and their images."""
+"""The shared test data: what it is, where it lies, and the images of its recordings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,26 @@ from odograph import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ODOGRAPH_SHARED", REPOSITORY.parent / "shared"))
+
+#: The folders of the shared test data, which is too large for the repository. Tests skip where it is missing.
+KINDS = {
+    "bench": "generated traces with the steps that were executed",
+    "conformance": "libipt's test cases for ptdump and ptxed",
+    "ia64": "IA-64 files and snapshots",
+    "traces": "recordings of real processors",
+}
+
+
+def no_shared(name: str = "") -> str:
+    """Why a test that needs ``name`` of the shared data is skipped: what the data is and how to name it."""
+    kind = name.partition("/")[0]
+    what = f"shared/{name} ({KINDS[kind]})" if kind in KINDS else f"shared data ({', '.join(KINDS.values())})"
+    return f"needs {what}, not in this repository: ODOGRAPH_SHARED names its directory (now {SHARED})"
+
+
+def shared_is_here() -> bool:
+    """Whether the directory holds the shared test data, and is not just one of that name."""
+    return all((SHARED / kind).is_dir() for kind in KINDS)
 
 
 def shared_paths(pattern: str) -> list[Path]:

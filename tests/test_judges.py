@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import lzma
-import os
 from pathlib import Path
 
 import pytest
 
 import odograph
 from judges import libipt, libipt_decode, libipt_harness
-
-SHARED = Path(os.environ.get("ODOGRAPH_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+from sharedtraces import SHARED, no_shared
 
 PSB = b"\x02\x82" * 8
 PSBEND = b"\x02\x23"
@@ -51,7 +49,7 @@ def test_libipt_goes_on_behind_a_hole_in_memory() -> None:
 def test_libipt_finds_the_ground_truth(name: str, tmp_path: Path) -> None:
     bench = SHARED / "bench"
     if not bench.is_dir():
-        pytest.skip(f"no traces: {bench}")
+        pytest.skip(no_shared("bench"))
     workload = name.rsplit("-", 2)[0]
     code = tmp_path / "img"
     code.write_bytes(lzma.decompress((bench / f"{workload}.img.xz").read_bytes()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +13,7 @@ from typing import Any
 import pytest
 
 from odograph import Packet, PacketEncoder
-
-SHARED = Path(os.environ.get("ODOGRAPH_SHARED", Path(__file__).parents[3] / "shared"))
+from sharedtraces import SHARED, no_shared
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -90,7 +88,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def unpack(name: str) -> Path:
         packed = SHARED / "bench" / f"{name}.xz"
         if not packed.exists():
-            pytest.skip("needs the bench traces (ODOGRAPH_SHARED)")
+            pytest.skip(no_shared(f"bench/{name}.xz"))
         path = directory / name
         if not path.exists():
             path.write_bytes(lzma.decompress(packed.read_bytes()))

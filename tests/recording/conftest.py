@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from odograph.recording.perfdata.writer import PerfDataWriter
-
-SHARED = Path(os.environ.get("ODOGRAPH_SHARED", Path(__file__).parents[3] / "shared"))
+from sharedtraces import SHARED, no_shared
 
 #: A PSB, its end, and padding: the smallest sound trace.
 PSB = bytes.fromhex("0282") * 8
@@ -24,7 +22,7 @@ def shared() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = SHARED / name
         if not path.exists():
-            pytest.skip(f"needs shared/{name}")
+            pytest.skip(no_shared(name))
         return path
 
     return find

@@ -16,7 +16,7 @@ from uwxprocess import uleb
 from odograph.cli import main
 from odograph.unwind.ia64.dump import dump, dump_lines
 from odograph.unwind.ia64.elf import ElfFile
-from sharedtraces import shared_paths
+from sharedtraces import no_shared, shared_paths
 
 READELF = shutil.which("readelf")
 KINDS = [
@@ -118,7 +118,7 @@ def test_a_program_of_thousands_of_functions_is_listed_as_readelf_does(tmp_path:
 @pytest.mark.parametrize(
     "path",
     [*shared_paths("ia64/descriptors/*/*.o"), *shared_paths("ia64/descriptors/*/*.elf")]
-    or [pytest.param(None, marks=pytest.mark.skip(reason="no shared IA-64 files"))],
+    or [pytest.param(None, marks=pytest.mark.skip(reason=no_shared("ia64")))],
     ids=lambda path: path and f"{path.parent.name}/{path.name}",
 )
 def test_assembled_cases_are_listed_as_readelf_did(path: Path) -> None:
@@ -135,7 +135,7 @@ def test_assembled_cases_are_listed_as_readelf_did(path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     shared_paths("ia64/vectors/*.elf")
-    or [pytest.param(None, marks=pytest.mark.skip(reason="no shared IA-64 files"))],
+    or [pytest.param(None, marks=pytest.mark.skip(reason=no_shared("ia64")))],
     ids=lambda path: path and path.name,
 )
 def test_executed_programs_are_listed_as_readelf_does(path: Path) -> None:

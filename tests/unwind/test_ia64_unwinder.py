@@ -28,7 +28,7 @@ from odograph.unwind.ia64 import (
     Unwinder,
     unwind,
 )
-from sharedtraces import shared_paths
+from sharedtraces import no_shared, shared_paths
 
 TEXT = 0x4000000000000000
 TABLE, BLOCKS = TEXT + 0x8000, TEXT + 0x9000
@@ -326,5 +326,5 @@ def test_callers_of_executed_programs() -> None:
             assert [frame.registers[f"br{number}"] for number in range(1, 6)] == true["br"]
             count += 1
     if not count:
-        pytest.skip("no shared snapshots of IA-64")
+        pytest.skip(no_shared("ia64/vectors"))
     assert count > 300

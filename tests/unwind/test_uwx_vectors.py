@@ -24,7 +24,7 @@ from odograph.compat.uwx import UWX_BOTTOM, UWX_OK, UWX_REG_BR, UWX_REG_FR, UWX_
 from odograph.unwind.ia64 import Modules, Snapshot
 from odograph.unwind.ia64.elf import ElfFile
 from odograph.unwind.ia64.table import block, listings
-from sharedtraces import shared_paths
+from sharedtraces import no_shared, shared_paths
 
 EVERY = 12
 """One snapshot of so many is looked at."""
@@ -38,7 +38,7 @@ KINDS: dict[str, dict[str, Any] | None] = {
     "HP-UX, 32 bits": {"big": True, "hpux": True, "wide": False, "base": 0x80000000},
 }
 PROGRAMS = shared_paths("ia64/vectors/*.elf") or [
-    pytest.param(None, marks=pytest.mark.skip(reason="no shared IA-64 snapshots"))
+    pytest.param(None, marks=pytest.mark.skip(reason=no_shared("ia64/vectors")))
 ]
 
 

@@ -42,7 +42,7 @@ def nameless(
     """Modules with a noticeable share of code that no symbol names, for want of a symbol table.
 
     ``rows`` are (module, name of the function, its own instructions); the most instructions come first.
-    Where a symbol table was read and has no name for code, there is nothing to bring one, and nothing is said.
+    Where a symbol table was read and does not name some code, nothing would bring a name: nothing is said.
     """
     sums: dict[str, int] = {}
     for name, function, instructions in rows:
