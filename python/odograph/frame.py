@@ -116,7 +116,7 @@ class Stack(Sequence[Frame]):
         """Whether its end was seen."""
         return self.end == "bottom"
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
         """One line a frame as debuggers print it, inlined functions as frames of their own."""
         lines = []
         for frame in self._frames:
@@ -127,7 +127,11 @@ class Stack(Sequence[Frame]):
         numbered = [f"#{number:<3} {line}" for number, line in enumerate(lines)]
         if not self.is_complete:
             numbered.append(f"     ({self.end})")
-        return "\n".join(numbered)
+        return numbered
+
+    def __str__(self) -> str:
+        """The lines."""
+        return "\n".join(self.lines())
 
     def __repr__(self) -> str:
         return f"<Stack: {len(self._frames)} frames, {self.end}>"

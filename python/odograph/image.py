@@ -74,19 +74,21 @@ class SectionCache(RawSectionCache):
         """Bytes of file content that are kept now."""
         return self._kept()
 
-    def add_file(self, filename: Filename, offset: int, size: int, vaddr: int) -> int:
+    def add_file(
+        self, filename: Filename, offset: int, size: int, vaddr: int, *, recorded: bool = False
+    ) -> int:
         """Add a section of a file and return its isid, which is positive.
 
         The same section again (name as given, offset, size after it was cut to the end of the file, vaddr)
         gives the same isid; at another vaddr it gets a new one and shares the file. A file that has changed
-        on disk since it was added is another file.
+        on disk since it was added is another file. ``recorded`` as for :meth:`Image.add_file`.
 
         :raises InvalidArgument: ``offset`` is at or past the end of the file, or the section would end
             beyond 2**64.
         :raises ImageError: ``bad_file``: the file is missing, unreadable or not a regular file;
             ``nomem``: there are 65528 sections already.
         """
-        return self._add_file(os.fsencode(filename), offset, size, vaddr)
+        return self._add_file(os.fsencode(filename), offset, size, vaddr, recorded)
 
     def read(self, isid: int, address: int, size: int) -> bytes:
         """Bytes of section ``isid``; short at the end of the section.
@@ -127,20 +129,28 @@ class Image(RawImage):
         return [_section(fields) for fields in self._sections()]
 
     def add_file(
-        self, filename: Filename, offset: int, size: int, vaddr: int, asid: Asid | None = None
+        self,
+        filename: Filename,
+        offset: int,
+        size: int,
+        vaddr: int,
+        asid: Asid | None = None,
+        *,
+        recorded: bool = False,
     ) -> None:
         """Add ``size`` bytes from ``offset`` of a file at address ``vaddr``.
 
         The size is silently cut at the end of the file; 0 adds an empty section. Older sections that
         overlap the new one and whose asid matches are truncated or split. The file is not read now but
         piece by piece when bytes are needed; if its size or modification time is another one then,
-        reading is ``bad_image``.
+        reading is ``bad_image``. ``recorded``: a recording chose the name, so that files of the kernel
+        (procfs, sysfs, devtmpfs and their like) are refused as well.
 
         :raises InvalidArgument: ``offset`` is at or past the end of the file, or the section would end
             beyond 2**64.
-        :raises ImageError: ``bad_file``: the file is missing, unreadable or not a regular file.
+        :raises ImageError: ``bad_file``: the file is missing, unreadable, not a regular file, or refused.
         """
-        self._add_file(os.fsencode(filename), offset, size, vaddr, asid)
+        self._add_file(os.fsencode(filename), offset, size, vaddr, asid, recorded)
 
     def add_cached(self, cache: SectionCache, isid: int, asid: Asid | None = None) -> None:
         """Add section ``isid`` of a cache, at the address the cache has for it.

@@ -19,7 +19,7 @@ from odograph.saved import Index, IndexUse, default_path, write_index
 from odograph.timeline import image_moments
 
 if TYPE_CHECKING:
-    from odograph.recording.binaries import Missing
+    from odograph.recording.binaries import CodeSource, Missing
     from odograph.recording.recording import Recording as RecordingFile
     from odograph.recording.recording import Thread
     from odograph.recording.stream import TraceStream
@@ -160,6 +160,21 @@ class Recording:
             self._images[pid] = image_moments(self.source, pid)
         return self._images[pid]
 
+    def served_images(self, tid: int | None = None) -> list[tuple[int, Image]]:
+        """The same without bytes of files that debuggers may not see; see ``RecordingFile.serves``."""
+        if self.kind == "raw":
+            return self.images(tid)
+        pid = self.source.thread(tid).pid
+        answers: dict[str, bool] = {}
+
+        def uses(source: CodeSource) -> bool:
+            if source.path not in answers:
+                answers[source.path] = self.source.serves(source)
+            return answers[source.path]
+
+        moments = image_moments(self.source, pid, uses=uses)
+        return moments if not all(answers.values()) else self.images(tid)
+
     def info(self) -> dict[str, Any]:
         """What the recording says without decoding, ready for JSON."""
         return self.source.info()
@@ -201,7 +216,12 @@ class Recording:
         return [tsc for tsc, _ in Symbols.of_programs(self.source, pid)][1:]
 
     def verify(self) -> list[Verdict]:
-        """Compares each thread's history with what the recorder counted; empty if it counted nothing."""
+        """Compares each thread's history with what the recorder counted; empty if it counted nothing.
+
+        Decodes, if there is an index: what that says is no proof of what the trace gives.
+        """
+        if self._index is not None:
+            return Recording(self.source, self.config, self.resync, False).verify()
         verdicts = []
         for thread in self.threads:
             if thread.truth is not None:

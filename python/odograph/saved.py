@@ -2,18 +2,22 @@
 
 An index holds neither trace nor code. It is used for exactly the trace, memory and configuration that it was
 made of, which is found out by reading them; otherwise it is *stale*, and decoding takes its place.
+
+Whoever writes an index can make it say anything of a trace. So it is used only if it and its directory belong
+to this user and nobody else can write them. Otherwise decoding takes its place as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import struct
 import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from odograph._native import RawHistory, load_history
 
@@ -60,8 +64,8 @@ def write_index(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> N
             file.write(head)
             for content in entries.values():
                 file.write(content)
-        # A temporary file is for its owner alone; this one is as any new file.
-        os.chmod(temporary, 0o666 & ~_mask())
+        # A temporary file is for its owner alone; this one is as any new file, but not for others to write.
+        os.chmod(temporary, 0o644 & ~_mask())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -86,9 +90,11 @@ class Index:
         #: Why it was not used, or not for everything; None if all went well.
         self.reason: str | None = None
         try:
-            with open(self.path, "rb") as file:
+            with _opened(self.path) as file:
                 self._data = file.read()
             self._entries = _entries(self._data)
+        except _Distrusted as error:
+            self.reason = str(error)
         except OSError as error:
             self.reason = error.strerror or str(error)
         except (struct.error, ValueError):
@@ -122,6 +128,46 @@ class Index:
         if self._loaded == 0 and self.reason is None:
             return None
         return IndexUse(self.path, self.reason is None, self.reason)
+
+
+class _Distrusted(Exception):
+    """Why an index is not used, though it may be one."""
+
+
+def _opened(path: str) -> BinaryIO:
+    """An index that nobody but this user can have written. Raises _Distrusted or OSError."""
+    if not hasattr(os, "geteuid"):
+        return open(path, "rb")
+    folder, name = os.path.split(os.path.abspath(path))
+    # The file is opened in the directory that was checked, and what was opened is checked: nothing can be
+    # exchanged in between. A link would lead to a directory that was not checked; a pipe would never answer.
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _must_be_mine(os.fstat(directory), "its directory")
+        if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise _Distrusted("it is a symbolic link")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        file = os.fdopen(os.open(name, flags, dir_fd=directory), "rb")
+    finally:
+        os.close(directory)
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise _Distrusted("it is not a regular file")
+        _must_be_mine(status, "it")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _must_be_mine(status: os.stat_result, what: str) -> None:
+    # Other names of the file (hard links) grant nothing that its mode does not. The group's bits also tell of
+    # access control lists.
+    if status.st_uid != os.geteuid():
+        raise _Distrusted(f"{what} belongs to another user; odograph index makes one for you (--index PATH)")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _Distrusted(f"others may write {what}; chmod go-w, then odograph index makes a new one")
 
 
 def _entries(data: bytes) -> dict[str, tuple[int, int, int]]:

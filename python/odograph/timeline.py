@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from odograph.image import Image
 
 if TYPE_CHECKING:
+    from odograph.recording.binaries import CodeSource
     from odograph.recording.processmemory import Change, Mapping
     from odograph.recording.recording import Recording
 
@@ -118,8 +119,9 @@ class _Builder:
     new version is made only where code was really replaced (and every version costs learning anew).
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, uses: Callable[[CodeSource], bool] | None) -> None:
         self._recording = recording
+        self._uses = uses
         self._mappings: list[Mapping] = []
         self._executed = CodeBytes()
         self._runs: list[tuple[int, bytes]] | None = None
@@ -133,12 +135,12 @@ class _Builder:
 
     def _rebuild(self) -> None:
         self.image = self._recording.new_image()
-        self._recording.fill(self.image, self._mappings)
+        self._recording.fill(self.image, self._mappings, uses=self._uses)
 
     def add(self, mapping: Mapping) -> None:
         """A mapping lies over whatever was there."""
         self._mappings.append(mapping)
-        self._recording.fill(self.image, [mapping])
+        self._recording.fill(self.image, [mapping], uses=self._uses)
         if mapping.code is None:
             self._overlay(mapping.address, mapping.end)
         else:
@@ -182,12 +184,14 @@ class _Builder:
         return self._recording.with_user_image(copy)
 
 
-def image_moments(recording: Recording, pid: int) -> list[tuple[int, Image]]:
-    """(tsc, image) pairs, ascending; the first holds from TSC 0."""
+def image_moments(
+    recording: Recording, pid: int, *, uses: Callable[[CodeSource], bool] | None = None
+) -> list[tuple[int, Image]]:
+    """(tsc, image) pairs, ascending; the first holds from TSC 0. ``uses`` as for ``Recording.fill``."""
     entries = recording.image_timeline(pid)
     programs = _programs(entries)
     moments: list[tuple[int, Image]] = []
-    builder = _Builder(recording)
+    builder = _Builder(recording, uses)
     for start, changes in programs:
         code = CodeBytes()
         later: list[tuple[int, list[Change]]] = []

@@ -1,12 +1,14 @@
 //! Images and section caches. `odograph.image` derives the public classes from these.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use odograph_core::asid::Asid;
 use odograph_core::error::PtError;
 use odograph_core::image::{FileSection, Image, Section, SectionCache};
 use odograph_core::memory::{MemoryError, ReadMemory, CALLBACK_PAGE};
+use odograph_files::Named;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
@@ -55,8 +57,17 @@ impl Callback {
     }
 }
 
+/// Who chose the name of a file: a recording, or else the user.
+fn named(recorded: bool) -> Named {
+    if recorded {
+        Named::ByRecording
+    } else {
+        Named::ByUser
+    }
+}
+
 /// File names cross the border as bytes, as `os.fsencode` makes them.
-fn name_from_bytes(name: &[u8]) -> OsString {
+pub fn name_from_bytes(name: &[u8]) -> OsString {
     #[cfg(unix)]
     return <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name).to_owned();
     #[cfg(not(unix))]
@@ -68,11 +79,10 @@ fn name_to_bytes(name: &OsStr) -> Vec<u8> {
 }
 
 /// The exception for a file section that could not be added.
-fn add_file_error(py: Python<'_>, code: PtError, name: &OsStr, offset: u64) -> PyErr {
+fn add_file_error(py: Python<'_>, code: PtError, name: &OsStr, named: Named, offset: u64) -> PyErr {
     let shown = name.to_string_lossy();
     let message = match code {
-        PtError::BadFile => match std::fs::metadata(name) {
-            Ok(metadata) if !metadata.is_file() => format!("cannot read {shown}: not a regular file"),
+        PtError::BadFile => match odograph_files::open(Path::new(name), named) {
             Ok(_) => format!("cannot read {shown}"),
             Err(reason) => format!("cannot read {shown}: {reason}"),
         },
@@ -158,6 +168,8 @@ impl RawImage {
         self.image().version()
     }
 
+    #[allow(clippy::too_many_arguments)] // what Image.add_file takes
+    #[pyo3(signature = (filename, offset, size, vaddr, asid, recorded=false))]
     fn _add_file(
         &self,
         py: Python<'_>,
@@ -166,11 +178,12 @@ impl RawImage {
         size: Number,
         vaddr: Number,
         asid: Option<&Bound<'_, PyAsid>>,
+        recorded: bool,
     ) -> PyResult<()> {
-        let (name, asid) = (name_from_bytes(filename), or_any(asid));
+        let (name, named, asid) = (name_from_bytes(filename), named(recorded), or_any(asid));
         let section = py
-            .detach(|| FileSection::open(&name, offset.0, size.0, vaddr.0))
-            .map_err(|code| add_file_error(py, code, &name, offset.0))?;
+            .detach(|| FileSection::open(&name, named, offset.0, size.0, vaddr.0))
+            .map_err(|code| add_file_error(py, code, &name, named, offset.0))?;
         self.image().add_opened(&section, &asid);
         Ok(())
     }
@@ -345,6 +358,7 @@ impl RawSectionCache {
         self.cache.kept()
     }
 
+    #[pyo3(signature = (filename, offset, size, vaddr, recorded=false))]
     fn _add_file(
         &self,
         py: Python<'_>,
@@ -352,10 +366,11 @@ impl RawSectionCache {
         offset: Number,
         size: Number,
         vaddr: Number,
+        recorded: bool,
     ) -> PyResult<i32> {
-        let name = name_from_bytes(filename);
-        py.detach(|| self.cache.add_file(&name, offset.0, size.0, vaddr.0))
-            .map_err(|code| add_file_error(py, code, &name, offset.0))
+        let (name, named) = (name_from_bytes(filename), named(recorded));
+        py.detach(|| self.cache.add_named(&name, named, offset.0, size.0, vaddr.0))
+            .map_err(|code| add_file_error(py, code, &name, named, offset.0))
     }
 
     fn _section<'py>(&self, py: Python<'py>, isid: Isid) -> PyResult<SectionFields<'py>> {

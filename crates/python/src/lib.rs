@@ -10,6 +10,7 @@ mod config;
 mod disassemble;
 mod error;
 mod event;
+mod files;
 mod height;
 mod history;
 mod ia64;
@@ -43,6 +44,7 @@ mod _native {
         crate::listing::register(module)?;
         crate::instruction_listing::register(module)?;
         crate::event::register(module)?;
+        crate::files::register(module)?;
         crate::blocks::register(module)?;
         crate::history::register(module)?;
         crate::assembly::register(module)?;

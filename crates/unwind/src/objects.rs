@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::{CompressionFormat, Object, ObjectSection, ReadCache, ReadRef};
+use odograph_files::Named;
 
 /// Where systems keep debug files.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
@@ -27,13 +28,13 @@ pub struct Section {
 
 /// What `ask` makes of a file; None if it cannot be read or is no object file.
 pub fn with_file<T>(path: &Path, ask: impl FnOnce(&object::File<'_, &ReadCache<File>>) -> T) -> Option<T> {
-    let metadata = std::fs::metadata(path).ok()?;
-    // Opening a pipe would wait for its other end.
-    if !metadata.is_file() {
-        return None;
-    }
-    let cache = ReadCache::new(File::open(path).ok()?);
+    let cache = ReadCache::new(opened(path)?);
     object::File::parse(&cache).ok().map(|file| ask(&file))
+}
+
+/// A recording, a core or another ELF file named it, unless the user did.
+fn opened(path: &Path) -> Option<File> {
+    odograph_files::open(path, Named::ByRecording).ok()
 }
 
 /// The bytes of a section; None if it is absent, empty or damaged.
@@ -111,10 +112,7 @@ pub fn shared_debug_file(path: &Path) -> Option<PathBuf> {
 /// The checksum of debug links: CRC-32 of the whole file.
 fn checksum(path: &Path) -> Option<u32> {
     use std::io::Read;
-    if !std::fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let mut file = File::open(path).ok()?;
+    let mut file = opened(path)?;
     let mut buffer = vec![0; 1 << 16];
     let mut crc = u32::MAX;
     loop {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input
+from odograph.cli.output import say
 from odograph.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -62,5 +62,5 @@ def asked(source: Input, more: tuple[str, ...], cluster: str | None, *passes: An
     except ImportError as error:
         raise Failure(str(error)) from error
     for broken in answers.broken:
-        print(f"odograph: {broken}", file=sys.stderr)
+        say(f"odograph: {broken}")
     return answers

@@ -8,6 +8,8 @@ import click
 
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, input_options, tid_option
+from odograph.cli.output import say
+from odograph.cli.refused import say_refused
 from odograph.cli.threads import decoded
 
 __all__ = ["command"]
@@ -34,6 +36,8 @@ def command(source: Input, tid: int | None, port: int | None) -> int:
     if not tids:
         raise Failure(f"{recording.path}: nothing was executed; odograph info {recording.path} says more")
 
+    say_refused(recording)
+
     from odograph.debug.dap.server import listen, serve, serve_port
 
     if port is None:
@@ -46,6 +50,6 @@ def command(source: Input, tid: int | None, port: int | None) -> int:
         raise Failure(f"cannot listen at port {port}: {error.strerror}; choose another --port") from error
     with listening:
         host, at = listening.getsockname()[:2]
-        print(f"odograph: a debug adapter listens at {host}:{at}", file=sys.stderr, flush=True)
+        say(f"odograph: a debug adapter listens at {host}:{at}")
         serve_port(recording, tids, listening, lambda: True)
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,9 @@ import click
 
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, input_options, pick_thread, tid_option
+from odograph.cli.output import say
 from odograph.cli.progress import progress
+from odograph.cli.refused import say_refused
 
 if TYPE_CHECKING:
     from odograph.debug.remote import Server
@@ -50,17 +51,20 @@ def command(source: Input, tid: int | None, port: int, runs: bool, gdb_arguments
     except OSError as error:
         raise Failure(f"cannot listen at port {port}: {error.strerror}; choose another --port") from error
     host, port = server.address
+    say_refused(recording)
     if runs:
         return _run(server, f"{host}:{port}", gdb_arguments)
     script = _script()
-    print(
-        f"odograph: thread {number}, {len(target.history)} instructions; in gdb:\n"
-        f"    target remote {host}:{port}\n    source {script}\nin lldb:\n"
-        "    settings set target.process.disable-memory-cache true\n"
+    lines = (
+        f"odograph: thread {number}, {len(target.history)} instructions; in gdb:",
+        f"    target remote {host}:{port}",
+        f"    source {script}",
+        "in lldb:",
+        "    settings set target.process.disable-memory-cache true",
         f"    gdb-remote {host}:{port}",
-        file=sys.stderr,
-        flush=True,
     )
+    for line in lines:
+        say(line)
     server.serve()
     return 0
 

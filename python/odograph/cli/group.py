@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from odograph.cli.failure import Failure
+from odograph.cli.output import guarded, say
 from odograph.errors import OdographError
 
 __all__ = ["call", "odograph"]
@@ -95,6 +96,11 @@ def odograph() -> None:
 
 def call(arguments: Sequence[str] | None) -> int:
     """Run a command and return the exit code; errors become one sentence on standard error."""
+    with guarded():
+        return _call(arguments)
+
+
+def _call(arguments: Sequence[str] | None) -> int:
     try:
         # Not odograph.main(): that ends the process with 1 if nobody reads its output any more.
         words = list(sys.argv[1:] if arguments is None else arguments)
@@ -108,15 +114,16 @@ def call(arguments: Sequence[str] | None) -> int:
         _close_quietly()
         return 0
     except KeyboardInterrupt:
-        print("odograph: interrupted", file=sys.stderr)
+        say("odograph: interrupted")
         return 130
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.UsageError as error:
-        _complain(error.format_message())
+        # Our own sentences are one line; click's may be several.
+        _complain(error.format_message(), keep="" if isinstance(error, Failure) else "\n\t")
         if error.ctx is not None and not isinstance(error, Failure):
-            print(f"Try '{error.ctx.command_path} --help'.", file=sys.stderr)
+            say(f"Try '{error.ctx.command_path} --help'.")
         return error.exit_code
     except click.ClickException as error:
         _complain(error.format_message())
@@ -137,8 +144,8 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _complain(text: str) -> None:
-    print(f"odograph: {text}", file=sys.stderr)
+def _complain(text: str, *, keep: str = "") -> None:
+    say(f"odograph: {text}", keep=keep)
 
 
 def _close_quietly() -> None:

@@ -30,7 +30,8 @@ def command(source: Input, tid: int | None, no_decode: bool, max_gaps: int | Non
     FILE is a perf.data recording or a raw Intel PT trace; - is standard input. For each gap the reason is
     named, and which file would fill it.
     """
-    recording = source.open()
+    # What was refused stands among the modules.
+    recording = source.open(tells=False)
     document = describe(recording, tid, decode=not no_decode)
     if as_json:
         write_json(document)

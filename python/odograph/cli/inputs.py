@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 
 from odograph.cli.failure import Failure
+from odograph.cli.output import say
+from odograph.cli.refused import tell_refused
 
 if TYPE_CHECKING:
     from odograph.config import Cpu
@@ -96,10 +98,11 @@ class Input:
     kcore: str | None = None
     index: bool | str = True
 
-    def open(self, *, index: bool | str | None = None) -> Recording:
+    def open(self, *, index: bool | str | None = None, tells: bool = True) -> Recording:
         """Open it, with another ``index`` than the options say if one is given.
 
-        Raises RecordingError if it is no recording, Failure if an option cannot be followed.
+        When the command ends, files that were refused are named on standard error, unless it ``tells``
+        nothing. Raises RecordingError if it is no recording, Failure if an option cannot be followed.
         """
         import odograph
 
@@ -113,7 +116,7 @@ class Input:
             # Everything but the processor stays as the recording says.
             said = odograph.open(self.path).config if self.path != "-" else odograph.TraceConfig()
             config = replace(said, cpu=None if self.cpu == "none" else cast("Cpu", self.cpu))
-        return odograph.open(
+        recording = odograph.open(
             self.path,
             image=image,
             sysroot=self.sysroot,
@@ -123,6 +126,9 @@ class Input:
             kcore=self.kcore,
             index=self.index if index is None else index,
         )
+        if tells:
+            tell_refused(recording)
+        return recording
 
     def follow(self) -> Iterator[History]:
         """Histories of a raw trace while its bytes arrive. Raises Failure if it is no raw trace."""
@@ -266,8 +272,6 @@ def tid_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def pick_thread(recording: Recording, tid: int | None) -> int:
     """The thread that was asked for, or the only one; of several the first, and that is said."""
-    import sys
-
     threads = recording.threads
     if not threads:
         raise Failure(
@@ -276,5 +280,5 @@ def pick_thread(recording: Recording, tid: int | None) -> int:
     if tid is None and len(threads) > 1:
         others = ", ".join(str(thread.tid) for thread in threads[1:6])
         more = ", …" if len(threads) > 6 else ""
-        print(f"odograph: thread {threads[0].tid}; --tid chooses another: {others}{more}", file=sys.stderr)
+        say(f"odograph: thread {threads[0].tid}; --tid chooses another: {others}{more}")
     return recording.source.thread(tid).tid

@@ -1,19 +1,32 @@
-"""Text and JSON on standard output."""
+"""Text and JSON on standard output, notes on standard error.
+
+Names in recordings may hold anything. All text goes through :func:`odograph.printable.printable` here: the
+lines of :func:`write_lines` and :func:`say` each as a whole, and in :func:`guarded` whatever else is written
+to the two streams.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import click
 
+from odograph.printable import printable
+
 __all__ = [
     "address",
+    "guarded",
     "json_option",
+    "raw",
+    "say",
     "styled",
+    "to_json",
     "write_json",
     "write_json_rows",
     "write_json_texts",
@@ -30,23 +43,30 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def write_json(document: dict[str, Any]) -> None:
     """One JSON object."""
-    sys.stdout.write(json.dumps(document, indent=2, default=_plain) + "\n")
+    raw(sys.stdout).write(to_json(document, indent=2) + "\n")
+
+
+def to_json(document: Any, *, indent: int | None = None) -> str:
+    """JSON in printable ASCII that parses back to the exact texts, also those that are not UTF-8."""
+    # DEL is the one control character that JSON allows as it is; it stands in texts only.
+    return json.dumps(document, indent=indent, default=_plain).replace("\x7f", "\\u007f")
 
 
 def write_json_rows(document: dict[str, Any], name: str, rows: Iterable[dict[str, Any]]) -> None:
     """One JSON object whose last member ``name`` is a list of any length, a row on each line."""
-    write_json_texts(document, name, (json.dumps(row, default=_plain) for row in rows))
+    write_json_texts(document, name, (to_json(row) for row in rows))
 
 
 def write_json_texts(document: dict[str, Any], name: str, rows: Iterable[str]) -> None:
     """The same for rows that are JSON already; a text may hold several, with ``,`` and a newline between."""
-    head = json.dumps(document, default=_plain)
-    sys.stdout.write(f"{head[:-1]}{', ' if document else ''}{json.dumps(name)}: [")
+    head = to_json(document)
+    out = raw(sys.stdout)
+    out.write(f"{head[:-1]}{', ' if document else ''}{json.dumps(name)}: [")
     separator = "\n"
     for row in rows:
-        sys.stdout.write(separator + row)
+        out.write(separator + row)
         separator = ",\n"
-    sys.stdout.write("\n]}\n")
+    out.write("\n]}\n")
 
 
 def _plain(value: object) -> object:
@@ -59,17 +79,32 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def write_lines(lines: Iterable[str]) -> None:
-    """Lines of text; characters that the terminal does not have are replaced."""
-    _tolerant()
-    for chunk in _chunks(lines):
-        sys.stdout.write(chunk)
+def write_lines(lines: Iterable[str], *, keep: str = "") -> None:
+    """Lines of text; characters that the terminal does not have are replaced.
+
+    Each is one line whatever names it has: what is not printable is escaped, except for characters to
+    ``keep``.
+    """
+    out = raw(sys.stdout)
+    _tolerant(out)
+    for chunk in _chunks(lines, keep):
+        out.write(chunk)
 
 
-def _chunks(lines: Iterable[str], size: int = 1024) -> Iterator[str]:
+def say(text: str, *, keep: str = "") -> None:
+    """A line on standard error, in which what is not printable is escaped, except for characters to
+    ``keep``."""
+    err = raw(sys.stderr)
+    _tolerant(err)
+    err.write(printable(text, keep) + "\n")
+    err.flush()
+
+
+def _chunks(lines: Iterable[str], keep: str, size: int = 1024) -> Iterator[str]:
     pending: list[str] = []
     for line in lines:
-        pending.append(line)
+        shown = printable(line, keep)
+        pending.append(shown.replace(_STYLE, "\x1b[") if _STYLE in shown else shown)
         if len(pending) >= size:
             yield "\n".join(pending) + "\n"
             pending = []
@@ -77,17 +112,58 @@ def _chunks(lines: Iterable[str], size: int = 1024) -> Iterator[str]:
         yield "\n".join(pending) + "\n"
 
 
-def _tolerant() -> None:
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
+def _tolerant(stream: TextIO) -> None:
+    reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
 
 
+class _Guarded:
+    """A text stream that escapes what is not printable, but for newlines and tabs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """The number of characters given."""
+        self.stream.write(printable(text, "\n\t"))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """All of them."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Escapes what is not printable in everything that is written to the standard streams as text
+    meanwhile."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Guarded(sys.stdout), _Guarded(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def raw(stream: TextIO) -> TextIO:
+    """The stream itself, for text that is known to be printable, and control characters of our own."""
+    return stream.stream if isinstance(stream, _Guarded) else stream
+
+
+#: What stands for the beginning of a terminal's command in lines: no recording can know it.
+_STYLE = f"{{style {secrets.token_hex(16)}}}"
+
+
 def styled(text: str, **style: Any) -> str:
-    """Text in colour, if standard output is a terminal and NO_COLOR is not set."""
+    """Text in colour for :func:`write_lines`, if standard output is a terminal and NO_COLOR is not set."""
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         return text
-    return click.style(text, **style)
+    return click.style(printable(text), **style).replace("\x1b[", _STYLE)
 
 
 def address(value: int | None) -> str:

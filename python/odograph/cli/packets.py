@@ -10,7 +10,7 @@ import click
 
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, input_options
-from odograph.cli.output import json_option, write_json_texts
+from odograph.cli.output import json_option, raw, write_json_texts
 
 if TYPE_CHECKING:
     from odograph.recording.stream import TraceStream
@@ -68,7 +68,7 @@ def command(
         write_json_texts({"path": recording.path, "streams": len(streams)}, "packets", texts)
     else:
         for text in texts:
-            sys.stdout.write(text)
+            raw(sys.stdout).write(text)
     return 0
 
 

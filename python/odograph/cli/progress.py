@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from odograph.cli.output import raw
+from odograph.printable import printable
+
 __all__ = ["progress"]
 
 _WIDTH = 30
@@ -18,6 +21,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    terminal, shown_name = raw(sys.stderr), printable(what)
     started = time.monotonic()
     shown = False
 
@@ -28,12 +32,12 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
             shown = True
             filled = min(_WIDTH, done * _WIDTH // total)
             bar = "#" * filled + "." * (_WIDTH - filled)
-            sys.stderr.write(f"\r{what} [{bar}] {100 * done // total:3d} %")
-            sys.stderr.flush()
+            terminal.write(f"\r{shown_name} [{bar}] {100 * done // total:3d} %")
+            terminal.flush()
 
     try:
         yield report
     finally:
         if shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            terminal.write("\r\x1b[K")
+            terminal.flush()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from odograph.cli.failure import RecorderCommand
+from odograph.cli.output import say, to_json
 
 __all__ = ["command", "recorder_options"]
 
@@ -51,13 +51,11 @@ def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bo
     """
     words = needs_command(argv, "record")
 
-    import json
-
     from odograph.recording.record import choose, record
 
     chosen, why = choose(backend)
     if not as_json:
-        print(f"odograph: recording with {chosen}: {why}", file=sys.stderr)
+        say(f"odograph: recording with {chosen}: {why}")
     result = record(words, output, backend=backend)
     if as_json:
         document = {
@@ -66,9 +64,7 @@ def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bo
             "why": result.why,
             "status": result.status,
         }
-        print(json.dumps(document), file=sys.stderr)
+        say(to_json(document))
     else:
-        print(
-            f"odograph: wrote {result.path}; odograph info {result.path} says what is in it", file=sys.stderr
-        )
+        say(f"odograph: wrote {result.path}; odograph info {result.path} says what is in it")
     return result.status

@@ -90,7 +90,7 @@ def _lines(rows: list[_Row]) -> Iterator[str]:
             yield ""
         when = "" if time is None else f", {time / 1e9:.9f} s"
         yield styled(f"thread {tid}, step {step}{when}", bold=True)
-        yield from str(stack).splitlines()
+        yield from stack.lines()
 
 
 def _document(row: _Row) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from odograph.cli.failure import RecorderCommand
 from odograph.cli.output import styled, write_json, write_lines
 from odograph.cli.progress import progress
 from odograph.cli.record import needs_command, recorder_options
+from odograph.cli.refused import tell_refused
 
 if TYPE_CHECKING:
     from odograph.recorded import Recording
@@ -74,6 +75,7 @@ def command(
         # What the program wrote comes before what we say about it.
         sys.stdout.flush()
         recording = odograph.open(path)
+        tell_refused(recording)
         summary = summary_of(recording, min_share=min_share / 100, max_depth=depth)
         if as_json:
             write_json(_document(words, result, output, recording, summary))

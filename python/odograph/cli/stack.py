@@ -10,7 +10,7 @@ import click
 
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, optional_input
-from odograph.cli.output import json_option, styled, write_json, write_lines
+from odograph.cli.output import json_option, say, styled, write_json, write_lines
 from odograph.cli.recordedstack import frame_document, recorded
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ def command(
 
 def _lines(target: Target, stacks: list[tuple[Thread, Stack]]) -> Iterator[str]:
     for text in target.missing:
-        click.echo(f"odograph: {text}", err=True)
+        say(f"odograph: {text}")
     for number, (thread, stack) in enumerate(stacks):
         if number:
             yield ""
         name = f" {thread.name}" if thread.name else ""
         signal = f", signal {thread.signal}" if thread.signal else ""
         yield styled(f"thread {thread.tid}{name}{signal}", bold=True)
-        yield from str(stack).splitlines()
+        yield from stack.lines()
 
 
 def _document(target: Target, stacks: list[tuple[Thread, Stack]]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def command(filename: str, as_json: bool) -> int:
     for table in tables:
         found = True
         watching = DumpedTable(table.name, table.offset, table.count, watched(table.entries))
-        write_lines(["", *dump_lines(watching)])
+        write_lines(["", *dump_lines(watching)], keep="\t")
     if not found:
         write_lines(["There are no unwind tables in this file."])
     return 1 if damaged else 0

@@ -22,11 +22,13 @@ def command(source: Input, tid: int | None, as_json: bool) -> int:
     """Compare what decoding gives with what the recorder counted itself.
 
     Odograph's recorders count the instructions of each thread, and hash their addresses, while the
-    program runs. Exits with 1 if the history of a thread is another one.
+    program runs. Exits with 1 if the history of a thread is another one. Always decodes: an index is
+    not used.
     """
     from odograph.views.numbers import count
 
-    recording = source.open()
+    # What an index says of a history is no proof of what the trace gives.
+    recording = source.open(index=False)
     if tid is not None:
         recording.source.thread(tid)
     threads = [thread for thread in recording.threads if tid is None or thread.tid == tid]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from odograph.debug.modules import open_object
 from odograph.errors import ImageError
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def _of_files(files: list[LoadedFile], address: int, size: int) -> bytes:
             within = address - part.address
             if file.path is not None and 0 <= within < part.size:
                 try:
-                    with open(file.path, "rb") as data:
+                    with open_object(file.path) as data:
                         data.seek(part.offset + within)
                         return data.read(min(size, part.size - within))
-                except OSError:
+                except (OSError, ValueError):
                     return b""
     return b""

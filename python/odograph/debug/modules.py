@@ -6,8 +6,10 @@ import os
 import struct
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from odograph.plainfile import open_recorded
+from odograph.printable import printable
 from odograph.recording import elf
 from odograph.recording.binaries import CodeSource
 from odograph.symbols import Module
@@ -16,12 +18,21 @@ if TYPE_CHECKING:
     from odograph.recorded import Recording
     from odograph.recording.recording import Recording as RecordingFile
 
-__all__ = ["LoadedFile", "Program", "programs"]
+__all__ = ["LoadedFile", "Program", "open_object", "programs"]
 
 _TOP = 1 << 64
 _PT_DYNAMIC, _PT_INTERP, _PT_PHDR = 2, 3, 6
 _WRITABLE = 2
 _ET_EXEC = 2
+
+
+def open_object(path: str) -> BinaryIO:
+    """Opens a program or a library that a recording named; OSError or ValueError if it is none."""
+    file = open_recorded(path)
+    if elf.is_object(file):
+        return file
+    file.close()
+    raise OSError(f"{path} is no ELF object")
 
 
 class ReadOnly(NamedTuple):
@@ -45,6 +56,11 @@ class LoadedFile:
     bias: int
     address: int
 
+    @property
+    def shown_name(self) -> str:
+        """Its name as debuggers are told it: they print it, and XML has no control characters."""
+        return printable(self.name)
+
     @cached_property
     def headers(self) -> list[elf.Segment]:
         """Its program headers; none if it is not at hand or no ELF file."""
@@ -60,9 +76,12 @@ class LoadedFile:
         """The dynamic linker that it asks for."""
         for header in self.headers:
             if header.kind == _PT_INTERP and self.path is not None:
-                with open(self.path, "rb") as file:
-                    file.seek(header.offset)
-                    return os.fsdecode(file.read(min(header.file_size, 4096)).rstrip(b"\0"))
+                try:
+                    with open_recorded(self.path) as file:
+                        file.seek(header.offset)
+                        return os.fsdecode(file.read(min(header.file_size, 4096)).rstrip(b"\0"))
+                except (OSError, ValueError, OverflowError):
+                    return None
         return None
 
     @cached_property
@@ -79,8 +98,11 @@ class LoadedFile:
         """(file type, entry in memory, program headers in memory, size of one, number); None if not ELF64."""
         if self.path is None or elf.kind(self.path) != (64, elf.MACHINE_X86_64):
             return None
-        with open(self.path, "rb") as file:
-            data = file.read(64)
+        try:
+            with open_recorded(self.path) as file:
+                data = file.read(64)
+        except (OSError, ValueError):
+            return None
         if len(data) < 64:
             return None
         kind, _, _, entry, offset, _, _, _, size, number = struct.unpack_from("<HHIQQQIHHH", data, 16)
@@ -130,11 +152,13 @@ class Program:
         return next((file for file in self.files if os.path.basename(file.name) == name), None)
 
     def path_of(self, name: str) -> str | None:
-        """Where a file is found on this machine, by its recorded name or as the program calls its linker."""
+        """Where a file is found on this machine, by its name (recorded or shown) or as the program calls its
+        linker."""
         asked = self.main.interpreter if self.main is not None else None
         if name == asked and self.linker is not None:
             return self.linker.path
-        return next((file.path for file in self.files if file.name == name and file.path is not None), None)
+        known = (file.path for file in self.files if name in (file.name, file.shown_name))
+        return next((path for path in known if path is not None), None)
 
     @cached_property
     def libraries(self) -> list[LoadedFile]:

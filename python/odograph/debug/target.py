@@ -153,7 +153,7 @@ class Target:
 
     @cached_property
     def _memory(self) -> CodeMemory:
-        return CodeMemory(self.recording.images(self.thread.tid))
+        return CodeMemory(self.recording.served_images(self.thread.tid))
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of memory; short where they are no longer known, empty if the first one is not."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -104,7 +103,7 @@ def _list(arguments: Arguments, stdout: BinaryIO) -> int:
         _Ptxed(arguments, stdout).run()
     except _Unnamed as failure:
         stdout.flush()
-        print(failure.text, file=sys.stderr)
+        tool.complain(failure.text)
         return failure.status
     return 0
 
@@ -257,7 +256,7 @@ class _Ptxed:
             raise Failure(f"warning: failed to open {name}: {error.strerror}.") from error
         if not is_elf:
             raise Failure(f"warning: ignoring {name}: not an ELF file.")
-        headers = enumerate(elf.program_headers(name) or [])
+        headers = enumerate(elf.program_headers(name, chosen=True) or [])
         segments = [(at, header) for at, header in headers if header.kind == elf.PT_LOAD]
         shift = base - min((segment.address for _, segment in segments), default=0) if base else 0
         segments = [(at, segment) for at, segment in segments if segment.file_size]
@@ -275,7 +274,7 @@ class _Ptxed:
                 self._say(f"{name}: {where} vaddr=0x{segment.address:x}.\n")
 
     def _warn(self, text: str) -> None:
-        print(f"{self._arguments.program}: warning: {text}", file=sys.stderr)
+        tool.complain(f"{self._arguments.program}: warning: {text}")
 
     # Listing -------------------------------------------------------------------------------------------
 

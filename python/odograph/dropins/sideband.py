@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from odograph.dropins.options import Arguments, Failure, FileRange, parse_number
 from odograph.errors import OdographError, PtError
+from odograph.printable import printable
 
 if TYPE_CHECKING:
     from odograph.image import Image
@@ -143,7 +144,7 @@ class SidebandOptions:
 
         start = prefix(stream, record, filename=self._filename, offset=self._offset, time=self._time)
         body = "" if self._verbose is None else text(record, verbose=self._verbose)
-        self._write(f"{start}{body}\n")
+        self._line(f"{start}{body}")
 
     def _on_error(self, stream: Stream, offset: int, what: PtError | str, is_warning: bool) -> None:
         if is_warning and not self._warn:
@@ -152,8 +153,11 @@ class SidebandOptions:
 
         kind = "warning" if is_warning and not self._only_lists else "error"
         said = what if isinstance(what, str) else pt_errstr(what)
-        self._write(f"[{stream.filename}:{offset:016x} sideband {kind}: {said}]\n")
+        self._line(f"[{stream.filename}:{offset:016x} sideband {kind}: {said}]")
 
     def _on_switch(self, context: Context) -> None:
         if self._switch:
-            self._write(f"[context: pid-{context.pid:x}]\n")
+            self._line(f"[context: pid-{context.pid:x}]")
+
+    def _line(self, text: str) -> None:
+        self._write(printable(text, "\n\t") + "\n")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO, TypeAlias
 
 from odograph.dropins.options import VERSION, Arguments, Failure
+from odograph.printable import printable
 
-__all__ = ["Tool", "run", "version"]
+__all__ = ["Tool", "complain", "run", "version"]
 
 #: Takes the arguments, writes to standard output and returns the exit code. May raise :class:`Failure`.
 Tool: TypeAlias = Callable[[Arguments, BinaryIO], int]
@@ -19,6 +20,11 @@ Tool: TypeAlias = Callable[[Arguments, BinaryIO], int]
 def version(program: str) -> bytes:
     """What ``--version`` prints."""
     return os.fsencode(f"{program}-{VERSION} / libipt-{VERSION}\n")
+
+
+def complain(text: str) -> None:
+    """Text on standard error. Names may hold anything: what is not printable is escaped."""
+    print(printable(text, "\n\t"), file=sys.stderr)
 
 
 def run(tool: Tool, argv: Sequence[str] | None = None, stdout: BinaryIO | None = None) -> int:
@@ -33,7 +39,7 @@ def run(tool: Tool, argv: Sequence[str] | None = None, stdout: BinaryIO | None =
             status = tool(arguments, output)
         except Failure as failure:
             output.flush()
-            print(f"{arguments.program}: {failure.text}", file=sys.stderr)
+            complain(f"{arguments.program}: {failure.text}")
             return failure.status
         output.flush()
         return status

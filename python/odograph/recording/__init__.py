@@ -13,6 +13,7 @@ from odograph.errors import RecordingError
 from odograph.recording import elf
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.detect import detect, not_a_recording
+from odograph.recording.evidence import written_at
 from odograph.recording.perfdata.reader import PerfDataReader
 from odograph.recording.perfdata.source import map_file
 from odograph.recording.perfrecording import read_perfdata
@@ -71,10 +72,13 @@ def _open(name: str, sysroot: Paths, buildid_dirs: Paths, kcore: str | os.PathLi
         if is_directory and not os.path.exists(data_path):
             raise RecordingError(not_a_recording(name))
         binaries = Binaries(sysroot, buildid_dirs, _kcore(name if is_directory else None, kcore))
-        data = map_file(data_path)
+        binaries.kcore_chosen = kcore is not None
+        # What lies in a directory was named by whoever made the recording.
+        data = map_file(data_path, recorded=is_directory)
         if detect(data, data_path) == "raw":
             return read_raw(name, data)
         reader = PerfDataReader.open(name) if is_directory else PerfDataReader(data)
+        binaries.evidence.finished = written_at(data_path)
         return read_perfdata(name, reader, binaries)
     except struct.error as error:
         raise damaged(error) from error
@@ -86,7 +90,7 @@ def _kcore(directory: str | None, given: str | os.PathLike[str] | None) -> str |
         return None if directory is None else os.path.join(directory, "kcore_dir", "kcore")
     path = os.fspath(given)
     path = os.path.join(path, "kcore") if os.path.isdir(path) else path
-    if elf.segments(path) is None:
+    if elf.segments(path, chosen=True) is None:
         raise RecordingError(f"{path} is no copy of a kernel's memory: it cannot be read or is no ELF file")
     return path
 

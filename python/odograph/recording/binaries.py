@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from odograph.plainfile import is_plain
 from odograph.recording import elf
+from odograph.recording.evidence import Evidence
 from odograph.recording.processmemory import Mapping
 from odograph.recording.vdso import NAME as VDSO
 from odograph.recording.vdso import vdso_files
@@ -18,12 +20,16 @@ DEFAULT_BUILDID_DIR = "~/.debug"
 
 
 class CodeSource(NamedTuple):
-    """``size`` bytes at ``offset`` of the file ``path`` are what lies at ``address``."""
+    """``size`` bytes at ``offset`` of the file ``path`` are what lies at ``address``.
+
+    ``chosen``: the user named this very file; else a recording did, see :mod:`odograph.plainfile`.
+    """
 
     path: str
     offset: int
     size: int
     address: int
+    chosen: bool = False
 
 
 class Missing(NamedTuple):
@@ -42,8 +48,11 @@ class Missing(NamedTuple):
 class Binaries:
     """Searches, best first: ``sysroot`` directories, build id directories, the path itself.
 
-    A file whose build id is not the recorded one is reported and not used. ``kcore`` is a copy of the
-    kernel's memory, ``release`` the recorded kernel's.
+    A file whose build id is not the recorded one is reported and not used, and neither is one without build
+    id that ``evidence`` speaks against. ``kcore`` is a copy of the kernel's memory, ``kcore_chosen`` says
+    that the user named it; ``release`` is the recorded kernel's.
+
+    Names come from a recording, so only plain files are candidates (:mod:`odograph.plainfile`).
     """
 
     def __init__(
@@ -56,7 +65,11 @@ class Binaries:
         self.sysroot = _paths(sysroot)
         self.buildid_dirs = [*_paths(buildid_dirs), Path(DEFAULT_BUILDID_DIR).expanduser()]
         self.kcore = None if kcore is None else Path(kcore)
+        self.kcore_chosen = False
         self.release = release
+        self.evidence = Evidence()
+        #: Files that lie there but are other ones than were recorded, by recorded name.
+        self.refused: dict[str, Missing] = {}
         self._found: dict[tuple[str, bytes | None, str | None], Path | Missing] = {}
         self._kernel: dict[Path, tuple[list[elf.Segment] | None, int | None]] = {}
 
@@ -90,26 +103,16 @@ class Binaries:
                 f"{name or 'this memory'} holds code that the program made while it ran",
                 "record with odograph record --with qemu, which keeps the executed bytes",
             )
-        mismatch: tuple[Path, bytes | None] | None = None
-        for candidate in self._candidates(name, wanted, process_class):
+        refused: Missing | None = None
+        for candidate, by_name_alone in self._candidates(name, wanted, process_class):
             if not _is_file(candidate):
                 continue
-            if wanted is None:
+            other = self._other_file(mapping, candidate, by_name_alone)
+            if other is None:
                 return candidate
-            found = elf.build_id(candidate)
-            if found is not None and _same_id(wanted, found):
-                return candidate
-            mismatch = mismatch or (candidate, found)
-        if mismatch is not None and wanted is not None:
-            path, found = mismatch
-            has = f"build id {found.hex()}" if found else "no build id"
-            return Missing(
-                mapping,
-                f"{path} has {has}, recorded was {wanted.hex()}",
-                "bring the recorded file and name its directory with --sysroot, or a build id directory",
-                wanted.hex(),
-                found.hex() if found else None,
-            )
+            refused = refused or other
+        if refused is not None:
+            return self.refused.setdefault(name, refused)
         hex_id = wanted.hex() if wanted else None
         with_id = f" (build id {hex_id})" if hex_id else ""
         if name.startswith("["):
@@ -127,7 +130,35 @@ class Binaries:
             hex_id,
         )
 
-    def _candidates(self, name: str, wanted: bytes | None, process_class: str | None) -> Iterable[Path]:
+    def _other_file(self, mapping: Mapping, candidate: Path, by_name_alone: bool) -> Missing | None:
+        """Why a file is not the one that was mapped; None if nothing speaks against it."""
+        wanted = mapping.build_id
+        hint = "bring the recorded file and name its directory with --sysroot"
+        if wanted is None:
+            reason = self.evidence.against(mapping.filename, candidate, where_it_was=by_name_alone)
+            return None if reason is None else Missing(mapping, reason, hint)
+        found = elf.build_id(candidate)
+        if found is not None and _same_id(wanted, found):
+            return None
+        has = f"build id {found.hex()}" if found else "no build id"
+        reason = f"{candidate} has {has}, recorded was {wanted.hex()}"
+        hint += ", or a build id directory"
+        return Missing(mapping, reason, hint, wanted.hex(), found.hex() if found else None)
+
+    def _candidates(
+        self, name: str, wanted: bytes | None, process_class: str | None
+    ) -> Iterable[tuple[Path, bool]]:
+        """Files to look at, and whether only the recorded name leads to them."""
+        for path in self._brought(name, wanted, process_class):
+            yield path, False
+        # A file that was deleted while mapped is another one now, unless its build id tells otherwise.
+        plain = name.removesuffix(" (deleted)")
+        if not plain.startswith("[") and "\0" not in plain and (plain == name or wanted is not None):
+            yield Path(plain), True
+
+    def _brought(self, name: str, wanted: bytes | None, process_class: str | None) -> Iterable[Path]:
+        """Files below directories that the user named, and installed ones that are known by their build
+        id."""
         plain = name.removesuffix(" (deleted)")
         if "\0" in plain:
             return
@@ -147,9 +178,6 @@ class Binaries:
         if name == VDSO:
             for root in (*self.sysroot, Path("/")):
                 yield from vdso_files(root, self.release, process_class, wanted is not None)
-        # A file that was deleted while mapped is another one now, unless its build id tells otherwise.
-        if is_path and (plain == name or wanted is not None):
-            yield Path(plain)
 
     # The kernel ---------------------------------------------------------------------------------------
 
@@ -179,10 +207,12 @@ class Binaries:
         )
 
     def _kernel_source(self, mapping: Mapping, path: Path) -> CodeSource | None:
-        if not _is_file(path):
+        chosen = self.kcore_chosen and path == self.kcore
+        if not chosen and not _is_file(path):
             return None
         if path not in self._kernel:
-            self._kernel[path] = (elf.segments(path), elf.symbol_address(path, ("_text", "_stext")))
+            segments = elf.segments(path, chosen=chosen)
+            self._kernel[path] = (segments, elf.symbol_address(path, ("_text", "_stext")))
         loads, reference = self._kernel[path]
         shift = 0
         if path != self.kcore and path.name != "kcore":
@@ -197,9 +227,8 @@ class Binaries:
             end = start + segment.file_size
             if start <= mapping.address < end:
                 offset = segment.offset + mapping.address - start
-                return CodeSource(
-                    str(path), offset, min(mapping.length, end - mapping.address), mapping.address
-                )
+                size = min(mapping.length, end - mapping.address)
+                return CodeSource(str(path), offset, size, mapping.address, chosen)
         return None
 
 
@@ -210,10 +239,7 @@ def _paths(given: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]) -> 
 
 
 def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file() and os.access(path, os.R_OK)
-    except (OSError, ValueError):
-        return False
+    return is_plain(path)
 
 
 def _same_id(wanted: bytes, found: bytes) -> bool:

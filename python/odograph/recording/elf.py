@@ -1,6 +1,7 @@
 """The little that a recording needs of ELF files: the build id, where segments lie, one symbol.
 
-Every offset is checked; a file that is not ELF, or is damaged, answers None.
+Every offset is checked; a file that is not ELF, or is damaged, answers None. Files are opened as
+:mod:`odograph.plainfile` does, except those that the user has ``chosen``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
+from odograph.plainfile import open_recorded
+
 __all__ = [
     "MACHINE_386",
     "MACHINE_X86_64",
@@ -18,6 +21,7 @@ __all__ = [
     "PT_LOAD",
     "Segment",
     "build_id",
+    "is_object",
     "kind",
     "mapped_build_id",
     "program_headers",
@@ -34,6 +38,8 @@ _PT_NOTE = 4
 _SHT_SYMTAB, _SHT_NOTE = 2, 7
 _NT_GNU_BUILD_ID = 3
 _LIMIT = 1 << 20
+#: ET_REL, ET_EXEC, ET_DYN
+_OBJECT_TYPES = (1, 2, 3)
 
 
 class Segment(NamedTuple):
@@ -58,10 +64,16 @@ class _Header(NamedTuple):
     section_count: int
 
 
+def open_file(path: str | os.PathLike[str], *, chosen: bool) -> BinaryIO:
+    """Opens a file that a recording named, or any that the user has ``chosen``. Raises OSError,
+    ValueError."""
+    return open(path, "rb") if chosen else open_recorded(path)
+
+
 def build_id(path: str | os.PathLike[str]) -> bytes | None:
     """The GNU build id note of an ELF file, None if it has none or cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_recorded(path) as file:
             header = _header(file)
             if header is None:
                 return None
@@ -93,16 +105,16 @@ def find_build_id(notes: bytes, order: str = "<") -> bytes | None:
     return None
 
 
-def segments(path: str | os.PathLike[str]) -> list[Segment] | None:
+def segments(path: str | os.PathLike[str], *, chosen: bool = False) -> list[Segment] | None:
     """The loadable segments of an ELF file, None if it is none."""
-    headers = program_headers(path)
+    headers = program_headers(path, chosen=chosen)
     return None if headers is None else [header for header in headers if header.kind == PT_LOAD]
 
 
-def program_headers(path: str | os.PathLike[str]) -> list[Segment] | None:
+def program_headers(path: str | os.PathLike[str], *, chosen: bool = False) -> list[Segment] | None:
     """All program headers of an ELF file, None if it is none."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path, chosen=chosen) as file:
             header = _header(file)
             return None if header is None else _segments(file, header)
     except (OSError, struct.error, ValueError, OverflowError):
@@ -136,12 +148,23 @@ def mapped_build_id(read: Callable[[int, int], bytes], address: int) -> bytes | 
     return None
 
 
+def is_object(file: BinaryIO) -> bool:
+    """Whether an open file is a program, a library or a kernel module: ELF, but no core. Goes to its
+    start."""
+    file.seek(0)
+    ident = file.read(20)
+    file.seek(0)
+    if len(ident) < 20 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+        return False
+    return int.from_bytes(ident[16:18], "little" if ident[5] == 1 else "big") in _OBJECT_TYPES
+
+
 def kind(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """(32 or 64 bits, machine) of an ELF file, None if it is none."""
     try:
-        with open(path, "rb") as file:
+        with open_recorded(path) as file:
             ident = file.read(20)
-    except OSError:
+    except (OSError, ValueError):
         return None
     if len(ident) < 20 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
         return None
@@ -164,7 +187,7 @@ def has_symbol_table(path: str | os.PathLike[str]) -> bool:
 def symbol_address(path: str | os.PathLike[str], names: tuple[str, ...]) -> int | None:
     """The value of the first of ``names`` in the symbol table of a 64-bit ELF file."""
     try:
-        with open(path, "rb") as file:
+        with open_recorded(path) as file:
             header = _header(file)
             if header is None or not header.is64:
                 return None

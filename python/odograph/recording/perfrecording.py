@@ -20,6 +20,7 @@ from odograph.recording.perfdata.samples import Sample, parse_sample, sched_swit
 from odograph.recording.recording import Recording, Thread
 from odograph.recording.sideband import AuxLoss, Region, Sideband, ThreadInfo
 from odograph.recording.stream import Break, Piece, TraceStream
+from odograph.recording.underfiles import bytes_of_file
 
 __all__ = ["read_perfdata"]
 
@@ -49,6 +50,11 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         reader.problems.add(None, "the recording has no trace data; was the traced program very short?")
     _apply_losses(reader, streams, positions, sideband.losses)
     _attribute(streams, sideband, parameters)
+    if executed is not None:
+        binaries.evidence.files = executed.files
+        began = executed.extra.get("began")
+        binaries.evidence.began = began if isinstance(began, int) else None
+    binaries.evidence.bytes_of = lambda name: bytes_of_file(name, sideband.memories.values())
     return Recording(
         path,
         "perf.data",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from odograph.errors import ImageError, InvalidArgument, OdographError, PtError, RecordingError
+from odograph.plainfile import open_recorded
+from odograph.recording import elf
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
@@ -42,7 +44,9 @@ class Thread:
 class _Sections(Protocol):
     """What of ``Image`` is used here."""
 
-    def add_file(self, filename: str, offset: int, size: int, vaddr: int) -> Any: ...
+    def add_file(
+        self, filename: str, offset: int, size: int, vaddr: int, *, recorded: bool = False
+    ) -> Any: ...
 
     def add_bytes(self, data: bytes, vaddr: int, *, name: str | None = None) -> Any: ...
 
@@ -170,7 +174,7 @@ class Recording:
             kcore = self.binaries.kcore
             try:
                 if kcore is not None:
-                    add_elf(self._kernel, os.fspath(kcore))
+                    add_elf(self._kernel, os.fspath(kcore), recorded=not self.binaries.kcore_chosen)
             except OdographError as error:
                 self.noted.add(None, f"the copy of the kernel's memory is damaged: {error}")
         return self._kernel.snapshot()
@@ -185,8 +189,32 @@ class Recording:
             image.set_callback(_Rest(self.user_image))
         return image
 
-    def fill(self, image: _Sections, mappings: Iterable[Mapping]) -> list[Missing]:
-        """Put mappings into an image in this order; returns those whose bytes are not known."""
+    def serves(self, source: CodeSource) -> bool:
+        """Whether a debugger, which others on this machine can be, may see bytes of a file: of ELF objects,
+        of what the user named, and of the copy of the kernel's memory. A recording can say that any file was
+        mapped.
+        """
+        if source.chosen or (
+            self.binaries.kcore is not None and source.path == os.fspath(self.binaries.kcore)
+        ):
+            return True
+        try:
+            with open_recorded(source.path) as file:
+                return elf.is_object(file)
+        except (OSError, ValueError):
+            return False
+
+    def fill(
+        self,
+        image: _Sections,
+        mappings: Iterable[Mapping],
+        *,
+        uses: Callable[[CodeSource], bool] | None = None,
+    ) -> list[Missing]:
+        """Put mappings into an image in this order; returns those whose bytes are not known.
+
+        ``uses`` says of which files bytes are wanted, by default of all.
+        """
         missing = []
         for mapping in mappings:
             if mapping.code is not None:
@@ -195,8 +223,9 @@ class Recording:
             source = self.resolve(mapping)
             if isinstance(source, Missing):
                 missing.append(source)
-            else:
-                image.add_file(source.path, source.offset, source.size, source.address)
+            elif uses is None or uses(source):
+                place = (source.path, source.offset, source.size, source.address)
+                image.add_file(*place, recorded=not source.chosen)
         return missing
 
     @property

@@ -69,6 +69,8 @@ class Spool:
 
     def write(self, writer: PerfDataWriter) -> None:
         """Put everything into ``writer``, each thread's streams in the order they were made."""
+        if self.images:
+            writer.set_extra("began", self.images[0].started + _wall_clock())
         for image in self.images:
             for number, event in enumerate(image.events):
                 self._write_event(writer, image, event, image.events[number + 1 :])
@@ -108,6 +110,7 @@ class Spool:
                     event.text(5) or "//anon",
                     device=(int(major, 16), int(minor, 16)),
                     inode=event.number(4),
+                    mapped_at=event.time + _wall_clock(),
                     tsc=self._map_time(image, event),
                 )
             case "thread" if event.number(0) != pid:
@@ -187,6 +190,11 @@ class Spool:
             at += _CODE_ENTRY.size
             yield tsc, address, data[at : at + size]
             at += size
+
+
+def _wall_clock() -> int:
+    """What makes a time of the wall clock, in ns, of one of the recorders' clock."""
+    return time.time_ns() - time.monotonic_ns()
 
 
 def _appended(path: Path) -> bytes:

@@ -8,6 +8,7 @@ import os
 from typing import NamedTuple
 
 from odograph._native import elf_landings
+from odograph.plainfile import open_recorded
 
 __all__ = ["Landings", "landings_of_file"]
 
@@ -33,7 +34,7 @@ def landings_of_file(path: str) -> Landings:
 @functools.lru_cache(maxsize=16)
 def _landings(path: str, modified: int, size: int) -> Landings:
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with open_recorded(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return Landings(*elf_landings(data))
     except (OSError, ValueError):
         return Landings([], [])

@@ -10,11 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from odograph.recording import elf
-from odograph.recording.binaries import CodeSource
+from odograph.recording.binaries import CodeSource, Missing
+from odograph.recording.processmemory import Mapping
 from odograph.symbols.intervals import Layers
 from odograph.symbols.landing import landings_of_file
 from odograph.symbols.lines import Lines, Source
-from odograph.symbols.perfmap import PerfMap, read_perf_map
+from odograph.symbols.perfmap import PerfMap, find_perf_map
 from odograph.symbols.place import Function, Place, UnknownSymbol
 from odograph.symbols.table import SymbolTable, table_of_bytes, table_of_file
 
@@ -108,8 +109,13 @@ class Symbols:
     def of_recording(cls, recording: Recording, pid: int) -> Symbols:
         """The modules that a process of a recording had mapped at any time."""
         modules = [module for _, program in cls.of_programs(recording, pid) for module in program.modules]
-        directories = (os.path.dirname(os.path.abspath(recording.path)), "/tmp")
-        return cls(dict.fromkeys(modules), read_perf_map(pid, directories))
+        evidence = recording.binaries.evidence
+        found = find_perf_map(pid, recording.path, began=evidence.began, finished=evidence.finished)
+        if found.refused is not None:
+            hint = "to use it, copy it beside the recording"
+            missing = Missing(Mapping(0, 0, filename=found.path, pid=pid), found.refused, hint)
+            recording.binaries.refused.setdefault(found.path, missing)
+        return cls(dict.fromkeys(modules), found.entries)
 
     @classmethod
     def of_programs(cls, recording: Recording, pid: int) -> list[tuple[int, Symbols]]:

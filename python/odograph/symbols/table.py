@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from odograph._native import RawTable, elf_symbols
+from odograph.plainfile import open_recorded
+from odograph.recording import elf
 from odograph.symbols.debugfiles import debug_file
 
 if TYPE_CHECKING:
@@ -130,14 +132,14 @@ def table_of_bytes(data: bytes) -> SymbolTable:
 def _table(path: str, _size: int, _mtime: int) -> SymbolTable:
     rows = _rows(path)
     place = debug_file(path)
-    if place is not None:
+    if place is not None and elf.build_id(place) == elf.build_id(path):
         rows += _rows(place)
     return SymbolTable(rows)
 
 
 def _rows(path: str) -> list[tuple[int, int, str, str]]:
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with open_recorded(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             table = elf_symbols(data)
     except (OSError, ValueError):
         return []

@@ -11,6 +11,7 @@ from odograph.image import Image
 from odograph.memory import CoreMemory, LayeredMemory, Memory, ask
 from odograph.recording import elf
 from odograph.recording.binaries import Binaries, Missing
+from odograph.recording.evidence import written_at
 from odograph.recording.processmemory import Mapping
 from odograph.recording.vdso import NAME as VDSO
 from odograph.symbols import Module, Symbols
@@ -21,6 +22,8 @@ from odograph.unwind.target import Target, Thread
 __all__ = ["open_core"]
 
 _VDSO_LIMIT = 1 << 17
+#: The header of an ELF file is in memory as it is in the file.
+_HEADER = 64
 
 
 def open_core(
@@ -43,6 +46,10 @@ def open_core(
     notes = read_notes(path)
     core = CoreMemory(path)
     binaries = Binaries(sysroot, buildid_dirs)
+    headers = {file.name: ask(core, file.start, _HEADER) for file in notes.files if file.offset == 0}
+    headers = {name: header for name, header in headers.items() if header.startswith(b"\x7fELF")}
+    binaries.evidence.finished = written_at(path)
+    binaries.evidence.bytes_of = lambda name: [(0, headers.get(name, b""))]
     modules, missing = _modules(core, notes.files, binaries)
     if program is not None and not notes.files and notes.entry is not None:
         modules += _program(os.fspath(program), notes.entry)
@@ -86,7 +93,8 @@ def memory_of_files(modules: Iterable[Module]) -> tuple[Memory, list[str]]:
     for module in modules:
         if module.path is not None:
             try:
-                files.add_file(module.path, module.offset, module.end - module.address, module.address)
+                size = module.end - module.address
+                files.add_file(module.path, module.offset, size, module.address, recorded=True)
             except OdographError as error:
                 unread.append(str(error))
     return files.address_space(), unread

@@ -16,6 +16,7 @@ from odograph.frame import Stack
 from odograph.memory import BytesMemory, LayeredMemory, Memory
 from odograph.recording import elf
 from odograph.recording.binaries import Binaries, CodeSource
+from odograph.recording.evidence import written_at
 from odograph.recording.perfdata.attributes import Attribute
 from odograph.recording.perfdata.format import RecordType, SampleType
 from odograph.recording.perfdata.reader import PerfDataReader
@@ -78,9 +79,9 @@ def sampled_stacks(
     if not any(_has_stacks(attribute) for attribute in reader.attributes):
         raise RecordingError(f"{path} has no stacks; record with perf record --call-graph dwarf")
     sideband.finish(None)
-    processes = _Processes(
-        sideband, Binaries(sysroot, buildid_dirs, None, reader.features.os_release), machine
-    )
+    binaries = Binaries(sysroot, buildid_dirs, None, reader.features.os_release)
+    binaries.evidence.finished = written_at(path)
+    processes = _Processes(sideband, binaries, machine)
     # Each processor wrote its own: a thread that moves leaves its samples in several places.
     times = [sample.stamp.time for _, sample in samples]
     if None not in times:

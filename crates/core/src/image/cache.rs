@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use odograph_files::Named;
+
 use super::file::{FileKey, SectionFile};
 use super::pages::PieceStore;
 use super::{end_of, zeroed};
@@ -87,7 +89,19 @@ impl SectionCache {
     /// A file that has changed since it was added is another file.
     /// Errors are those of [`super::Image::add_file`], and `nomem` beyond [`MAX_ISID`].
     pub fn add_file(&self, name: &OsStr, offset: u64, size: u64, vaddr: u64) -> Result<i32, PtError> {
-        let file = SectionFile::open(name, self.pieces.clone())?;
+        self.add_named(name, Named::ByUser, offset, size, vaddr)
+    }
+
+    /// The same for a name that somebody else than the user may have chosen: `bad_file` if they may not name it.
+    pub fn add_named(
+        &self,
+        name: &OsStr,
+        named: Named,
+        offset: u64,
+        size: u64,
+        vaddr: u64,
+    ) -> Result<i32, PtError> {
+        let file = SectionFile::open(name, named, self.pieces.clone())?;
         let size = file.cut(offset, size)?;
         end_of(vaddr, size)?;
         let mut state = self.state();

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
+use odograph_files::Named;
+
 use super::pages::{PieceStore, PIECE};
 use crate::error::PtError;
 
@@ -41,8 +43,8 @@ impl Looks {
     }
 }
 
-/// What makes two files the same: name as given, path, looks.
-pub(super) type FileKey = (OsString, PathBuf, Looks);
+/// What makes two files the same: name as given, path, looks, and who named it.
+pub(super) type FileKey = (OsString, PathBuf, Looks, Named);
 
 /// A file on disk, as it was when it was added.
 ///
@@ -55,37 +57,35 @@ pub(super) struct SectionFile {
     name: OsString,
     path: PathBuf,
     looks: Looks,
+    named: Named,
     pieces: Arc<PieceStore>,
 }
 
 impl SectionFile {
-    /// Looks at a file without reading it. `bad_file`: missing, unreadable or not a regular file;
-    /// `invalid`: the name cannot be one.
+    /// Looks at a file without reading it. `bad_file`: missing, unreadable or not a regular file, or one that who
+    /// named it may not name; `invalid`: the name cannot be one.
     ///
     /// A relative name is resolved now; the name as given is kept for comparing.
-    pub fn open(name: &OsStr, pieces: Arc<PieceStore>) -> Result<SectionFile, PtError> {
+    pub fn open(name: &OsStr, named: Named, pieces: Arc<PieceStore>) -> Result<SectionFile, PtError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         if name.len() >= LONGEST_NAME || name.as_encoded_bytes().contains(&0) {
             return Err(PtError::Invalid);
         }
         let path = std::path::absolute(name).map_err(|_| PtError::BadFile)?;
-        // A named pipe must not be opened: that would wait for its writer.
-        let is_file = std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
-        if !is_file {
-            return Err(PtError::BadFile);
-        }
-        let metadata = File::open(&path).and_then(|file| file.metadata()).map_err(|_| PtError::BadFile)?;
+        let opened = odograph_files::open(&path, named);
+        let metadata = opened.and_then(|file| file.metadata()).map_err(|_| PtError::BadFile)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(SectionFile { id, name: name.to_owned(), path, looks: Looks::of(&metadata), pieces })
+        let looks = Looks::of(&metadata);
+        Ok(SectionFile { id, name: name.to_owned(), path, looks, named, pieces })
     }
 
     /// The same for a file that is used without a section cache. Sections of a file that looks the
     /// same share what was read of it.
-    pub fn open_uncached(name: &OsStr) -> Result<Arc<SectionFile>, PtError> {
+    pub fn open_uncached(name: &OsStr, named: Named) -> Result<Arc<SectionFile>, PtError> {
         static STORE: OnceLock<Arc<PieceStore>> = OnceLock::new();
         static IN_USE: Mutex<BTreeMap<FileKey, Weak<SectionFile>>> = Mutex::new(BTreeMap::new());
         let store = STORE.get_or_init(|| Arc::new(PieceStore::new(Some(KEPT_WITHOUT_CACHE))));
-        let file = Arc::new(SectionFile::open(name, store.clone())?);
+        let file = Arc::new(SectionFile::open(name, named, store.clone())?);
         if !file.looks.settled() {
             return Ok(file);
         }
@@ -101,9 +101,9 @@ impl SectionFile {
         Ok(file)
     }
 
-    /// What makes it the same file: its name as given, where that leads, and how it looks.
+    /// What makes it the same file: its name as given, where that leads, how it looks, and who named it.
     pub fn key(&self) -> FileKey {
-        (self.name.clone(), self.path.clone(), self.looks)
+        (self.name.clone(), self.path.clone(), self.looks, self.named)
     }
 
     /// The name as it was given.
@@ -138,7 +138,10 @@ impl SectionFile {
                 None => {
                     let file = match &opened {
                         Some(file) => file,
-                        None => &*opened.insert(File::open(&self.path).map_err(|_| PtError::BadImage)?),
+                        None => {
+                            let file = odograph_files::open(&self.path, self.named);
+                            &*opened.insert(file.map_err(|_| PtError::BadImage)?)
+                        }
                     };
                     let piece = self.fetch(file, number)?;
                     self.pieces.put(self.id, number, piece.clone());

@@ -18,6 +18,8 @@ use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use odograph_files::Named;
+
 use crate::asid::Asid;
 use crate::error::PtError;
 use crate::memory::{MemoryError, ReadMemory, CALLBACK_PAGE};
@@ -289,7 +291,7 @@ impl Image {
         vaddr: u64,
         asid: &Asid,
     ) -> Result<(), PtError> {
-        let section = FileSection::open(name, offset, size, vaddr)?;
+        let section = FileSection::open(name, Named::ByUser, offset, size, vaddr)?;
         self.add_opened(&section, asid);
         Ok(())
     }
@@ -545,9 +547,15 @@ pub struct FileSection {
 }
 
 impl FileSection {
-    /// Looks at the file; errors as for [`Image::add_file`].
-    pub fn open(name: &OsStr, offset: u64, size: u64, vaddr: u64) -> Result<FileSection, PtError> {
-        let file = SectionFile::open_uncached(name)?;
+    /// Looks at the file; errors as for [`Image::add_file`], and `bad_file` if who named it may not name it.
+    pub fn open(
+        name: &OsStr,
+        named: Named,
+        offset: u64,
+        size: u64,
+        vaddr: u64,
+    ) -> Result<FileSection, PtError> {
+        let file = SectionFile::open_uncached(name, named)?;
         let size = file.cut(offset, size)?;
         let last = end_of(vaddr, size)?;
         Ok(FileSection { file, offset, size, vaddr, last })

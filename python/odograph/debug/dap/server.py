@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import queue
 import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
-from odograph.debug.dap.session import Session
+from odograph.debug.dap.session import Session, refusal_of
 from odograph.debug.dap.wire import Message, Reader, Writer
+from odograph.debug.oneclient import LOOPBACK, busy_text, clients
 
 if TYPE_CHECKING:
     from odograph.recorded import Recording
 
 __all__ = ["listen", "serve", "serve_port"]
 
-_LOOPBACK = "127.0.0.1"
 _ENDING = ("disconnect", "terminate")
 _INTERRUPTING = ("pause", *_ENDING)
 
@@ -55,21 +56,31 @@ def serve(recording: Recording, tids: list[int], source: BinaryIO, sink: BinaryI
 
 def listen(port: int) -> socket.socket:
     """Listens at a port of the loopback interface; 0: any free one. OSError if that is not possible."""
-    return socket.create_server((_LOOPBACK, port))
+    return socket.create_server((LOOPBACK, port))
 
 
 def serve_port(
     recording: Recording, tids: list[int], listening: socket.socket, goes_on: Callable[[], bool]
 ) -> None:
-    """Serves one editor after another, until the socket is closed or it does not go on."""
-    while goes_on():
-        try:
-            connection, _ = listening.accept()
-        except OSError:
-            return
-        with connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    """Serves one editor after another, until the socket is closed or it does not go on.
+
+    Others that connect meanwhile are told so and let go.
+    """
+    if not goes_on():
+        return
+    with contextlib.closing(clients(listening, _refusal)) as connections:
+        for connection in connections:
             with connection.makefile("rb") as source, connection.makefile("wb") as sink:
                 serve(recording, tids, source, sink)
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
+            if not goes_on():
+                return
+
+
+def _refusal(said: bytes) -> bytes:
+    """An error response to the first request."""
+    request = next(iter(Reader(io.BytesIO(said))), {})
+    sink = io.BytesIO()
+    Writer(sink).write(refusal_of(request, busy_text))
+    return sink.getvalue()

@@ -14,11 +14,13 @@ from odograph.debug.dap.thread import DebuggedThread, ShownFrame
 from odograph.debug.dap.wire import Message
 from odograph.debug.halt import Halt, HaltReason
 from odograph.errors import InvalidArgument, OdographError
+from odograph.plainfile import is_plain
+from odograph.printable import printable
 
 if TYPE_CHECKING:
     from odograph.recorded import Recording
 
-__all__ = ["Session"]
+__all__ = ["Session", "refusal_of"]
 
 CAPABILITIES = {
     "supportsConfigurationDoneRequest": True,
@@ -64,13 +66,8 @@ class Session:
         """Answers a request, whatever it is, and does what it asks for."""
         if request.get("type") != "request":
             return
-        command, arguments = request.get("command"), request.get("arguments")
-        answer: Message = {
-            "type": "response",
-            "request_seq": number if isinstance(number := request.get("seq"), int) else 0,
-            "command": command if isinstance(command, str) else "",
-            "success": True,
-        }
+        arguments = request.get("arguments")
+        answer = _answer_to(request)
         handler = _HANDLERS.get(answer["command"])
         after: Callable[[], None] | None = None
         try:
@@ -80,12 +77,8 @@ class Session:
             if body is not None:
                 answer["body"] = body
         except (OdographError, KeyError, ValueError, TypeError, IndexError) as error:
-            text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-            answer |= {
-                "success": False,
-                "message": text,
-                "body": {"error": {"id": 1, "format": _plain(text)}},
-            }
+            text = printable(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error))
+            answer = refusal_of(request, text)
             after = None
         self._send(answer)
         if after is not None:
@@ -100,7 +93,7 @@ class Session:
         self._send({"type": "event", "event": name, **({} if body is None else {"body": body})})
 
     def _say(self, text: str) -> None:
-        self._event("output", {"category": "console", "output": text.rstrip("\n") + "\n"})
+        self._event("output", {"category": "console", "output": printable(text.rstrip("\n"), "\n") + "\n"})
 
     # Beginning and end ------------------------------------------------------------------------------------
 
@@ -318,7 +311,7 @@ class Session:
         }
         if shown.file is not None and shown.line:
             message["line"] = shown.line - self._base
-            message["source"] = {"name": os.path.basename(shown.file), "path": shown.file}
+            message["source"] = _source(shown.file)
         else:
             message["presentationHint"] = "subtle"
         return message
@@ -418,6 +411,22 @@ class Session:
         return self._frames[number - 1]
 
 
+def _answer_to(request: Message) -> Message:
+    command, number = request.get("command"), request.get("seq")
+    return {
+        "type": "response",
+        "request_seq": number if isinstance(number, int) else 0,
+        "command": command if isinstance(command, str) else "",
+        "success": True,
+    }
+
+
+def refusal_of(request: Message, text: str) -> Message:
+    """The answer to a request that cannot be met, and why."""
+    error = {"error": {"id": 1, "format": _plain(text)}}
+    return _answer_to(request) | {"success": False, "message": text, "body": error}
+
+
 _Answer = tuple[Message | None, Callable[[], None] | None]
 """The body of an answer, and what is to be done when it has been sent."""
 
@@ -448,6 +457,20 @@ class _Arguments:
         """The values of a list that are what they have to be."""
         values = self.values.get(name)
         return [value for value in values if isinstance(value, kind)] if isinstance(values, list) else []
+
+
+def _source(path: str) -> Message:
+    """A source file. The editor opens it by its path, which debug information chose: none that is no plain
+    file."""
+    named: Message = {"name": os.path.basename(path)}
+    return named | ({"path": path} if is_plain(path) or not _exists(path) else {})
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False
 
 
 def _by_instruction(arguments: _Arguments) -> bool:

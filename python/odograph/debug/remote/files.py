@@ -1,4 +1,7 @@
-"""``vFile``: the files that were mapped into the program, and no others, to read.
+"""``vFile``: the ELF objects that were mapped into the program, and no others, to read.
+
+Whoever runs programs on this machine can connect, and the recording chose the names. So only what debuggers
+need is served: programs and libraries, not any file that a recording may say was mapped.
 
 Source: the GDB manual, "Host I/O Packets".
 """
@@ -9,6 +12,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from odograph.debug.modules import open_object
 from odograph.debug.remote.packet import escape
 from odograph.debug.remote.session import Refused
 
@@ -40,9 +44,14 @@ def open_file(session: Session, rest: str) -> str:
         return _ENOENT
     if len(session.files) >= _MOST_OPEN:
         return _EMFILE
+    try:
+        with open_object(path) as opened:
+            file = os.dup(opened.fileno())
+    except (OSError, ValueError):
+        return _EACCES
     number = session.next_file
     session.next_file += 1
-    session.files[number] = os.open(path, os.O_RDONLY)
+    session.files[number] = file
     return f"F{number:x}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from odograph.errors import InvalidArgument, OdographError
+from odograph.printable import printable
 from odograph.processor.filters import all_of, filter_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def command(session: Session, rest: str) -> str:
             raise InvalidArgument(f"there is no command {name!r}; monitor help lists them")
         text = COMMANDS[chosen][1](session, arguments)
     except (OdographError, KeyError, ValueError) as error:
-        text = f"{error}\n"
+        text = printable(str(error)) + "\n"
     session.say(text)
     return "OK"
 
@@ -45,7 +46,7 @@ def _where(session: Session, arguments: list[str]) -> str:
 
 
 def _place(target: Target, address: int) -> str:
-    return f"{address:#x} {target.symbols.name_of(address) or ''}".rstrip()
+    return printable(f"{address:#x} {target.symbols.name_of(address) or ''}".rstrip())
 
 
 def _size(session: Session, arguments: list[str]) -> str:
@@ -156,7 +157,7 @@ def _stack(session: Session, arguments: list[str]) -> str:
 def _threads(session: Session, arguments: list[str]) -> str:
     target = session.target
     return "".join(
-        f"{'*' if thread.tid == target.thread.tid else ' '} {thread.tid} {thread.comm}\n"
+        f"{'*' if thread.tid == target.thread.tid else ' '} {thread.tid} {printable(thread.comm)}\n"
         for thread in target.recording.threads
     )
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from odograph.debug.remote.packet import LARGEST
+from odograph.printable import printable
 
 if TYPE_CHECKING:
     from odograph.debug.remote.session import Session
@@ -74,7 +75,7 @@ def rest_of_threads(session: Session, rest: str) -> str:
 
 def extra_info(session: Session, rest: str) -> str:
     """``qThreadExtraInfo,thread``"""
-    return (session.target.thread.comm or "recorded").encode().hex()
+    return printable(session.target.thread.comm or "recorded").encode().hex()
 
 
 def is_alive(session: Session, rest: str) -> str:
@@ -110,4 +111,4 @@ def process_info(session: Session, rest: str) -> str:
     pid = max(session.target.thread.pid, 1)
     text = f"pid:{pid:x};triple:{triple};ptrsize:8;endian:little;ostype:linux;"
     main = session.target.program.main
-    return text + (f"name:{os.path.basename(main.name).encode().hex()};" if main is not None else "")
+    return text + (f"name:{os.path.basename(main.shown_name).encode().hex()};" if main is not None else "")

@@ -8,6 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from odograph.debug.oneclient import LOOPBACK, busy_text, clients
 from odograph.debug.remote.packet import Framer, Signal, frame
 from odograph.debug.remote.session import Session
 
@@ -16,19 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
-_LOOPBACK = "127.0.0.1"
 _CHUNK = 1 << 14
 
 
 class Server:
     """Listens at ``port`` of the loopback interface (0: any free one), and serves one debugger after another.
 
-    What a debugger sends is never trusted: whatever it is, the server goes on.
+    Others that connect meanwhile are told so and let go. What a debugger sends is never trusted: whatever it
+    is, the server goes on.
     """
 
     def __init__(self, target: Target, port: int = 0) -> None:
         self.target = target
-        self._socket = socket.create_server((_LOOPBACK, port))
+        self._socket = socket.create_server((LOOPBACK, port))
         self._closed = False
 
     @property
@@ -39,16 +40,11 @@ class Server:
 
     def serve(self, *, once: bool = False) -> None:
         """Serves debuggers until it is closed, or only one."""
-        while not self._closed:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                break
-            with connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.closing(clients(self._socket, _refusal)) as connections:
+            for connection in connections:
                 Connection(self.target, connection).serve()
-            if once:
-                break
+                if once or self._closed:
+                    break
 
     def close(self) -> None:
         """Takes no more debuggers."""
@@ -57,6 +53,11 @@ class Server:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _refusal(said: bytes) -> bytes:
+    """An error with a text (GDB manual, "Standard Replies"): gdb shows it, and so does a terminal."""
+    return b"+" + frame(b"E." + busy_text.encode())
 
 
 class Connection:

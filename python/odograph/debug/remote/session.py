@@ -10,6 +10,7 @@ from odograph.debug.halt import Halt, HaltReason
 from odograph.debug.remote.description import GDB, LLDB, Register
 from odograph.debug.remote.packet import escape
 from odograph.errors import OdographError
+from odograph.printable import printable
 
 if TYPE_CHECKING:
     from odograph.debug.modules import Program
@@ -78,8 +79,11 @@ class Session:
         return answer.encode("latin-1", "replace") if isinstance(answer, str) else answer
 
     def say(self, text: str) -> None:
-        """Shows a text to the user; only while a movement or a command is under way."""
-        data = text.encode()
+        """Shows a text to the user; only while a movement or a command is under way.
+
+        Debuggers print it as it is, so what is not printable is escaped.
+        """
+        data = printable(text, "\n").encode()
         for at in range(0, len(data), 1024):
             self.send(b"O" + data[at : at + 1024].hex().encode())
 

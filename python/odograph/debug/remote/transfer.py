@@ -8,6 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 from odograph.debug.remote.description import target_xml
 from odograph.debug.remote.session import Refused, document
+from odograph.printable import printable
 
 if TYPE_CHECKING:
     from odograph.debug.modules import LoadedFile
@@ -56,7 +57,7 @@ def libraries(session: Session, rest: str) -> bytes:
 
 
 def _library(number: int, library: LoadedFile) -> str:
-    name = quoteattr(library.name)
+    name = quoteattr(library.shown_name)
     # No memory has the linker's own list; any number tells two entries apart.
     places = f'lm="{number:#x}" l_addr="{library.bias:#x}" l_ld="{library.dynamic or 0:#x}" lmid="0x0"'
     return f"<library name={name} {places}/>"
@@ -67,11 +68,11 @@ def exec_file(session: Session, rest: str) -> bytes:
     main = session.target.program.main
     if main is None:
         raise Refused("E00")
-    return document(main.name.encode(), rest.partition(":")[2])
+    return document(main.shown_name.encode(), rest.partition(":")[2])
 
 
 def threads(session: Session, rest: str) -> bytes:
     """``qXfer:threads:read::offset,length``"""
-    name = quoteattr(session.target.thread.comm or "recorded")
+    name = quoteattr(printable(session.target.thread.comm or "recorded"))
     text = f'<threads><thread id="{session.thread_number:x}" core="0" name={name}/></threads>'
     return document(text.encode(), rest.partition(":")[2])

@@ -22,6 +22,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from odograph.recording.evidence import FileFacts
+
 __all__ = ["Code", "ExecutedFacts", "Truth", "read_trailer", "trailer_bytes"]
 
 MAGIC = b"ODOGRAPH"
@@ -56,13 +58,18 @@ class Truth(NamedTuple):
 
 @dataclass(slots=True)
 class ExecutedFacts:
-    """Everything a trailer says. ``gaps`` are sentences such as "program could not be followed"."""
+    """Everything a trailer says. ``gaps`` are sentences such as "program could not be followed".
+
+    ``files`` tells files without build id from others, by name: see :class:`FileFacts`; None for one that
+    changed while it was recorded. Older trailers have none.
+    """
 
     recorder: str = ""
     exit_status: int | None = None
     truth: dict[int, Truth] = field(default_factory=dict)
     gaps: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, FileFacts | None] = field(default_factory=dict)
     code: list[Code] = field(default_factory=list)
 
 
@@ -87,6 +94,7 @@ def _sections(facts: ExecutedFacts, code: Iterable[Code]) -> Iterator[tuple[int,
         "truth": {str(tid): [truth.instructions, truth.hash] for tid, truth in facts.truth.items()},
         "gaps": facts.gaps,
         "extra": facts.extra,
+        "files": facts.files,
     }
     yield _FACTS_SECTION, json.dumps(document, separators=(",", ":")).encode()
     pending: list[bytes] = []
@@ -170,5 +178,9 @@ def _parse_facts(raw: bytes, facts: ExecutedFacts) -> None:
         }
         facts.gaps = [dict(gap) for gap in document.get("gaps", [])]
         facts.extra = dict(document.get("extra", {}))
+        facts.files = {
+            name: None if known is None else FileFacts(int(known[0]), str(known[1]))
+            for name, known in document.get("files", {}).items()
+        }
     except (TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"its facts make no sense: {error}") from error

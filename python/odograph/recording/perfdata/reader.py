@@ -69,7 +69,8 @@ class PerfDataReader:
         if path != "-" and os.path.isdir(path):
             directory = Path(path)
             parts = sorted(directory.glob("data.*"), key=lambda part: (len(part.name), part.name))
-            return cls(map_file(directory / "data"), [map_file(part) for part in parts])
+            data = map_file(directory / "data", recorded=True)
+            return cls(data, [map_file(part, recorded=True) for part in parts])
         return cls(map_file(path))
 
     @property

@@ -10,21 +10,25 @@ import tempfile
 from typing import IO
 
 from odograph.errors import RecordingError
+from odograph.plainfile import open_recorded
 
 __all__ = ["map_file"]
 
 
-def map_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> mmap.mmap | bytes:
+def map_file(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, recorded: bool = False
+) -> mmap.mmap | bytes:
     """All bytes of a file as something that can be sliced; ``-`` is standard input.
 
-    What cannot be mapped (a pipe) is first copied to a temporary file, so memory stays bounded. Raises
-    RecordingError if there is no such file or it may not be read.
+    What cannot be mapped (a pipe) is first copied to a temporary file, so memory stays bounded. ``recorded``:
+    the user did not choose the name, so that only a plain file is opened. Raises RecordingError if there is
+    no such file or it may not be read.
     """
     name = os.fsdecode(path)
     try:
         if name == "-":
             return _spool(sys.stdin.buffer)
-        with open(path, "rb") as file:
+        with open_recorded(path) if recorded else open(path, "rb") as file:
             return _map(file) if file.seekable() else _spool(file)
     except FileNotFoundError:
         raise RecordingError(f"no such file: {name}") from None

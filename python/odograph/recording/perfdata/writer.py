@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, NamedTuple, Self
 
 from odograph.errors import InvalidArgument, RecordingError
-from odograph.recording import elf
+from odograph.recording.evidence import Identity, identify
 from odograph.recording.perfdata.executed import WRITER_VERSION, Code, ExecutedFacts, Truth, trailer_bytes
 from odograph.recording.perfdata.format import (
     AUXTRACE,
@@ -110,7 +110,7 @@ class PerfDataWriter:
         self._facts = ExecutedFacts(recorder=recorder)
         self._code: list[Code] = []
         self._build_ids: dict[str, bytes] = {}
-        self._file_build_ids: dict[str, bytes | None] = {}
+        self._identities: dict[str, Identity] = {}
         self._queues: dict[int, int] = {}
         self._ring: dict[int, int] = {}
         self._waiting: dict[int, tuple[_Queue, bytearray]] = {}
@@ -244,17 +244,18 @@ class PerfDataWriter:
         device: tuple[int, int] = (0, 0),
         inode: int = 0,
         build_id: bytes | Literal["file"] | None = "file",
+        mapped_at: int | None = None,
         tsc: int = 0,
     ) -> None:
         """``filename`` (or ``//anon``, ``[vdso]``) is mapped from file offset ``pgoff`` on.
 
         Only executable maps (``prot & 4``) matter for decoding. ``build_id="file"`` looks into the file
-        now, so that a later change of it is noticed.
+        now, so that a later change of it is noticed: by its build id, or else by its size and a digest.
+        ``mapped_at`` is when it was mapped (ns of the wall clock): a file that changed since is not looked
+        into.
         """
         if build_id == "file":
-            if filename not in self._file_build_ids:
-                self._file_build_ids[filename] = elf.build_id(filename) if filename[:1] == "/" else None
-            build_id = self._file_build_ids[filename]
+            build_id = self._identity(filename, inode, mapped_at).build_id
         misc = Misc.USER | (0 if prot & _PROT_EXEC else Misc.MMAP_DATA)
         if build_id:
             build_id = build_id[:20]
@@ -266,6 +267,17 @@ class PerfDataWriter:
         body = struct.pack("<ii3Q", pid, tid, address, length, pgoff) + extra
         body += struct.pack("<II", prot, flags) + _text(filename)
         self._add(RecordType.MMAP2, misc, body, pid, tid, tsc)
+
+    def _identity(self, filename: str, inode: int, mapped_at: int | None) -> Identity:
+        if filename[:1] != "/" or filename[:2] == "//":
+            return Identity()
+        known = self._identities.get(filename)
+        if known is None:
+            known = identify(filename, inode=inode, since=mapped_at)
+            self._identities[filename] = known
+            if known.facts or known.changed:
+                self._facts.files[filename] = known.facts
+        return known
 
     def add_itrace_start(self, pid: int, tid: int, *, cpu: int | None = None, tsc: int = 0) -> None:
         """Tracing of a thread began."""

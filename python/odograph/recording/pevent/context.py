@@ -62,12 +62,14 @@ class Contexts:
         context = self.get(mmap.pid)
         name = mmap.filename
         if name == NAME:
-            name = _vdso(context, settings)
+            name, recorded = _vdso(context, settings), False
         elif name == "//anon" or name.startswith("[") or " (deleted)" in name:
             return False
         else:
-            name = settings.sysroot + name
-        add_section(context.image, name, mmap.pgoff, mmap.length, mmap.address, self._cache)
+            name, recorded = settings.sysroot + name, True
+        add_section(
+            context.image, name, mmap.pgoff, mmap.length, mmap.address, self._cache, recorded=recorded
+        )
         if context.process_class is None:
             context.process_class = process_class(name)
         return True

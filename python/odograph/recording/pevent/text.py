@@ -1,9 +1,13 @@
-"""Records as the text that libipt's tools print. All numbers are hexadecimal without a prefix."""
+"""Records as the text that libipt's tools print. All numbers are hexadecimal without a prefix.
+
+Where a name is not printable, its characters are escaped, as libipt's tools do not do.
+"""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
+from odograph.printable import printable
 from odograph.recording.perfdata.format import AuxFlag, Misc, RecordType
 from odograph.recording.perfdata.records import Aux, Comm, Lost, Mmap, Task, Throttle
 from odograph.recording.pevent.record import SidebandRecord
@@ -21,9 +25,9 @@ def prefix(stream: Stream, record: SidebandRecord, *, filename: bool, offset: bo
     """What stands before a record: its file, its offset there, its TSC if it has a time."""
     start = ""
     if filename and offset:
-        start = f"{stream.filename}:{record.raw.offset:016x}  "
+        start = f"{printable(stream.filename)}:{record.raw.offset:016x}  "
     elif filename:
-        start = f"{stream.filename}  "
+        start = f"{printable(stream.filename)}  "
     elif offset:
         start = f"{record.raw.offset:016x}  "
     return f"{start}{record.tsc:016x}  " if time and "TIME" in record.samples else start
@@ -107,12 +111,12 @@ def _fields(record: SidebandRecord) -> _Fields:
                 ("len", _hex(m.length)),
                 ("pgoff", _hex(m.pgoff)),
                 *inode,
-                ("filename", m.filename),
+                ("filename", printable(m.filename)),
             ]
         case Lost() as lost:
             return [("id", _hex(lost.id)), ("lost", _hex(lost.lost))]
         case Comm() as comm:
-            return [("pid", _id(comm.pid)), ("tid", _id(comm.tid)), ("comm", comm.name)]
+            return [("pid", _id(comm.pid)), ("tid", _id(comm.tid)), ("comm", printable(comm.name))]
         case Task() as task:
             return [
                 ("pid", _id(task.pid)),

@@ -1,0 +1,110 @@
+//! Opens files by names that nobody vouches for: names that a recording, a core or an ELF file holds.
+//!
+//! Such a name may be anything that the writer of the recording chose. A pipe would block the reader. A device, or a
+//! file of the kernel such as `/proc/kmsg`, does something when it is read. So [`open`] gives regular files only, and
+//! for names that the user did not choose only files that are stored somewhere.
+//!
+//! What is checked is the opened file, and the caller reads that same file: there is no time between check and use.
+//!
+//! Out of scope: file systems that do not answer (network, FUSE), and whether the content is the recorded one.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+/// Who chose the name of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Named {
+    /// The user: any regular file, also one of the kernel, such as `/proc/kcore`.
+    ByUser,
+    /// A recording, a core, or an ELF file: only files that are stored somewhere.
+    ByRecording,
+}
+
+/// Opens a regular file to read it.
+///
+/// Waits for nobody: a pipe or a device is an error, whatever it would answer. Errors of kind
+/// [`io::ErrorKind::PermissionDenied`] without an error number of the system are refusals of this function.
+pub fn open(path: &Path, named: Named) -> io::Result<File> {
+    // Opening some devices does something already, so they are not even opened.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(refusal("not a regular file"));
+    }
+    let file = options().open(path)?;
+    // Another file may have taken its place since.
+    if !file.metadata()?.is_file() {
+        return Err(refusal("not a regular file"));
+    }
+    if named == Named::ByRecording && is_of_the_kernel(&file)? {
+        return Err(refusal("a file of the kernel, which no recording may name"));
+    }
+    Ok(file)
+}
+
+fn refusal(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, text)
+}
+
+#[cfg(unix)]
+fn options() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+}
+
+#[cfg(not(unix))]
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options
+}
+
+/// File systems whose files are made by the kernel when they are read (Linux, `linux/magic.h`).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const OF_THE_KERNEL: &[u32] = &[
+    0x0000_9fa0, // proc
+    0x6265_6572, // sysfs
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0xcafe_4a11, // bpf
+    0x6165_676c, // pstore
+    0xde5e_81e4, // efivarfs
+    0x6265_6570, // configfs
+    0xf97c_ff8c, // selinuxfs
+    0x4249_4e4d, // binfmt_misc
+    0x1980_0202, // mqueue
+    0x0000_1cd1, // devpts
+];
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_of_the_kernel(file: &File) -> io::Result<bool> {
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    let mut answer = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open as long as `file` lives, and `answer` is a valid place for the answer.
+    let status = unsafe { libc::fstatfs(file.as_raw_fd(), answer.as_mut_ptr()) };
+    if status != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fstatfs succeeded, so it has filled all of `answer`.
+    let kind = unsafe { answer.assume_init() }.f_type;
+    // The numbers have 32 bits; the field's width and sign depend on the architecture.
+    if OF_THE_KERNEL.contains(&(kind as u32)) {
+        return Ok(true);
+    }
+    // devtmpfs says that it is tmpfs. It is what is mounted on /dev, if that is no part of the root.
+    let device = |path: &str| std::fs::metadata(path).ok().map(|metadata| metadata.dev());
+    let dev = device("/dev").filter(|dev| Some(*dev) != device("/"));
+    Ok(dev == Some(file.metadata()?.dev()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_of_the_kernel(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
