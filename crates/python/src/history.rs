@@ -507,10 +507,15 @@ impl RawHistory {
                 let lost = PtError::Eos.code();
                 all.push((part.at, GapCause::Lost.name(), Some(lost), part.base, 0, None, None, None, None));
             }
-            let gaps = part.stream.gaps();
-            let first = gaps.partition_point(|gap| gap.offset < part.within.start);
-            let inside = gaps.iter().skip(first).take_while(|gap| gap.offset < part.within.end);
-            for gap in inside.filter(|gap| part.has(gap.step)) {
+            let inside = |gaps: &[Gap]| -> Vec<Gap> {
+                let first = gaps.partition_point(|gap| gap.offset < part.within.start);
+                let inside = gaps.iter().skip(first).take_while(|gap| gap.offset < part.within.end);
+                inside.filter(|gap| part.has(gap.step)).copied().collect()
+            };
+            let mut found = inside(part.stream.gaps());
+            found.extend(inside(part.stream.notes()));
+            found.sort_by_key(|gap| gap.step);
+            for gap in found {
                 all.push((
                     gap.step.clamp(part.first, part.last) - part.first + part.at,
                     gap.cause.name(),

@@ -6,7 +6,7 @@ use std::mem::size_of;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::stream::{Stream, DATA, MAGIC};
+use crate::stream::{mark_bytes, Stream, DATA, MAGIC};
 
 /// What is in a stream file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub fn finish(path: &Path) -> io::Result<Summary> {
     let mut count = field(std::mem::offset_of!(Stream, count));
     let mut hash = field(std::mem::offset_of!(Stream, hash));
     let mut current = field(std::mem::offset_of!(Stream, current));
+    let mut decided = field(std::mem::offset_of!(Stream, decided));
     let mut tnt = field(std::mem::offset_of!(Stream, tnt));
     let mut dropped = 0;
     if field(std::mem::offset_of!(Stream, busy)) != 0 {
@@ -55,6 +56,7 @@ pub fn finish(path: &Path) -> io::Result<Summary> {
         count = field(std::mem::offset_of!(Stream, psb_count));
         hash = field(std::mem::offset_of!(Stream, psb_hash));
         current = field(std::mem::offset_of!(Stream, psb_ip));
+        decided = count;
         tnt = 1;
     }
     if length < DATA || length > file.metadata()?.len() {
@@ -65,6 +67,7 @@ pub fn finish(path: &Path) -> io::Result<Summary> {
         tail.push((tnt << 1) as u8);
     }
     if current != 0 {
+        tail.extend(mark_bytes(count.wrapping_sub(decided)));
         tail.push(0x1d | 6 << 5);
         tail.extend_from_slice(&current.to_le_bytes());
         tail.push(0x01);

@@ -5,10 +5,12 @@
 use std::collections::HashMap;
 
 use odograph_core::instruction::{decode, Detail, ExecMode, Instruction, InstructionClass};
-use odograph_core::packet::{encode, IpCompression, IpPayload, Packet, Tnt};
+use odograph_core::packet::{encode, mark, IpCompression, IpPayload, Packet, Tnt};
 
 /// Bytes between two PSBs, at least.
 const PSB_PERIOD: usize = 4096;
+/// Instructions without a packet after which a PSB is written all the same.
+const LINEAR_PERIOD: u64 = 1 << 20;
 /// Bits of a short TNT packet.
 const TNT_BITS: u8 = 6;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -35,6 +37,8 @@ pub struct Path {
     last_psb: usize,
     steps: u64,
     hash: u64,
+    /// Steps before the last place that the packets so far tell of.
+    decided: u64,
     known: HashMap<u64, Vec<u8>>,
     code: Vec<CodeChange>,
 }
@@ -55,6 +59,7 @@ impl Path {
             last_psb: 0,
             steps: 0,
             hash: 0,
+            decided: 0,
             known: HashMap::new(),
             code: Vec::new(),
         };
@@ -82,6 +87,7 @@ impl Path {
     fn tnt(&mut self, taken: bool) {
         self.bits = self.bits << 1 | u64::from(taken);
         self.size += 1;
+        self.decided = self.steps;
         if self.size == TNT_BITS {
             self.flush();
         }
@@ -90,6 +96,14 @@ impl Path {
     fn flow(&mut self, packet: Packet) {
         self.flush();
         self.put(packet);
+        self.decided = self.steps;
+    }
+
+    /// A FUP, with how often code that writes no packets has been run through.
+    fn fup(&mut self, ip: u64) {
+        self.flush();
+        self.put(mark(self.steps - self.decided));
+        self.flow(Packet::Fup(full(ip)));
     }
 
     fn exec_mode(&mut self) {
@@ -99,6 +113,10 @@ impl Path {
 
     fn psb(&mut self, ip: Option<u64>) {
         self.flush();
+        if ip.is_some() {
+            self.put(mark(self.steps - self.decided));
+        }
+        self.decided = self.steps;
         self.last_psb = self.out.len();
         self.put(Packet::Psb);
         self.put(Packet::Tsc { tsc: self.now() });
@@ -138,7 +156,7 @@ impl Path {
             self.flush();
             self.put(Packet::Tsc { tsc: self.now() });
             self.exec_mode();
-            self.put(Packet::TipPge(full(ip)));
+            self.flow(Packet::TipPge(full(ip)));
             return;
         };
         let next = from.wrapping_add(u64::from(instruction.size));
@@ -165,10 +183,10 @@ impl Path {
         };
         if on != ip {
             // It went elsewhere, as interrupts do.
-            self.flow(Packet::Fup(full(on)));
+            self.fup(on);
             self.flow(Packet::Tip(full(ip)));
         }
-        if self.out.len() - self.last_psb >= PSB_PERIOD {
+        if self.out.len() - self.last_psb >= PSB_PERIOD || self.steps - self.decided >= LINEAR_PERIOD {
             self.psb(Some(ip));
         }
     }
@@ -177,7 +195,7 @@ impl Path {
     pub fn stop(&mut self, ip: u64) {
         if self.before.is_some() {
             self.arrive(ip);
-            self.flow(Packet::Fup(full(ip)));
+            self.fup(ip);
             self.flow(Packet::TipPgd(IpPayload { compression: IpCompression::Suppressed, ip: 0 }));
             self.before = None;
         }

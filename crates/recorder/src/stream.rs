@@ -13,6 +13,8 @@ use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{compiler_fence, Ordering};
 
+use odograph_core::packet::{encode, mark};
+
 use crate::block::{Block, Leave};
 use crate::mapped::{c_path, next_size, Window, PAGE};
 use crate::system::now;
@@ -25,6 +27,9 @@ pub const DATA: u64 = 2 * PAGE;
 pub const PSB_PERIOD: usize = 4096;
 /// What one call of [`Stream::leave_to`] and its companions may write at most, generously.
 const MARGIN: usize = 1024;
+/// Instructions without a packet after which a PSB is written, so that decoding can begin in the middle of a long loop
+/// of direct branches. Decoders count as many in one go.
+const LINEAR_PERIOD: u64 = 1 << 20;
 /// Depth of the return stack of Intel processors' RET compression.
 const RETURNS: usize = 64;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -48,6 +53,8 @@ pub struct Stream {
     pub tnt: u64,
     /// Executed instructions.
     pub count: u64,
+    /// Count at the last place that the packets so far tell of: a decided branch, a PSB, or where tracing went on.
+    pub decided: u64,
     /// Their hash: for each address h = (rotl64(h, 5) ^ ip) * 0x9E3779B97F4A7C15, from 0.
     pub hash: u64,
     /// Version of the code this thread's trace is at.
@@ -75,6 +82,14 @@ pub struct Stream {
 
 const _: () = assert!(std::mem::size_of::<Stream>() <= PAGE as usize);
 
+/// The bytes of a [`mark`].
+pub fn mark_bytes(count: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(11);
+    // A mark can always be encoded.
+    let _ = encode(&mark(count), &mut bytes);
+    bytes
+}
+
 impl Stream {
     /// Makes a stream file and maps it. It begins with a PSB while tracing is off, as a user-only
     /// trace does. `count` and `hash` go on from an earlier stream of the same thread.
@@ -95,6 +110,7 @@ impl Stream {
         stream.magic = MAGIC;
         stream.tid = tid;
         stream.count = count;
+        stream.decided = count;
         stream.hash = hash;
         stream.tnt = 1;
         stream.block = off;
@@ -161,16 +177,18 @@ impl Stream {
                     return false;
                 }
             }
-            Leave::Through | Leave::Jump => {
+            Leave::Through | Leave::Jump | Leave::Call => {
                 if to != block.target {
                     return false;
                 }
-            }
-            Leave::Call => {
-                if to != block.target {
-                    return false;
+                if block.leave == Leave::Call {
+                    self.push(block.next);
                 }
-                self.push(block.next);
+                self.account(block, block.sizes.len());
+                if self.count.wrapping_sub(self.decided) >= LINEAR_PERIOD {
+                    self.limit = self.position;
+                }
+                return true;
             }
             Leave::Return => self.return_to(to),
             Leave::Indirect => self.tip(to),
@@ -185,6 +203,8 @@ impl Stream {
                 } else if to != block.next {
                     return false;
                 }
+                self.account(block, block.sizes.len());
+                return true;
             }
             Leave::Off | Leave::Syscall | Leave::Interrupt => {
                 self.leave_user(block);
@@ -193,6 +213,7 @@ impl Stream {
             }
         }
         self.account(block, block.sizes.len());
+        self.decided = self.count;
         true
     }
 
@@ -227,9 +248,10 @@ impl Stream {
         self.count = self.count.wrapping_add(count as u64);
     }
 
-    /// Control leaves the program before the instruction at `ip`: FUP, TIP.PGD.
+    /// Control leaves the program before the instruction at `ip`: a mark, FUP, TIP.PGD.
     pub fn interrupt(&mut self, ip: u64) {
         self.flush_tnt();
+        self.mark();
         self.address(0x1d, ip);
         self.byte(0x01);
         self.current = 0;
@@ -240,6 +262,7 @@ impl Stream {
         self.tsc();
         self.bytes(&[0x99, 0x01]);
         self.address(0x11, ip);
+        self.decided = self.count;
         self.current = ip;
     }
 
@@ -250,6 +273,7 @@ impl Stream {
         self.last_ip = 0;
         self.returns_count = 0;
         self.address(0x1d, ip);
+        self.decided = self.count;
         self.current = ip;
     }
 
@@ -272,6 +296,8 @@ impl Stream {
     pub fn settle(&mut self, ip: u64, force_psb: bool) -> io::Result<()> {
         if self.discarding {
             self.position = self.window.address;
+            self.decided = self.count;
+            self.set_limit();
             return Ok(());
         }
         if self.room() < 2 * MARGIN {
@@ -285,7 +311,8 @@ impl Stream {
             // SAFETY: `length - offset` is less than a page and the window is larger.
             self.position = unsafe { self.position.add((length - offset) as usize) };
         }
-        if force_psb || self.length().wrapping_sub(self.psb_length) >= PSB_PERIOD as u64 {
+        let long = self.count.wrapping_sub(self.decided) >= LINEAR_PERIOD;
+        if force_psb || long || self.length().wrapping_sub(self.psb_length) >= PSB_PERIOD as u64 {
             self.psb(ip);
         }
         self.set_limit();
@@ -297,10 +324,13 @@ impl Stream {
         self.window.offset + (self.position as u64).wrapping_sub(self.window.address as u64)
     }
 
-    /// PSB, TSC, MODE.Exec and FUP where tracing is on, PSBEND. The FUP has its whole address and the
+    /// PSB, TSC, MODE.Exec and FUP where tracing is on, with a mark before; PSBEND. The FUP has its whole address and the
     /// return stack starts anew, so that any decoder can begin here.
     fn psb(&mut self, ip: u64) {
         self.flush_tnt();
+        if ip != 0 {
+            self.mark();
+        }
         self.bytes(&[
             0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82, 0x02, 0x82,
         ]);
@@ -312,11 +342,17 @@ impl Stream {
             self.whole_address(0x1d, ip);
         }
         self.bytes(&[0x02, 0x23]);
+        self.decided = self.count;
         self.psb_length = self.length();
         self.psb_ip = ip;
         self.psb_count = self.count;
         self.psb_hash = self.hash;
         self.set_limit();
+    }
+
+    /// Says how often code that writes no packets has been run through up to the address that follows.
+    fn mark(&mut self) {
+        self.bytes(&mark_bytes(self.count.wrapping_sub(self.decided)));
     }
 
     /// The time now.

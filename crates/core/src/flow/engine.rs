@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::sync::Arc;
 
+mod around;
 mod checkpoint;
 mod damage;
 mod events;
@@ -150,6 +151,10 @@ pub struct Engine {
     anchor: Option<u64>,
     /// The trace has decided something since: it is the present step that TRIG counts from.
     decided: bool,
+    /// The count of the recorder's mark that stands directly before what comes next.
+    mark: Option<u64>,
+    /// The step of the last note since a PSB.
+    noted: Option<u64>,
     last_checkpoint: u64,
     /// PSB+ must agree with whether tracing is on.
     state_known: bool,
@@ -191,6 +196,8 @@ impl Engine {
             step: 0,
             anchor: None,
             decided: false,
+            mark: None,
+            noted: None,
             last_checkpoint: 0,
             state_known: false,
             mode_known: false,

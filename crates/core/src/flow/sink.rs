@@ -22,6 +22,9 @@ pub enum GapCause {
     Contradiction,
     /// Linear code never ends and no packet says where it was left.
     Endless,
+    /// Nothing is lost for certain, but code leads back to the address of an event without a packet: it may have come
+    /// by there more often than was decoded.
+    Ambiguous,
 }
 
 impl GapCause {
@@ -34,6 +37,7 @@ impl GapCause {
             GapCause::Undecodable => "undecodable",
             GapCause::Contradiction => "contradiction",
             GapCause::Endless => "endless",
+            GapCause::Ambiguous => "ambiguous",
         }
     }
 
@@ -51,14 +55,14 @@ impl GapCause {
     }
 }
 
-/// Lost execution.
+/// Lost execution, or a note that some may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Instructions executed before it.
     pub step: u64,
     /// Why.
     pub cause: GapCause,
-    /// libipt's number for it; None where libipt has none (endless loops).
+    /// libipt's number for it; None where libipt has none (endless loops and notes).
     pub code: Option<PtError>,
     /// Trace offset at which it was noticed.
     pub offset: u64,
@@ -115,6 +119,9 @@ pub trait Sink {
 
     /// Execution was lost.
     fn gap(&mut self, _gap: Gap) {}
+
+    /// Nothing was lost, but the trace leaves something open ([`GapCause::Ambiguous`]).
+    fn note(&mut self, _note: Gap) {}
 
     /// From this step on, image `moment` of the timeline holds; events and gaps from trace offset `offset` on
     /// belong to it.

@@ -17,6 +17,8 @@ pub(super) struct Builder {
     pub distance: u64,
     pub checkpoints: Vec<Checkpoint>,
     pub gaps: Vec<Gap>,
+    /// Where nothing was lost but something is open.
+    pub notes: Vec<Gap>,
     pub moments: Vec<(u64, usize, u64)>,
     pub events: u64,
     /// The PSB to stop at.
@@ -37,7 +39,7 @@ impl Builder {
         for checkpoint in self.checkpoints.iter_mut().chain(&mut self.reached) {
             checkpoint.move_by(by);
         }
-        for gap in &mut self.gaps {
+        for gap in self.gaps.iter_mut().chain(&mut self.notes) {
             gap.offset = gap.offset.wrapping_add_signed(by);
         }
         for (_, _, offset) in &mut self.moments {
@@ -62,6 +64,12 @@ impl Sink for Builder {
     fn gap(&mut self, gap: Gap) {
         if !self.done() {
             self.gaps.push(gap);
+        }
+    }
+
+    fn note(&mut self, note: Gap) {
+        if !self.done() {
+            self.notes.push(note);
         }
     }
 

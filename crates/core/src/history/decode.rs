@@ -160,6 +160,7 @@ impl Ground {
             knowledge: self.knowledge,
             checkpoints,
             gaps: built.gaps,
+            notes: built.notes,
             moments: built.moments,
             steps,
             events: built.events,

@@ -34,6 +34,7 @@ struct Cut {
     reached: Checkpoint,
     checkpoints: usize,
     gaps: usize,
+    notes: usize,
     moments: usize,
     events: u64,
 }
@@ -55,6 +56,7 @@ impl<'a> Ending<'a> {
         let mut built = self.built;
         built.checkpoints.truncate(cut.checkpoints);
         built.gaps.truncate(cut.gaps);
+        built.notes.truncate(cut.notes);
         built.moments.truncate(cut.moments);
         built.events = cut.events;
         Some((built, cut.reached, cut.psb))
@@ -66,6 +68,7 @@ impl<'a> Ending<'a> {
             reached: engine.checkpoint(),
             checkpoints: self.built.checkpoints.len(),
             gaps: self.built.gaps.len(),
+            notes: self.built.notes.len(),
             moments: self.built.moments.len(),
             events: self.built.events,
         });
@@ -81,6 +84,10 @@ impl Sink for Ending<'_> {
 
     fn gap(&mut self, gap: Gap) {
         self.built.gap(gap);
+    }
+
+    fn note(&mut self, note: Gap) {
+        self.built.note(note);
     }
 
     fn moment(&mut self, moment: usize, step: u64, offset: u64) {

@@ -19,7 +19,7 @@ use crate::flow::{Checkpoint, EngineOptions, Gap, OtherMemory, Reads, Runs, Sink
 /// What a written stream begins with.
 const MAGIC: &[u8; 8] = b"ODOGRAPH";
 /// Raised whenever what is written changes, or what decoding finds.
-const FORMAT: &str = concat!("stream 1, odograph ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("stream 2, odograph ", env!("CARGO_PKG_VERSION"));
 /// Bytes of the checksum at the end.
 const CHECKSUM: usize = 16;
 /// Bytes of trace between two looks at whether to stop.
@@ -107,6 +107,7 @@ struct Found {
     first_tsc: Option<u64>,
     last_tsc: Option<u64>,
     gaps: Vec<Gap>,
+    notes: Vec<Gap>,
     moments: Vec<(u64, usize, u64)>,
     /// All return sites on stacks.
     sites: Vec<u64>,
@@ -163,6 +164,7 @@ impl Stream {
             first_tsc: self.first_tsc,
             last_tsc: self.last_tsc,
             gaps: self.gaps.clone(),
+            notes: self.notes.clone(),
             moments: self.moments.clone(),
             sites,
             checkpoints,
@@ -223,7 +225,7 @@ impl Stream {
         }
         let (steps, events) = (found.steps, found.events);
         let (first_tsc, last_tsc) = (found.first_tsc, found.last_tsc);
-        let (gaps, moments) = (found.gaps, found.moments);
+        let (gaps, notes, moments) = (found.gaps, found.notes, found.moments);
         let fresh = EventDecoder::new(config);
         let is_sound = |checkpoint: &Checkpoint| checkpoint.is_sound(&fresh, length, outline.len(), steps);
         let checkpoints = whole(&found.sites, found.checkpoints, is_sound).ok_or(Stale::Damaged)?;
@@ -236,6 +238,7 @@ impl Stream {
             knowledge: Knowledge::with(code),
             checkpoints,
             gaps,
+            notes,
             moments,
             steps,
             events,
@@ -253,8 +256,10 @@ impl Found {
     fn is_sound(&self, length: u64, images: usize) -> bool {
         let end = (self.steps, length.saturating_add(1));
         self.steps <= i64::MAX as u64
-            && ascend(self.gaps.iter().map(|gap| (gap.step, 0)), end)
-            && self.gaps.iter().all(|gap| gap.offset <= end.1 && gap.bytes_lost <= length)
+            && [&self.gaps, &self.notes].iter().all(|gaps| {
+                ascend(gaps.iter().map(|gap| (gap.step, 0)), end)
+                    && gaps.iter().all(|gap| gap.offset <= end.1 && gap.bytes_lost <= length)
+            })
             && ascend(self.moments.iter().map(|&(step, _, offset)| (step, offset)), end)
             && self.moments.iter().all(|&(_, image, _)| image < images)
             && ascend(self.checkpoints.iter().map(|(_, at)| (at.step, at.offset)), end)

@@ -86,6 +86,7 @@ pub struct Stream {
     pub(super) knowledge: Arc<Knowledge>,
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) gaps: Vec<Gap>,
+    pub(super) notes: Vec<Gap>,
     pub(super) moments: Vec<(u64, usize, u64)>,
     pub(super) steps: u64,
     pub(super) events: u64,
@@ -119,6 +120,11 @@ impl Stream {
     /// Lost execution, in order.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    /// Where nothing was lost, but the trace leaves something open; in order.
+    pub fn notes(&self) -> &[Gap] {
+        &self.notes
     }
 
     /// (step, moment, trace offset): from which step which image of the timeline held, and from where on events

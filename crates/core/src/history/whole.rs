@@ -103,7 +103,9 @@ impl Whole {
         self.built
             .checkpoints
             .extend(built.checkpoints.into_iter().map(|checkpoint| checkpoint.behind(&here)));
-        self.built.gaps.extend(built.gaps.into_iter().map(|gap| Gap { step: gap.step + base, ..gap }));
+        let behind = |gap: Gap| Gap { step: gap.step + base, ..gap };
+        self.built.gaps.extend(built.gaps.into_iter().map(behind));
+        self.built.notes.extend(built.notes.into_iter().map(behind));
         self.built
             .moments
             .extend(built.moments.into_iter().map(|(step, moment, offset)| (step + base, moment, offset)));

@@ -9,6 +9,7 @@ mod encode;
 mod fields;
 mod kind;
 mod last_ip;
+mod mark;
 pub mod sync;
 
 pub(crate) use decode::{cyc, ip};
@@ -17,6 +18,7 @@ pub use encode::{encode, encode_into};
 pub use fields::Field;
 pub use kind::count_kinds;
 pub use last_ip::LastIp;
+pub use mark::{mark, marked};
 
 /// The bytes of a PSB.
 pub const PSB: [u8; 16] =

@@ -249,6 +249,8 @@ impl Engine {
         self.step = checkpoint.step;
         self.anchor = checkpoint.anchor;
         self.decided = false;
+        self.mark = None;
+        self.noted = None;
         self.last_checkpoint = checkpoint.offset;
         self.state_known = checkpoint.state_known;
         self.mode_known = checkpoint.mode_known;

@@ -101,6 +101,7 @@ impl Engine {
             EventKind::Tip { ip } if !event.ip_suppressed => {
                 self.close_damage(event.offset, sink);
                 self.stand_at(ip);
+                self.decided = true;
                 return false;
             }
             EventKind::Tip { .. } | EventKind::Tnt { .. } | EventKind::Trig { .. } => return false,
@@ -128,6 +129,8 @@ impl Engine {
             Some(ip) => self.stand_at(ip),
             None => self.stand_nowhere(),
         }
+        // How often code came by here is part of what was lost.
+        self.noted = Some(self.step);
         true
     }
 }

@@ -6,6 +6,7 @@ use crate::event::{Event, EventKind};
 use crate::flow::binding::behind_kind;
 use crate::flow::sink::{Gap, GapCause, Sink, Where};
 use crate::instruction::ExecMode;
+use crate::packet::marked;
 
 impl Engine {
     pub(super) fn set_cr3(&mut self, cr3: u64) {
@@ -59,12 +60,19 @@ impl Engine {
     pub(super) fn handle<S: Sink>(&mut self, event: Event, sink: &mut S) -> Result<(), FlowError> {
         if matches!(event.kind, EventKind::Tnt { .. } | EventKind::Tip { .. }) {
             self.decided = true;
-            return self.place(event, sink);
+            return self.place(event, None, sink);
         }
         self.anchor = self.anchor_here();
         let branched = std::mem::take(&mut self.decided);
+        let mark = self.mark.take().filter(|_| !branched);
+        if let EventKind::Mnt { payload } = event.kind {
+            self.mark = marked(payload);
+            if self.mark.is_some() {
+                return Ok(());
+            }
+        }
         let event = self.repaired(event, branched)?;
-        self.place(event, sink)?;
+        self.place(event, mark, sink)?;
         if self.position != Position::Enabled {
             self.anchor = None;
         } else if !event.ip_suppressed && event.ip().is_some() {
@@ -95,7 +103,7 @@ impl Engine {
         Ok(event)
     }
 
-    fn place<S: Sink>(&mut self, event: Event, sink: &mut S) -> Result<(), FlowError> {
+    fn place<S: Sink>(&mut self, event: Event, mark: Option<u64>, sink: &mut S) -> Result<(), FlowError> {
         let enabled = self.position == Position::Enabled;
         let ip = if event.ip_suppressed { None } else { event.ip() };
         match event.kind {
@@ -123,8 +131,10 @@ impl Engine {
                 }
                 return self.take_tip(sink, ip);
             }
-            EventKind::Enabled { ip, .. } if event.status_update => return self.psb(&event, Some(ip), sink),
-            EventKind::Disabled { .. } if event.status_update => return self.psb(&event, None, sink),
+            EventKind::Enabled { ip, .. } if event.status_update => {
+                return self.psb(&event, Some(ip), mark, sink)
+            }
+            EventKind::Disabled { .. } if event.status_update => return self.psb(&event, None, mark, sink),
             EventKind::Enabled { ip, .. } => {
                 if event.ip_suppressed || enabled {
                     let code = if enabled { PtError::BadContext } else { PtError::Noip };
@@ -158,7 +168,7 @@ impl Engine {
                 if !enabled {
                     return Err(FlowError::at(PtError::BadContext, at));
                 }
-                self.walk_to(at, sink)?;
+                self.walk_to_event(&event, at, mark, sink)?;
                 self.report(&event, sink);
                 self.resume_ip = Some(at);
                 self.stand_nowhere();
@@ -168,7 +178,7 @@ impl Engine {
                 if !enabled {
                     return Err(FlowError::at(PtError::BadContext, from));
                 }
-                self.walk_to(from, sink)?;
+                self.walk_to_event(&event, from, mark, sink)?;
                 self.report(&event, sink);
                 if event.ip_suppressed {
                     return Err(FlowError::at(PtError::IpSuppressed, from));
@@ -212,7 +222,7 @@ impl Engine {
             | EventKind::Exstop { .. }
             | EventKind::Mwait { .. } => {
                 if let (true, Some(ip)) = (enabled, ip) {
-                    self.walk_to(ip, sink)?;
+                    self.walk_to_event(&event, ip, mark, sink)?;
                 }
                 if let EventKind::ExecMode { mode, .. } = event.kind {
                     // PSB+ says how to go on, so nothing more is lost than what the wrong mode hid.
@@ -266,11 +276,12 @@ impl Engine {
         &mut self,
         event: &Event,
         ip: Option<u64>,
+        mark: Option<u64>,
         sink: &mut S,
     ) -> Result<(), FlowError> {
         let ip = if event.ip_suppressed { None } else { ip };
         let contradiction = match (self.position, ip) {
-            (Position::Enabled, Some(ip)) => self.walk_to(ip, sink).err(),
+            (Position::Enabled, Some(ip)) => self.walk_to_event(event, ip, mark, sink).err(),
             (Position::Enabled, None) | (Position::Disabled, Some(_)) if self.state_known => {
                 Some(FlowError::Flow {
                     cause: GapCause::Contradiction,
@@ -300,6 +311,7 @@ impl Engine {
             None => self.stand_nowhere(),
         }
         self.state_known = true;
+        self.noted = None;
         self.last_checkpoint = self.events.offset();
         self.pending = Some(*event);
         sink.checkpoint(self);

@@ -66,6 +66,7 @@ impl Engine {
                     let head = self.graph.next_ip(self.node);
                     self.node = self.graph.node_at(head);
                     self.arrive();
+                    left -= self.go_round(left, &mut passed, sink)?;
                 }
                 _ => return Err(self.contradiction(PtError::BadQuery)),
             }
