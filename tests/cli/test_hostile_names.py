@@ -14,16 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hostile import CALLED, CODE, COMM, EVIL, SYMBOL, elf_file, hostile_recording
 
+from hostile import CALLED, CODE, COMM, EVIL, SYMBOL, elf_file, hostile_recording
 from odograph.cli import main
 from odograph.cli.group import COMMANDS
 from odograph.cli.group import odograph as group
 from odograph.printable import printable
 from odograph.recording import ptrace
-
-sys.path.append(str(Path(__file__).parents[1] / "unwind"))
-from ia64elf import Code, executable
 
 #: Commands that want something else than a recording; every other one is run on it.
 ARGUMENTS: dict[str, list[str]] = {
@@ -60,6 +57,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("hostile")
     program = elf_file(folder / f"x{EVIL}", {SYMBOL: CODE}, code=EXIT)
     program.chmod(0o755)
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(str(Path(__file__).parents[1] / "unwind"))
+        from ia64elf import Code, executable
     ia64 = folder / f"i{EVIL}"
     ia64.write_bytes(executable([Code(f"f{EVIL[:4]}", 1, b"\x01")]).data)
     recording = hostile_recording(folder)
