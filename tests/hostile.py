@@ -8,8 +8,8 @@ from pathlib import Path
 from odograph import Packet, PacketEncoder
 from odograph.recording.perfdata.writer import PerfDataWriter
 
-#: What a name may hold: a terminal's commands (ESC, OSC with BEL and ST, CSI as C1), line ends and other controls,
-#: marks that reverse or hide text, a byte that is no UTF-8, and one that is CSI by itself.
+#: What a name may hold: a terminal's commands (ESC, OSC with BEL and ST, CSI as C1), line ends and other
+#: controls, marks that reverse or hide text, a byte that is no UTF-8, and one that is CSI by itself.
 COMMANDS = "\x1b]0;owned\x07\x1b[31m\x1b\\\r\n\t\x08\x0b\x7f\u0085\u009b2J"
 MARKS = "\u202e\u2066\u200b\u200d\u061c\ufeff\u2028\u00ad\U000e0041\u3164"
 BYTES = "\udcff\udc9b"
@@ -35,7 +35,7 @@ def elf_file(
     build_id: bytes | None = None,
     kind: int = 2,
 ) -> Path:
-    """An ELF file for x86-64: its code is one segment at an address, on a page of the file; functions by name."""
+    """An ELF file for x86-64: its code is one segment at an address, on a page of the file."""
     strings, table = b"\0", bytes(24)
     for name, start in symbols.items():
         table += struct.pack("<IBBHQQ", len(strings), 0x12, 0, 1, start, 16)
@@ -101,7 +101,7 @@ def recorded(
 
 
 def hostile_recording(folder: Path) -> Path:
-    """Every name in it is hostile: of threads, files, symbols, in facts of the recorder; some code is missing."""
+    """Every name in it is hostile: of threads, files, symbols, in facts of the recorder; code is missing."""
     program = elf_file(folder / f"p{EVIL}.so", {SYMBOL: CODE, CALLED: CODE + 16})
     path = folder / f"r{EVIL}.data"
     with PerfDataWriter(path, command_line=[EVIL, "x"], recorder=f"recorder{EVIL}") as writer:

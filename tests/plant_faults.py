@@ -248,6 +248,8 @@ def copy_of_sources(folder: Path) -> None:
     """A crate that has the engine and its tests and nothing else, so that it is built quickly."""
     for name in ("Cargo.toml", "Cargo.lock"):
         shutil.copy(ROOT / name, folder / name)
+    # What the crate's manifest names.
+    shutil.copytree(ROOT / "crates/files", folder / "crates/files")
     crate = folder / "crates/unwind"
     shutil.copytree(ROOT / ENGINE, crate / "src/ia64")
     shutil.copytree(ROOT / "crates/unwind/tests", crate / "tests")

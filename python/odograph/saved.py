@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from odograph._native import RawHistory, load_history
 
-__all__ = ["Index", "IndexUse", "default_path", "write_index"]
+__all__ = ["Index", "IndexUse", "default_path", "why_distrusted", "write_index"]
 
 _MAGIC = b"odograph index 1\n"
 _COUNT = struct.Struct("<I")
@@ -132,6 +132,17 @@ class Index:
 
 class _Distrusted(Exception):
     """Why an index is not used, though it may be one."""
+
+
+def why_distrusted(path: str | os.PathLike[str]) -> str | None:
+    """Why an index at a path is not used whatever it holds; None if it may be, or is not there."""
+    try:
+        _opened(os.fspath(path)).close()
+    except _Distrusted as error:
+        return str(error)
+    except OSError:
+        pass
+    return None
 
 
 def _opened(path: str) -> BinaryIO:

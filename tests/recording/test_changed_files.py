@@ -1,4 +1,4 @@
-"""A file that changed after the recording gives no names, lines, bytes or unwind information for the old code."""
+"""A file that changed after the recording gives no names, lines, bytes or unwind information for old code."""
 
 from __future__ import annotations
 

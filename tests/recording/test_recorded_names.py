@@ -80,9 +80,8 @@ def test_what_is_no_plain_file_is_no_code(name: str, tmp_path: Path) -> None:
         within(5, lambda: odograph.Image().add_file(name, 0, 10, CODE, recorded=True))
 
 
-def test_commands_go_on_without_it(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if not any(kind in request.node.name for kind in ("pipe", "endless", "link to procfs")):
-        pytest.skip("the others are like these")
+@pytest.mark.parametrize("name", ["pipe", "endless", "link to procfs"], indirect=True)
+def test_commands_go_on_without_it(name: str, tmp_path: Path) -> None:
     path = recorded(tmp_path / "recording", name)
     script = "import sys\nfrom odograph.cli import main\nfor word in sys.argv[2:]: print(main([word, sys.argv[1]]))"
     result = subprocess.run(

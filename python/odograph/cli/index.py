@@ -9,8 +9,9 @@ import click
 
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, input_options
-from odograph.cli.output import json_option, write_json, write_lines
+from odograph.cli.output import json_option, say, write_json, write_lines
 from odograph.cli.progress import progress
+from odograph.saved import why_distrusted
 
 __all__ = ["command"]
 
@@ -23,7 +24,8 @@ def command(source: Input, check: bool, as_json: bool) -> int:
     """Save an index, so that later commands on FILE decode nothing.
 
     The index is FILE.odx, or where --index says. Other commands use it as long as trace, code, options and
-    the version of Odograph are the ones it was made with; otherwise they decode as if it were not there.
+    the version of Odograph are the ones it was made with, and nobody else can write it or its directory;
+    otherwise they decode as if it were not there.
     """
     path = source.index if isinstance(source.index, str) else None
     if source.path == "-" and path is None:
@@ -38,6 +40,9 @@ def command(source: Input, check: bool, as_json: bool) -> int:
         return 0 if use.used else 1
     with progress(f"decoding {source.path}") as report:
         path = recording.save_index(path, progress=report)
+    distrusted = why_distrusted(path)
+    if distrusted is not None:
+        say(f"odograph: this index will not be used: {distrusted}")
     size, traced = os.path.getsize(path), sum(stream.size for stream in recording.source.streams)
     if as_json:
         write_json({"path": path, "bytes": size, "trace_bytes": traced})
