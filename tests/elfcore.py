@@ -15,13 +15,14 @@ def core(
     order: str = "<",
     kind: int = 4,
     many: bool = False,
+    note: bytes = b"note",
 ) -> bytes:
     """An ELF core of ``(address, content, size in memory)`` segments, after a PT_NOTE.
 
     ``many`` writes the number of program headers the way cores with 65535 or more of them do.
     """
     ehsize, phsize, shsize = (64, 56, 64) if wide else (52, 32, 40)
-    rows = [(PT_NOTE, 0, b"note", 0), *((PT_LOAD, *segment) for segment in segments)]
+    rows = [(PT_NOTE, 0, note, 0), *((PT_LOAD, *segment) for segment in segments)]
     shoff = ehsize if many else 0
     phoff = ehsize + (shsize if many else 0)
     offset = phoff + phsize * len(rows)

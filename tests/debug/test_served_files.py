@@ -88,9 +88,6 @@ def test_editors_read_no_memory_of_other_files_and_no_files(path: Path, secret: 
 
 def test_what_the_recording_itself_holds_is_served_wherever_it_lay(tmp_path: Path, secret: Path) -> None:
     """Executed bytes are in the recording, whatever file they came from."""
-    from hostile import calling_trace
-    from odograph.recording.perfdata.writer import PerfDataWriter
-
     with PerfDataWriter(tmp_path / "recording", recorder="test") as writer:
         writer.add_comm(42, 42, "program", exec=True)
         writer.add_mmap2(42, 42, CODE, 0x1000, 0, str(secret), build_id=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import odograph
+from elfcore import core
 from hostile import CODE, CODE_BYTES, calling_trace, elf_file, recorded
 from odograph.cli import main
 from odograph.debug.modules import programs
@@ -21,6 +23,7 @@ from odograph.recording.evidence import identify
 from odograph.recording.perfdata.writer import PerfDataWriter
 from odograph.recording.record import record
 from odograph.symbols.perfmap import find_perf_map
+from odograph.unwind import open_core
 
 NAMES = {"one": CODE, "two": CODE + 16}
 #: g is ret; nop now.
@@ -226,6 +229,29 @@ def test_a_program_that_is_rewritten_behind_its_run(tmp_path: Path) -> None:
     }
     assert "program+0x1007" in names
     assert "changed while it was recorded" in recording.source.binaries.refused[str(program)].reason
+
+
+# Cores ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["same", "longer, as old", "not ELF, as old", "touched"])
+def test_a_core_uses_no_file_that_changed(how: str, tmp_path: Path) -> None:
+    """A core has the header of the files that were mapped, and a time."""
+    program = elf_file(tmp_path / "program", NAMES)
+    page = 0x1000
+    rows = [(CODE - page, CODE, 0), (CODE, CODE + page, 1)]
+    data = struct.pack("<QQ", len(rows), page) + b"".join(struct.pack("<QQQ", *row) for row in rows)
+    data += 2 * (os.fsencode(program) + b"\0")
+    note = struct.pack("<III8s", 5, len(data), 0x46494C45, b"CORE") + data
+    path = tmp_path / "core"
+    path.write_bytes(core([(CODE - page, program.read_bytes()[:page], page)], note=note))
+    change(program, how)
+    target = open_core(path)
+    place = target.symbols.name_of(CODE + 17)
+    assert place is not None
+    assert (place.name == "two") == (how == "same")
+    assert bool(target.missing) == (how != "same")
+    assert (target.memory.read(CODE, 4) == CODE_BYTES[:4]) == (how == "same")
 
 
 # Others' files -------------------------------------------------------------------------------------------

@@ -95,7 +95,6 @@ def say(text: str, *, keep: str = "") -> None:
     """A line on standard error, in which what is not printable is escaped, except for characters to
     ``keep``."""
     err = raw(sys.stderr)
-    _tolerant(err)
     err.write(printable(text, keep) + "\n")
     err.flush()
 
