@@ -65,8 +65,8 @@ lint: $(VENV)/.dev
 	$(BIN)/python -m mypy.stubtest odograph._native
 	$(BIN)/lint-imports
 	cargo fmt --check
-	cargo clippy --release --quiet --workspace --all-targets -- -D warnings
-	cargo test --release --quiet -p odograph-core --test arrows
+	cargo clippy --profile quick --quiet --workspace --all-targets -- -D warnings
+	cargo test --profile quick --quiet -p odograph-core --test arrows
 	$(BIN)/python -m pytest -q tests/test_house.py
 
 format: $(VENV)/.dev

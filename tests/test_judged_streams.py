@@ -35,7 +35,18 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(judge: Path, first: int, count: int, seconds: int) -> None:
     """Compares ``count`` streams of every class in every layer; fails with the smallest that differ."""
-    example = ["cargo", "run", "--release", "--quiet", "-p", "odograph-core", "--example", "judged", "--"]
+    example = [
+        "cargo",
+        "run",
+        "--profile",
+        "quick",
+        "--quiet",
+        "-p",
+        "odograph-core",
+        "--example",
+        "judged",
+        "--",
+    ]
     command: list[str | Path] = [*example, judge, judge.parent, str(first), str(count)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import odograph
+from landmarks import evenly, landmarks, moments
 from odograph import History
 from odograph.frame import Found, Frame, Stack
 from odograph.recording import ptrace
@@ -39,15 +40,17 @@ def recorded(name: str, folder: Path) -> list[tuple[History, TrueStacks]]:
     return [(history, TrueStacks(history, pointers[tid], stacks)) for tid, history in histories]
 
 
-def check(name: str, folder: Path, questions: int) -> None:
+def check(name: str, folder: Path, questions: int, *, libraries: bool = False) -> None:
+    """At landmarks of the program, and of its loader and libraries if asked."""
     threads = recorded(name, folder)
     total = sum(len(history) for history, _ in threads)
     for history, truth in threads:
-        count = min(len(history), max(100, questions * len(history) // total))
-        steps = sorted(random.Random(name).sample(range(len(history)), count))
+        count = max(100, questions * len(history) // total)
+        modules = {module.name for module in history.symbols.modules} if libraries else None
+        steps = landmarks(history, count, modules)
         found = compare(history, truth, steps)
         assert found["wrong"] == []
-        assert found["unsure"] <= count // 100, name
+        assert found["unsure"] <= len(steps) // 100, name
 
 
 @pytest.mark.parametrize("name", ["stacks with threads", "throws"])
@@ -58,19 +61,20 @@ def test_stacks_are_the_true_ones(name: str, tmp_path: Path) -> None:
 @pytest.mark.acceptance
 @pytest.mark.parametrize("name", WAYS)
 def test_ten_thousand_stacks_are_the_true_ones(name: str, tmp_path: Path) -> None:
-    check(name, tmp_path, 10_000)
+    check(name, tmp_path, 10_000, libraries=True)
 
 
 def test_recordings_may_begin_in_the_middle(tmp_path: Path) -> None:
     """Parts that know nothing of what came before: what they know is right; with the end's it is all."""
     (history, _), *_ = recorded("stacks", tmp_path)
-    random_numbers = random.Random("middle")
+    events = moments(
+        history, ["nested", "jump_from", "on_usr1", "on_usr2", "on_fault", "yield_at", "first", "fib"]
+    )
+    marks = landmarks(history, 1000)
     revealed = 0
-    for _ in range(6):
-        start = random_numbers.randrange(len(history))
-        stop = random_numbers.randrange(start, len(history)) + 1
+    for start, stop in [*itertools.combinations(events, 2), *((event, len(history)) for event in events)]:
         late = History(history.part(start, stop)._raw, history._find_symbols)
-        steps = [random_numbers.randrange(stop - start) for _ in range(40)]
+        steps = [0, *evenly([step - start for step in marks if start <= step < stop], 10)]
         for step in steps:
             known, true = late.stack(step), history.stack(start + step)
             sure = [frame.address for frame in known if not frame.is_guess]

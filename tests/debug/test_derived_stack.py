@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from debugruns import Recorded, compiled, record
 
 import odograph
+from landmarks import landmarks
 from odograph.debug import Target
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -78,7 +78,9 @@ class Judge:
 def judged(path: Path, count: int) -> Counter[str]:
     target = Target(odograph.open(path))
     judge = Judge(target)
-    for step in np.random.default_rng(1).integers(0, target.last, count).tolist():
+    symbols = target.history.symbols
+    assert symbols is not None
+    for step in landmarks(target.history, count, {module.name for module in symbols.modules}):
         judge.look(step)
     return judge.seen
 

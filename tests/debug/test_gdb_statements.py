@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from debugruns import Recorded
 
 import odograph
+from landmarks import landmarks
 from odograph.debug import Target
 
 Gdb = Callable[..., list[str]]
@@ -327,8 +327,7 @@ def test_unknown_stack_words_are_errors(gdb: Gdb, recorded: Recorded) -> None:
 
 
 def test_stacks_have_the_depth_of_the_open_calls(target: Target) -> None:
-    dice = np.random.default_rng(1)
-    for step in dice.integers(0, target.last, 50).tolist():
+    for step in landmarks(target.history, 60):
         target.goto(step)
         stack = target.stack
         assert stack is not None

@@ -47,7 +47,7 @@ def qemu_path() -> str | None:
 
     Where the first cannot record and the second can, the second. None if there is neither.
     """
-    found = [path for path in (shutil.which(built_path()), shutil.which(NAME)) if path is not None]
+    found = [path for path in (shutil.which(os.fspath(built_path())), shutil.which(NAME)) if path is not None]
     return next((path for path in found if fault(path) is None), found[0] if found else None)
 
 
