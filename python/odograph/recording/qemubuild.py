@@ -73,16 +73,19 @@ def build_qemu(report: Report, *, mirror: str | None = None) -> Path:
             f"building QEMU needs {len(missing)} more packages; as root: apt install {' '.join(missing)}"
         )
     target = built_path().parent.parent
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-qemu-", dir=target.parent) as name:
         work = Path(name)
         source = _source(work, mirror or _mirror(), report)
         made = _compile(work, source, report)
         finished = work / "finished"
-        (finished / "bin").mkdir(parents=True)
+        for directory in (finished, finished / "bin"):
+            directory.mkdir(mode=0o755)
         for program in made:
-            shutil.copy2(program, finished / "bin" / program.name)
-        shutil.copy2(source / "COPYING", finished / "COPYING")
+            shutil.copyfile(program, finished / "bin" / program.name)
+            # Nobody else may change what runs here later, whatever the umask is.
+            (finished / "bin" / program.name).chmod(0o755)
+        shutil.copyfile(source / "COPYING", finished / "COPYING")
         shutil.rmtree(target, ignore_errors=True)
         finished.rename(target)
     return built_path()
