@@ -119,7 +119,7 @@ def test_missing_packages_are_named_before_anything_starts(fakes: Path) -> None:
     assert qemubuild.missing_packages() == []
     (fakes / "ninja").unlink()
     fake(fakes / "pkg-config", "exit 1")
-    with pytest.raises(RecordingError, match="as root: apt install ninja-build libglib2.0-dev$"):
+    with pytest.raises(RecordingError, match=r"as root: apt install ninja-build libglib2.0-dev$"):
         qemubuild.build_qemu(lambda *words: pytest.fail("started"))
     assert not qemu.cache_directory().exists()
     (fakes / "pkg-config").unlink()
