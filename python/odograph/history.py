@@ -77,13 +77,21 @@ class Instruction:
         return f"{self.step:>10} {self.ip:016x}  {self.raw.hex(' ')}"
 
 
+#: The cause of notes among gaps.
+AMBIGUOUS = "ambiguous"
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Lost execution: ``step`` instructions had been executed before it.
 
-    ``cause`` is one of ``overflow``, ``lost``, ``memory``, ``undecodable``, ``contradiction`` and
-    ``endless``; ``code`` libipt's error, if it names one. ``offset`` is the trace offset where it was
-    noticed and ``bytes_lost`` how many trace bytes were not used from there on.
+    ``cause`` is one of ``overflow``, ``lost``, ``memory``, ``undecodable``, ``contradiction``,
+    ``endless`` and ``ambiguous``; ``code`` libipt's error, if it names one. ``offset`` is the trace offset
+    where it was noticed and ``bytes_lost`` how many trace bytes were not used from there on.
+
+    ``ambiguous`` is a note (``is_note``): nothing is known to be lost. Between the packet before and the event
+    at ``ip`` the code goes round in direct jumps and calls, which write no packets, so it may have come by
+    there more often than was decoded.
     """
 
     step: int
@@ -95,9 +103,16 @@ class Gap:
     asid: Asid
     time: int | None
 
+    @property
+    def is_note(self) -> bool:
+        """Nothing is known to be lost: the trace leaves something open."""
+        return self.cause == AMBIGUOUS
+
     def __str__(self) -> str:
         what = self.code.name if self.code is not None else self.cause
         where = f" at {self.ip:#x}" if self.ip is not None else ""
+        if self.is_note:
+            return f"{self.cause}{where}, step {self.step}, offset {self.offset:#x}, may be a loop without packets"
         lost = f"{self.bytes_lost} bytes lost"
         return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {lost}"
 
@@ -285,7 +300,7 @@ class History(Sequence[Instruction]):
         return Table(self._raw.events())
 
     def gaps(self) -> list[Gap]:
-        """Lost execution, in order."""
+        """Lost execution, in order, and notes of where some may be missing (:attr:`Gap.is_note`)."""
         return [
             Gap(
                 step=step,
@@ -468,7 +483,7 @@ class History(Sequence[Instruction]):
         return self._raw.time_range()
 
     def __repr__(self) -> str:
-        gaps = len(self._raw.gaps())
+        gaps = sum(not gap.is_note for gap in self.gaps())
         return f"<History of {self._len} instructions, {gaps} gap{'' if gaps == 1 else 's'}>"
 
 

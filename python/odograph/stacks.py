@@ -84,15 +84,16 @@ class CallStacks:
 
     def at(self, step: int, most: int, last: int | None = None) -> Stack:
         """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
-        found, complete, cut, doubt, pc = self.native.at(step, most - 1)
+        found, complete, left_out, doubt, pc = self.native.at(step, most - 1)
         pc = last if pc is None else pc
         frames = [] if pc is None else [self._frame(pc, False, Found.START, step=step)]
         for address, at, kind, is_guess in found:
             how = Found.SIGNAL if kind == _INTERRUPTED else Found.CALL
             known = at if kind != _REVEALED else None
             frames.append(self._frame(address, kind != _INTERRUPTED, how, step=known, is_guess=is_guess))
-        if cut:
-            return Stack(frames, "more frames are known")
+        if left_out:
+            more = "1 more frame is known" if left_out == 1 else f"{left_out:,} more frames are known"
+            return Stack(frames, more)
         if not complete and self._outer is not None:
             frames += [replace(frame, is_guess=doubt or frame.is_guess) for frame in self._outer]
             return Stack(frames, self._outer.end)

@@ -9,8 +9,8 @@ use crate::history::{asked, RawHistory};
 /// whether it is a guess.
 type Frame = (u64, u64, u8, bool);
 
-/// Frames, whether there are no more, whether more are known, whether some may be missing below, and where execution goes on.
-type Listed = (Vec<Frame>, bool, bool, bool, Option<u64>);
+/// Frames, whether there are no more, how many more are known, whether some may be missing below, and where execution goes on.
+type Listed = (Vec<Frame>, bool, u64, bool, Option<u64>);
 
 /// The call stacks of a history.
 #[pyclass(frozen, module = "odograph._native")]
@@ -48,7 +48,7 @@ impl RawStacks {
         Ok((
             stack.frames.iter().map(frame).collect(),
             stack.is_complete,
-            stack.is_cut,
+            stack.left_out,
             stack.ends_in_doubt,
             stack.ip,
         ))

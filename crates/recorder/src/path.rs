@@ -5,12 +5,10 @@
 use std::collections::HashMap;
 
 use odograph_core::instruction::{decode, Detail, ExecMode, Instruction, InstructionClass};
-use odograph_core::packet::{encode, mark, IpCompression, IpPayload, Packet, Tnt};
+use odograph_core::packet::{encode, mark, IpCompression, IpPayload, Packet, Tnt, MARK_PERIOD};
 
 /// Bytes between two PSBs, at least.
 const PSB_PERIOD: usize = 4096;
-/// Instructions without a packet after which a PSB is written all the same.
-const LINEAR_PERIOD: u64 = 1 << 20;
 /// Bits of a short TNT packet.
 const TNT_BITS: u8 = 6;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -186,7 +184,7 @@ impl Path {
             self.fup(on);
             self.flow(Packet::Tip(full(ip)));
         }
-        if self.out.len() - self.last_psb >= PSB_PERIOD || self.steps - self.decided >= LINEAR_PERIOD {
+        if self.out.len() - self.last_psb >= PSB_PERIOD || self.steps - self.decided >= MARK_PERIOD {
             self.psb(Some(ip));
         }
     }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{compiler_fence, Ordering};
 
-use odograph_core::packet::{encode, mark};
+use odograph_core::packet::{encode, mark, MARK_PERIOD};
 
 use crate::block::{Block, Leave};
 use crate::mapped::{c_path, next_size, Window, PAGE};
@@ -27,9 +27,6 @@ pub const DATA: u64 = 2 * PAGE;
 pub const PSB_PERIOD: usize = 4096;
 /// What one call of [`Stream::leave_to`] and its companions may write at most, generously.
 const MARGIN: usize = 1024;
-/// Instructions without a packet after which a PSB is written, so that decoding can begin in the middle of a long loop
-/// of direct branches. Decoders count as many in one go.
-const LINEAR_PERIOD: u64 = 1 << 20;
 /// Depth of the return stack of Intel processors' RET compression.
 const RETURNS: usize = 64;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -185,7 +182,7 @@ impl Stream {
                     self.push(block.next);
                 }
                 self.account(block, block.sizes.len());
-                if self.count.wrapping_sub(self.decided) >= LINEAR_PERIOD {
+                if self.count.wrapping_sub(self.decided) >= MARK_PERIOD {
                     self.limit = self.position;
                 }
                 return true;
@@ -311,7 +308,7 @@ impl Stream {
             // SAFETY: `length - offset` is less than a page and the window is larger.
             self.position = unsafe { self.position.add((length - offset) as usize) };
         }
-        let long = self.count.wrapping_sub(self.decided) >= LINEAR_PERIOD;
+        let long = self.count.wrapping_sub(self.decided) >= MARK_PERIOD;
         if force_psb || long || self.length().wrapping_sub(self.psb_length) >= PSB_PERIOD as u64 {
             self.psb(ip);
         }

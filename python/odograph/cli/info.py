@@ -37,7 +37,9 @@ def command(source: Input, tid: int | None, no_decode: bool, max_gaps: int | Non
         write_json(document)
     else:
         write_lines(_lines(document))
-    gaps = sum(group["count"] for thread in document["threads"] for group in thread.get("gaps", ()))
+    from odograph.views.gaps import GapGroup, losses
+
+    gaps = losses(GapGroup(**group) for thread in document["threads"] for group in thread.get("gaps", ()))
     return fail_on_damage(gaps, max_gaps)
 
 
@@ -85,7 +87,7 @@ def describe(recording: Recording, tid: int | None, *, decode: bool) -> dict[str
 
 def _lines(document: dict[str, Any]) -> list[str]:
     from odograph.saved import IndexUse
-    from odograph.views.gaps import GapGroup, gap_lines
+    from odograph.views.gaps import GapGroup, gap_lines, gaps_and_notes
     from odograph.views.numbers import counted, size
 
     what = "raw Intel PT" if document["kind"] == "raw" else "perf.data with Intel PT"
@@ -103,8 +105,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         process = f" of process {thread['pid']}" if thread["pid"] not in (thread["tid"], 0) else ""
         text = ""
         if "instructions" in thread:
-            gaps = sum(group["count"] for group in thread["gaps"])
-            lost = counted(gaps, "gap") if gaps else "no gaps"
+            lost = gaps_and_notes([GapGroup(**group) for group in thread["gaps"]])
             text = f": {counted(thread['instructions'], 'instruction')}, {lost}"
         lines.append(f"{name}{process}{text}")
         lines += [

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from odograph.frame import Frame, Stack
     from odograph.history import History
 
-__all__ = ["frame_document", "recorded"]
+__all__ = ["SHOWN", "frame_document", "recorded"]
+
+#: Frames of each stack, unless told otherwise.
+SHOWN = 1000
+#: More frames than a history keeps.
+_ALL = 1 << 32
 
 _Row = tuple[int, int, int | None, "Stack"]
 
@@ -27,7 +32,7 @@ def recorded(
     tid: int | None,
     step: int | None,
     time: str | None,
-    limit: int,
+    limit: int | None,
     as_json: bool,
     *,
     core: str | None = None,
@@ -39,6 +44,8 @@ def recorded(
     """
     if step is not None and time is not None:
         raise click.UsageError("--step and --time exclude each other")
+    if limit is None:
+        limit = _ALL if as_json else SHOWN
     recording = source.open()
     if step is not None or time is not None:
         tid = pick_thread(recording, tid)

@@ -11,7 +11,7 @@ import click
 from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, optional_input
 from odograph.cli.output import json_option, say, styled, write_json, write_lines
-from odograph.cli.recordedstack import frame_document, recorded
+from odograph.cli.recordedstack import SHOWN, frame_document, recorded
 
 if TYPE_CHECKING:
     from odograph.frame import Stack
@@ -36,7 +36,9 @@ __all__ = ["command"]
     help="The program, for cores that do not tell what was mapped.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Frames of each stack."
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Frames of each stack: 1000 if not given, and of a recording all with --json.",
 )
 @json_option
 def command(
@@ -47,7 +49,7 @@ def command(
     pid: int | None,
     tid: int | None,
     program: str | None,
-    limit: int,
+    limit: int | None,
     as_json: bool,
 ) -> int:
     """Show the stacks of a recording, a live process or a core, of x86-64 or AArch64.
@@ -74,7 +76,7 @@ def command(
         if not threads:
             known = ", ".join(str(thread.tid) for thread in target.threads) or "none"
             raise Failure(f"there is no thread {tid if tid is not None else ''} here; threads: {known}")
-        stacks = [(thread, target.stack(thread.tid, limit=limit)) for thread in threads]
+        stacks = [(thread, target.stack(thread.tid, limit=limit or SHOWN)) for thread in threads]
     if as_json:
         write_json(_document(target, stacks))
     else:

@@ -75,7 +75,7 @@ def command(
         write_json_rows(head, "steps", _json_rows(history, start, stop, symbols))
     else:
         write_lines(_lines(history, start, stop, symbols, gaps))
-    return fail_on_damage(len(gaps), max_gaps)
+    return fail_on_damage(_losses(gaps), max_gaps)
 
 
 def _follow(source: Input) -> int:
@@ -85,7 +85,7 @@ def _follow(source: Input) -> int:
     count = 0
     for history in source.follow():
         gaps = history.gaps()
-        count += len(gaps)
+        count += _losses(gaps)
         write_lines(_lines(history, 0, len(history), False, gaps, width=10))
         sys.stdout.flush()
     return count
@@ -198,7 +198,10 @@ def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator
     """(step, text) of what happened between the steps, in order."""
     before = history.first_step
     inside = [gap for gap in gaps if start <= gap.step <= stop]
-    notes = [(gap.step, 1, f"[gap: {replace(gap, step=before + gap.step)}]") for gap in inside]
+    notes = [
+        (gap.step, 1, f"[{'note' if gap.is_note else 'gap'}: {replace(gap, step=before + gap.step)}]")
+        for gap in inside
+    ]
     # Only the trace of these steps is looked at, and of the one that events behind the last step belong to.
     first = max(min(start, len(history) - 1), 0)
     last = min(stop + 1, len(history))
@@ -215,6 +218,10 @@ def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator
             notes.append((step, 0, f"[{event['kind'].replace('_', ' ')}{ip}{to}{detail}]"))
     notes.sort(key=lambda note: note[:2])
     return iter([(step, text) for step, _, text in notes])
+
+
+def _losses(gaps: list[Gap]) -> int:
+    return sum(not gap.is_note for gap in gaps)
 
 
 def _gap_row(gap: Gap) -> dict[str, Any]:

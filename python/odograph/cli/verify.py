@@ -52,7 +52,7 @@ def command(source: Input, tid: int | None, as_json: bool) -> int:
                 "decoded_instructions": len(history),
                 "recorded_hash": f"{thread.truth.hash:016x}",
                 "decoded_hash": f"{history.hash():016x}",
-                "gaps": len(history.gaps()),
+                "gaps": sum(not gap.is_note for gap in history.gaps()),
             }
         )
     for row in rows:

@@ -52,6 +52,8 @@ class Target:
         self._stack = DerivedStack(self.history)
         self._gaps: dict[int, list[Gap]] = {}
         for gap in self.history.gaps():
+            if gap.is_note:
+                continue
             self._gaps.setdefault(gap.step, []).append(gap)
         self._met_at: dict[Handle, frozenset[int]] = {}
         self._start = -1

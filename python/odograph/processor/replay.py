@@ -113,7 +113,7 @@ class ReplayProcessor(Processor):
         self._epoch = 0
         self._pc: int | None = None
         self._pc_known = False
-        self._gaps = sorted({gap.step for gap in history.gaps()})
+        self._gaps = sorted({gap.step for gap in history.gaps() if not gap.is_note})
         self._before_gap = False
         """The gap at this step still lies ahead."""
         self._last_search: _Search | None = None

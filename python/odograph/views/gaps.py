@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from odograph.history import Gap
+from odograph.history import AMBIGUOUS, Gap
 from odograph.views.numbers import counted, size
 
-__all__ = ["GapGroup", "gap_groups", "gap_lines"]
+__all__ = ["GapGroup", "gap_groups", "gap_lines", "gaps_and_notes", "losses"]
 
 Explain = Callable[[Gap], tuple[str, str] | None]
 """Gives the reason and the help for a gap, where more is known than the gap itself says."""
@@ -38,12 +38,16 @@ _REASONS = {
         "the code runs in a loop that needs no trace",
         "the binaries are probably not those that ran",
     ),
+    AMBIGUOUS: (
+        "a loop of direct jumps or calls writes no packets; it may have gone round more often than is shown",
+        "record with odograph run --with qemu, which counts the instructions",
+    ),
 }
 
 
 @dataclass(slots=True)
 class GapGroup:
-    """Gaps with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first."""
+    """Gaps, or notes, with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first."""
 
     cause: str
     code: str | None
@@ -54,6 +58,23 @@ class GapGroup:
     step: int
     offset: int
     ip: int | None
+
+    @property
+    def is_note(self) -> bool:
+        """Nothing is known to be lost."""
+        return self.cause == AMBIGUOUS
+
+
+def losses(groups: Iterable[GapGroup]) -> int:
+    """The number of gaps; notes do not count."""
+    return sum(group.count for group in groups if not group.is_note)
+
+
+def gaps_and_notes(groups: Sequence[GapGroup]) -> str:
+    """``no gaps``, ``2 gaps``, or ``no gaps, 1 note``."""
+    lost = losses(groups)
+    notes = sum(group.count for group in groups) - lost
+    return (counted(lost, "gap") if lost else "no gaps") + (f", {counted(notes, 'note')}" if notes else "")
 
 
 def gap_groups(gaps: Iterable[Gap], explain: Explain | None = None) -> list[GapGroup]:
@@ -81,9 +102,10 @@ def gap_lines(groups: list[GapGroup], most: int = 8) -> list[str]:
         where = f"step {group.step:,}, trace offset {group.offset:#x}"
         if group.ip is not None:
             where += f", ip {group.ip:#x}"
-        lost = f"{size(group.bytes_lost)} of trace unused"
         first = "" if group.count == 1 else "first at "
-        lines.append(f"{counted(group.count, 'gap')} ({group.cause}, {lost}; {first}{where}): {group.reason}")
+        lost = "" if group.is_note else f", {size(group.bytes_lost)} of trace unused"
+        what = counted(group.count, "note" if group.is_note else "gap")
+        lines.append(f"{what} ({group.cause}{lost}; {first}{where}): {group.reason}")
         lines.append(f"    try: {group.help}")
     if len(groups) > most:
         rest = groups[most:]

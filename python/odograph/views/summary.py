@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from odograph.views.calltree import CallTreeNode, call_tree, call_tree_lines
 from odograph.views.functions import FunctionCount, function_lines, functions, merged, modules
-from odograph.views.gaps import Explain, GapGroup, gap_groups, gap_lines
+from odograph.views.gaps import Explain, GapGroup, gap_groups, gap_lines, gaps_and_notes
 from odograph.views.nameless import Nameless, nameless, nameless_lines
 from odograph.views.numbers import count, counted, share
 
@@ -66,6 +66,7 @@ def summarise(
     modules_seen: list[Module] = []
     for tid, pid, comm, history in histories:
         found = history.gaps()
+        lost = sum(not gap.is_note for gap in found)
         gaps += found
         number = 0
         trees = []
@@ -78,7 +79,7 @@ def summarise(
             trees.append(call_tree(calls, symbols, min_share=min_share, max_depth=max_depth))
             trees[-1].name = name or None
         tree = trees[0] if len(trees) == 1 else _joined(trees)
-        summary.threads.append(ThreadSummary(tid, pid, comm, len(history), number, len(found), tree))
+        summary.threads.append(ThreadSummary(tid, pid, comm, len(history), number, lost, tree))
         summary.instructions += len(history)
         summary.calls += number
     summary.functions = merged(counted_functions)
@@ -101,11 +102,10 @@ def _joined(trees: list[CallTreeNode]) -> CallTreeNode:
 def summary_lines(summary: Summary, *, limit: int = 12, trees: int = 3) -> list[str]:
     """The page: ``limit`` functions, and call trees of the ``trees`` busiest threads."""
     threads = summary.threads
-    gaps = sum(group.count for group in summary.gaps)
     lines = [
         f"{counted(summary.instructions, 'instruction')} in {counted(len(threads), 'thread')} and "
         f"{counted(len([name for name, _ in summary.modules if name]), 'module')}, "
-        f"{counted(summary.calls, 'call')}, {counted(gaps, 'gap') if gaps else 'no gaps'}"
+        f"{counted(summary.calls, 'call')}, {gaps_and_notes(summary.gaps)}"
     ]
     if len(threads) > 1:
         lines += ["", f"{'share':>7} {'instructions':>15} {'calls':>11}  thread"]

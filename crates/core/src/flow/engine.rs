@@ -31,6 +31,7 @@ use crate::error::PtError;
 use crate::event::{Event, EventDecoder, EventKind, FlowItem};
 use crate::image::Image;
 use crate::instruction::ExecMode;
+use crate::packet::MARK_PERIOD;
 
 /// How an engine decodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +154,8 @@ pub struct Engine {
     decided: bool,
     /// The count of the recorder's mark that stands directly before what comes next.
     mark: Option<u64>,
+    /// At a PSB: many instructions lie between it and the last decision.
+    far: bool,
     /// The step of the last note since a PSB.
     noted: Option<u64>,
     last_checkpoint: u64,
@@ -164,6 +167,9 @@ pub struct Engine {
 
 /// Addresses from here on are the kernel's on x86-64.
 const KERNEL_START: u64 = 1 << 63;
+
+/// Instructions from the last decision to a PSB that are many.
+const FAR: u64 = MARK_PERIOD / 2;
 
 /// Most instructions without a packet before a walk counts as endless.
 const LINEAR_LIMIT: u64 = 1 << 24;
@@ -197,6 +203,7 @@ impl Engine {
             anchor: None,
             decided: false,
             mark: None,
+            far: false,
             noted: None,
             last_checkpoint: 0,
             state_known: false,
@@ -229,6 +236,12 @@ impl Engine {
     /// Instructions executed so far.
     pub fn step(&self) -> u64 {
         self.step
+    }
+
+    /// In [`Sink::checkpoint`] at a PSB: whether many instructions lie between it and the last place that the trace
+    /// told of. To walk there again takes longer than the few bytes of trace say.
+    pub fn has_come_far(&self) -> bool {
+        self.far
     }
 
     /// The address space.

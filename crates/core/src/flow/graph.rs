@@ -545,7 +545,7 @@ impl Graph {
                         self.pushes.push(Push { at, node: site });
                     }
                     ip = target;
-                    jumped = true;
+                    jumped |= target != after;
                 }
                 InstructionClass::CondJump => {
                     cold.taken_ip = target;

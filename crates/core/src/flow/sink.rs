@@ -114,6 +114,16 @@ pub trait Sink {
     #[inline]
     fn run(&mut self, _graph: &Graph, _node: NodeId, _from: u16, _to: u16, _state: &RunState) {}
 
+    /// All instructions of a node were executed, `rounds` times in a row. What [`Sink::run`] makes of each round, unless
+    /// there is a quicker way.
+    fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
+        let count = graph.count(node);
+        for round in 0..rounds {
+            let step = state.step + round * u64::from(count);
+            self.run(graph, node, 0, count, &RunState { step, ..*state });
+        }
+    }
+
     /// An event occurred; the engine's state is still the one before it.
     fn event(&mut self, _event: &Event, _place: Where, _engine: &Engine) {}
 

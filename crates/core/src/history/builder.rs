@@ -9,6 +9,9 @@ use crate::flow::{Checkpoint, Engine, FlowError, Gap, Progress, Runs, Sink, Wher
 /// Instructions without a look at whether to stop.
 const STEPS_UNASKED: u64 = 1 << 22;
 
+/// The distance of checkpoints at PSBs that are far from the last decision is by this much smaller.
+const FINER: u64 = 128;
+
 /// Collects what a stream keeps.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Builder {
@@ -27,6 +30,10 @@ pub(super) struct Builder {
     pub reached: Option<Checkpoint>,
     /// At which multiple of the distance the last checkpoint lies.
     pub cell: Option<u64>,
+    /// At which multiple of a small distance the last PSB lies.
+    pub near: Option<u64>,
+    /// The PSB to stop at was far from the last decision.
+    pub far: bool,
 }
 
 impl Builder {
@@ -47,6 +54,19 @@ impl Builder {
         }
         self.base = self.base.wrapping_add_signed(-by);
         self.until = None;
+    }
+
+    /// Whether a checkpoint at `offset` is the first in its part of the trace. At a PSB that is `far` from the last
+    /// decision the parts are small, so that long loops without packets can be entered in many places.
+    pub fn is_due(&mut self, offset: u64, at_psb: bool, far: bool) -> bool {
+        let at = self.base + offset;
+        let (cell, near) = (Some(at / self.distance.max(1)), Some(at / (self.distance / FINER).max(1)));
+        let due = self.cell != cell || at_psb && far && self.near != near;
+        self.cell = cell;
+        if at_psb {
+            self.near = near;
+        }
+        due
     }
 
     pub fn done(&self) -> bool {
@@ -85,11 +105,11 @@ impl Sink for Builder {
         }
         if self.until.is_some() && self.until == engine.psb_at_hand() {
             self.reached = Some(engine.checkpoint());
+            self.far = engine.has_come_far();
             return;
         }
-        let cell = (self.base + engine.events().offset()) / self.distance.max(1);
-        if self.cell != Some(cell) {
-            self.cell = Some(cell);
+        let far = std::mem::take(&mut self.far) || engine.has_come_far();
+        if self.is_due(engine.events().offset(), engine.psb_at_hand().is_some(), far) {
             self.checkpoints.push(engine.checkpoint());
         }
     }

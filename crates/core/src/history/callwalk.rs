@@ -107,6 +107,20 @@ impl<L: Ledger> Sink for Follow<L> {
         }
     }
 
+    fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
+        let count = graph.count(node);
+        if !graph.pushes_return_sites(node) && graph.kind(node) == NodeKind::Endless && rounds > 1 {
+            // After the first round nothing is new but how many there were.
+            self.run(graph, node, 0, count, state);
+            self.reached.step += (rounds - 1) * u64::from(count);
+            return;
+        }
+        for round in 0..rounds {
+            let step = state.step + round * u64::from(count);
+            self.run(graph, node, 0, count, &RunState { step, ..*state });
+        }
+    }
+
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
         if !self.calls.is_waiting() {
             return;

@@ -64,9 +64,9 @@ impl Count {
     }
 }
 
-impl Sink for Count {
+impl Count {
     #[inline]
-    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
+    fn add(&mut self, graph: &Graph, node: NodeId, (from, to): (u16, u16), rounds: u64) {
         if self.generation != graph.generation() {
             self.expand();
             self.generation = graph.generation();
@@ -77,13 +77,24 @@ impl Sink for Count {
                     self.met.push((node, self.ips.len()));
                     self.ips.extend_from_slice(graph.ips(node));
                 }
-                *times += 1;
+                *times += rounds;
             }
         } else {
             for &ip in slice(graph.ips(node), from, to) {
-                *self.counts.by_ip.entry(ip).or_default() += 1;
+                *self.counts.by_ip.entry(ip).or_default() += rounds;
             }
         }
+    }
+}
+
+impl Sink for Count {
+    #[inline]
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
+        self.add(graph, node, (from, to), 1);
+    }
+
+    fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, _: &RunState) {
+        self.add(graph, node, (0, graph.count(node)), rounds);
     }
 }
 

@@ -289,6 +289,15 @@ impl Sink for Covering {
         }
     }
 
+    fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
+        if rounds > 0 {
+            self.run(graph, node, 0, graph.count(node), state);
+            // The other rounds come out of the first, so no edge leads to them.
+            let blocks = &mut self.blocks;
+            self.cutter.rounds(graph, node, rounds - 1, |block| *blocks.entry(block).or_default() += 1);
+        }
+    }
+
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
         self.close();
         match event.kind {

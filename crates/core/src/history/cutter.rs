@@ -51,4 +51,21 @@ impl Cutter {
             at = end;
         }
     }
+
+    /// Takes a whole node so many times in a row.
+    pub fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, mut ended: impl FnMut(Bounds)) {
+        let count = graph.count(node);
+        let one_section = graph.section_end(node, 0) >= count;
+        let mut left = rounds;
+        while left > 0 {
+            self.run(graph, node, 0, count, &mut ended);
+            left -= 1;
+            if let (Some(((_, _, ninsn), _)), true) = (&mut self.open, one_section) {
+                // As many as fit into the block that is open.
+                let more = left.min(u64::from((u16::MAX - *ninsn) / count.max(1)));
+                *ninsn += more as u16 * count;
+                left -= more;
+            }
+        }
+    }
 }

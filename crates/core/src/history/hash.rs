@@ -46,6 +46,13 @@ impl Sink for Hashing {
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, _: &RunState) {
         self.take(slice(graph.ips(node), from, to));
     }
+
+    fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, _: &RunState) {
+        let ips = graph.ips(node);
+        for _ in 0..rounds {
+            self.take(ips);
+        }
+    }
 }
 
 impl Pass for Hashing {}

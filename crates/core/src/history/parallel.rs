@@ -134,6 +134,24 @@ impl<P: Pass> Sink for Within<'_, P> {
         self.over = self.piece.until.is_none() && reached > self.piece.stop;
     }
 
+    fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
+        let count = graph.count(node);
+        let length = u64::from(count);
+        let inside = state.step >= self.piece.start && state.step + rounds * length <= self.piece.stop;
+        if inside && !self.over {
+            self.pass.rounds(graph, node, rounds, state);
+            return;
+        }
+        // Rounds before the piece need not be told one by one, nor those behind it.
+        let skipped = (self.piece.start.saturating_sub(state.step) / length.max(1)).min(rounds);
+        for round in skipped..rounds {
+            if self.over {
+                return;
+            }
+            self.run(graph, node, 0, count, &RunState { step: state.step + round * length, ..*state });
+        }
+    }
+
     fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
         if !self.over && place.step >= self.piece.start {
             self.pass.event(event, place, engine);

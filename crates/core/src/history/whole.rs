@@ -95,11 +95,14 @@ impl Whole {
         self.calibrated &= agreed;
         let base = here.step;
         let mut built = piece.built;
-        let cell = built.checkpoints.first().map(|first| first.offset / self.built.distance);
-        if cell == self.built.cell && cell.is_some() {
+        let far = std::mem::take(&mut self.built.far);
+        let first = built.checkpoints.first().map(|first| first.offset);
+        if first.is_some_and(|first| !self.built.is_due(first, true, far)) {
             built.checkpoints.remove(0);
         }
         self.built.cell = built.cell.or(self.built.cell);
+        self.built.near = built.near.or(self.built.near);
+        self.built.far = built.far;
         self.built
             .checkpoints
             .extend(built.checkpoints.into_iter().map(|checkpoint| checkpoint.behind(&here)));

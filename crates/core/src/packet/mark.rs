@@ -10,6 +10,10 @@ use super::Packet;
 const MAGIC: u64 = 0x4f_444f << COUNT_BITS;
 const COUNT_BITS: u32 = 40;
 
+/// After so many instructions without a packet a recorder writes a PSB with a mark, so that no mark counts many more:
+/// decoding can begin inside a long loop, and no few bytes stand for an hour of work.
+pub const MARK_PERIOD: u64 = 1 << 18;
+
 /// The packet that says: `count` instructions have been executed since the last branch that a packet decided, since
 /// tracing was switched on or since the last PSB, whichever came last. Larger counts than 40 bits hold are cut.
 pub fn mark(count: u64) -> Packet {

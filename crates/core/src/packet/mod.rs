@@ -18,7 +18,7 @@ pub use encode::{encode, encode_into};
 pub use fields::Field;
 pub use kind::count_kinds;
 pub use last_ip::LastIp;
-pub use mark::{mark, marked};
+pub use mark::{mark, marked, MARK_PERIOD};
 
 /// The bytes of a PSB.
 pub const PSB: [u8; 16] =

@@ -5,21 +5,17 @@ use std::sync::Arc;
 use odograph_core::asid::Asid;
 use odograph_core::config::{CpuChoice, TraceConfig};
 use odograph_core::cpu::Cpu;
-use odograph_core::flow::{Gap, Timeline};
-use odograph_core::history::{
-    decode, BlockColumns, Counts, DecodeError, DecodeOptions, EventColumns, Hashing, InstructionColumns,
-    LiveError, Names, OnError, Resync, StackPart, Stacks, Stream,
-};
+use odograph_core::history::{DecodeOptions, Resync};
 use odograph_core::image::Image;
 use odograph_core::memory::{MemoryError, ReadMemory};
-use odograph_core::packet::{encode, IpCompression, IpPayload, Packet, Tnt, PSB};
+use odograph_core::packet::{
+    decode as decode_packet, encode, mark, BlockContext, IpCompression, IpPayload, Packet, Tnt, PSB,
+};
 
-use super::forgery::forge;
-use super::live::fed;
-use super::parts::assembled;
 use super::program::Program;
 use super::random::Random;
 use super::run::run;
+use super::ways::every_way;
 
 /// Memory that answers everything, with bytes that depend on the address only.
 pub enum Endless {
@@ -133,41 +129,6 @@ fn damage(random: &mut Random, trace: &mut Vec<u8>) {
     }
 }
 
-/// What a history says, for comparison.
-#[derive(Debug, PartialEq)]
-pub struct Told {
-    steps: u64,
-    gaps: Vec<Gap>,
-    hash: u64,
-    events: Vec<(i64, u8, i16, u64, u64, u64)>,
-}
-
-/// Everything a stream tells.
-pub fn told(stream: &Stream) -> Told {
-    told_by([(stream, 0, 0)])
-}
-
-/// Everything that streams tell, one behind the other; with each the steps and the trace bytes before it.
-fn told_by<'a>(streams: impl IntoIterator<Item = (&'a Stream, u64, u64)>) -> Told {
-    let mut told = Told { steps: 0, gaps: Vec::new(), hash: 0, events: Vec::new() };
-    let mut hashing = Hashing::ROTATING;
-    for (stream, step, base) in streams {
-        assert_eq!(step, told.steps);
-        let mut columns = EventColumns::default();
-        stream.events(0..u64::MAX, step as i64, &mut columns, &mut || false).unwrap();
-        assert_eq!(columns.step.len() as u64, stream.event_count());
-        told.events.extend((0..columns.step.len()).map(|row| {
-            let (kind, offset) = (columns.kind[row], columns.offset[row] + base);
-            (columns.step[row], columns.after[row], kind, columns.ip[row], offset, columns.tsc[row])
-        }));
-        let gaps = stream.gaps().iter();
-        told.gaps.extend(gaps.map(|gap| Gap { step: gap.step + step, offset: gap.offset + base, ..*gap }));
-        told.steps += stream.steps();
-        hashing = stream.hash(0, stream.steps(), hashing, &mut || false).unwrap();
-    }
-    Told { hash: hashing.value(), ..told }
-}
-
 /// Decodes one hostile input in several ways and compares them. Returns steps and gaps found.
 pub fn attack(seed: u64) -> (u64, usize) {
     let mut random = Random::new(seed);
@@ -227,118 +188,30 @@ pub fn attack(seed: u64) -> (u64, usize) {
     cramped.checkpoint_distance = 1 + random.below(100) as u64;
     cramped.graph_limits = Some((1 + random.below(9), 1 + random.below(40)));
     cramped.engine.checkpoint_every = random.pick(&[1, 60, 1 << 18]);
-    let trace = Arc::new(trace);
-    let decoded = |options: &DecodeOptions| {
-        let timeline = Timeline::constant(image.clone());
-        decode(trace.clone(), &config, timeline, options.clone(), |_| false).ok()
-    };
-    let stream = decoded(&plain).expect("damage is a gap");
-    let expected = told(&stream);
-    let other = decoded(&cramped).expect("damage is a gap");
-    let found = told(&other);
-    assert_eq!(found.gaps, expected.gaps, "seed {seed}");
-    assert_eq!(found.events, expected.events, "seed {seed}");
-    assert_eq!(found, expected, "seed {seed}");
-    passes_agree(&stream, &other, &mut random, seed);
-    let threads = DecodeOptions {
-        threads: 2 + random.below(4),
-        piece: Some(200 + random.below(2000) as u64),
-        ..cramped
-    };
-    let by_threads = decoded(&threads).expect("damage is a gap");
-    let found = told(&by_threads);
-    assert_eq!(found.gaps, expected.gaps, "seed {seed}, {} threads", threads.threads);
-    assert_eq!(found.events, expected.events, "seed {seed}, {} threads", threads.threads);
-    assert_eq!(found, expected, "seed {seed}, {} threads", threads.threads);
-    passes_agree(&stream, &by_threads, &mut random, seed);
-    let size = 200 + random.below(2000) as u64;
-    let timeline = Timeline::constant(image.clone());
-    let (by_parts, ..) = assembled(&trace, &config, &timeline, &threads, size, &mut random);
-    let found = told(&by_parts);
-    assert_eq!(found.gaps, expected.gaps, "seed {seed}, parts");
-    assert_eq!(found.events, expected.events, "seed {seed}, parts");
-    assert_eq!(found, expected, "seed {seed}, parts");
-    passes_agree(&stream, &by_parts, &mut random, seed);
-    for kept in [&other, &by_threads, &by_parts] {
-        let Ok(saved) = kept.save() else {
-            assert!(image.callback().is_some(), "seed {seed}");
-            continue;
+    with_marks(&mut trace, seed);
+    let found = every_way(&Arc::new(trace), &config, &image, &plain, cramped, &mut random, seed);
+    (found.steps, found.gaps.len())
+}
+
+/// Puts marks of recorders, mostly wrong ones, before some of the FUPs and PSBs of some traces.
+fn with_marks(trace: &mut Vec<u8>, seed: u64) {
+    if seed % 7 > 2 {
+        return;
+    }
+    let mut random = Random::new(seed ^ 0x6d61_726b);
+    let mut marked = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = trace.get(at..).filter(|rest| !rest.is_empty()) {
+        let (packet, size) = match decode_packet(rest, &mut BlockContext::default()) {
+            Ok(decoded) => decoded,
+            Err(_) => (Packet::Pad, 1),
         };
-        let timeline = Timeline::constant(image.clone());
-        let options = threads.clone();
-        let loaded = Stream::load(&saved, trace.clone(), &config, timeline.clone(), options, || false);
-        let loaded = loaded.unwrap_or_else(|stale| panic!("seed {seed}: {stale}"));
-        assert_eq!(told(&loaded), expected, "seed {seed}, saved");
-        passes_agree(&stream, &loaded, &mut random, seed);
-        forge(&saved, &mut random, 2, |forged| {
-            Stream::load(forged, trace.clone(), &config, timeline.clone(), threads.clone(), || false).ok()
-        });
-    }
-    let parts = fed(&trace, &config, &image, &threads, &mut random).ok().expect("damage is a gap");
-    let found = told_by(parts.iter().map(|part| (&part.stream, part.first_step, part.offset)));
-    assert_eq!(found.gaps, expected.gaps, "seed {seed}, live");
-    assert_eq!(found.events, expected.events, "seed {seed}, live");
-    assert_eq!(found, expected, "seed {seed}, live");
-    let raising = DecodeOptions { on_error: OnError::Raise, ..plain };
-    match fed(&trace, &config, &image, &raising, &mut random) {
-        Err(LiveError::Decode(DecodeError::Gap(gap))) => {
-            assert_eq!(Some(&gap), expected.gaps.first(), "seed {seed}, live")
+        if matches!(packet, Packet::Fup(_) | Packet::Psb) && random.once_in(2) {
+            let count = random.pick(&[0, 1, 2, 5, 20, 100, 4000, 1 << 21, u64::MAX]);
+            let _ = encode(&mark(count), &mut marked);
         }
-        Err(_) => panic!("seed {seed}, live: stopped for another reason than a gap"),
-        Ok(_) => assert!(expected.gaps.is_empty(), "seed {seed}, live"),
+        marked.extend_from_slice(&rest[..size]);
+        at += size;
     }
-    for threads in [1, 3] {
-        let options = DecodeOptions { threads, piece: Some(300), ..raising.clone() };
-        let timeline = Timeline::constant(image.clone());
-        match decode(trace.clone(), &config, timeline, options, |_| false) {
-            Err(DecodeError::Gap(gap)) => assert_eq!(Some(&gap), expected.gaps.first(), "seed {seed}"),
-            Err(_) => panic!("seed {seed}: stopped for another reason than a gap"),
-            Ok(_) => assert!(expected.gaps.is_empty(), "seed {seed}"),
-        }
-    }
-    stacks_agree(stream, by_threads, &mut random, seed);
-    (expected.steps, expected.gaps.len())
-}
-
-fn stacks_agree(stream: Stream, other: Stream, random: &mut Random, seed: u64) {
-    let total = stream.steps();
-    let stacks = |stream: Stream| {
-        let (last, stream) = (stream.steps(), Arc::new(stream));
-        let part = StackPart { stream, first: 0, last, within: 0..u64::MAX, base: 0, lost: false };
-        Stacks::new(vec![part], Names::default(), Vec::new(), &mut || false).unwrap()
-    };
-    let (one, other) = (stacks(stream), stacks(other));
-    for nth in 0..4 {
-        let step = if nth == 0 { total } else { random.below(total as usize + 1) as u64 };
-        let found = other.at(step, 1000, &mut || false).unwrap();
-        assert_eq!(found, one.at(step, 1000, &mut || false).unwrap(), "seed {seed}, step {step}");
-    }
-}
-
-fn passes_agree(stream: &Stream, other: &Stream, random: &mut Random, seed: u64) {
-    let total = stream.steps().min(200_000);
-    let mut all = Vec::new();
-    stream.ips(0, total, &mut all, &mut || false).unwrap();
-    assert_eq!(all.len() as u64, total, "seed {seed}: every step can be expanded");
-    for _ in 0..4 {
-        let start = random.below(total as usize + 1) as u64;
-        let stop = (start + random.below(3000) as u64).min(total);
-        let range = start as usize..stop as usize;
-        let mut ips = Vec::new();
-        other.ips(start, stop, &mut ips, &mut || false).unwrap();
-        assert_eq!(ips, all[range.clone()], "seed {seed}, {start}..{stop}");
-        let mut columns = InstructionColumns::default();
-        other.instructions(start, stop, 0, &mut columns, &mut || false).unwrap();
-        assert_eq!(columns.ip, all[range.clone()], "seed {seed}, {start}..{stop}");
-        let mut expected = InstructionColumns::default();
-        stream.instructions(start, stop, 0, &mut expected, &mut || false).unwrap();
-        assert_eq!(columns.tsc, expected.tsc, "seed {seed}, {start}..{stop}");
-        let mut counts = Counts::default();
-        other.count(start, stop, &mut counts, &mut || false).unwrap();
-        assert_eq!(counts.by_ip.values().sum::<u64>(), stop - start, "seed {seed}, {start}..{stop}");
-        let mut blocks = BlockColumns::default();
-        other.blocks(start, stop, 0, &mut blocks, &mut || false).unwrap();
-        let inside: u64 = blocks.ninsn.iter().map(|&count| u64::from(count)).sum();
-        assert_eq!(inside, stop - start, "seed {seed}, {start}..{stop}");
-    }
+    *trace = marked;
 }

@@ -11,9 +11,13 @@ use crate::flow::graph::NodeKind;
 use crate::flow::passed::Passed;
 use crate::flow::return_stack::DEPTH;
 use crate::flow::sink::{Gap, GapCause, Runs, Sink};
+use crate::packet::MARK_PERIOD;
 
 /// How many instructions the search for a way back to an address looks at, about.
 const LOOK: usize = 1 << 14;
+
+/// The highest count that is believed. Recorders stay far below it.
+const MOST: u64 = 2 * MARK_PERIOD;
 
 /// Whether the event may come at any instruction, so that where it comes is no reason for it.
 ///
@@ -44,7 +48,7 @@ impl Engine {
     /// Proceeds without trace until the next instruction is the one at `ip`, where `event` belongs.
     ///
     /// With the count of a mark so many instructions have run since the last one that the trace decided; it is a
-    /// contradiction if that leads elsewhere, and an endless loop if it is more than [`super::EngineOptions`] allow.
+    /// contradiction if that leads elsewhere, and an endless loop if it is more than [`MOST`].
     pub(super) fn walk_to_event<S: Sink>(
         &mut self,
         event: &Event,
@@ -82,15 +86,15 @@ impl Engine {
         count: u64,
         sink: &mut S,
     ) -> Result<(), FlowError> {
-        if count > self.linear_limit() {
+        if count > MOST {
             return Err(FlowError::Flow { cause: GapCause::Endless, code: None, ip: self.ip_here() });
         }
         let Some(left) = count.checked_sub(self.step.saturating_sub(anchor)) else {
-            return Err(FlowError::at(PtError::BadPacket, ip));
+            return Err(FlowError::at(PtError::BadQuery, ip));
         };
         self.walk_on(left, sink)?;
         if self.ip_here() != Some(ip) {
-            return Err(FlowError::at(PtError::BadPacket, ip));
+            return Err(FlowError::at(PtError::BadQuery, ip));
         }
         if self.emitted > 0 {
             self.make_room();
@@ -121,18 +125,14 @@ impl Engine {
             Runs::Any => false,
         };
         if told {
-            for _ in 0..rounds {
-                self.emit_all(sink);
-                self.emitted = 0;
-            }
-        } else {
-            let count = self.graph.count(self.node);
-            // More return sites than the stack holds make no difference.
-            for _ in 0..rounds.min(DEPTH as u64) {
-                self.graph.push_return_sites(self.node, 0, count, &mut self.stack);
-            }
-            self.step += rounds * length;
+            sink.rounds(&self.graph, self.node, rounds, &self.state());
         }
+        let count = self.graph.count(self.node);
+        // More return sites than the stack holds make no difference.
+        for _ in 0..rounds.min(DEPTH as u64) {
+            self.graph.push_return_sites(self.node, 0, count, &mut self.stack);
+        }
+        self.step += rounds * length;
         Ok(rounds * length)
     }
 

@@ -250,7 +250,8 @@ impl Engine {
         self.anchor = checkpoint.anchor;
         self.decided = false;
         self.mark = None;
-        self.noted = None;
+        // What was open on the way to a PSB has been told.
+        self.noted = checkpoint.psb().map(|_| checkpoint.step);
         self.last_checkpoint = checkpoint.offset;
         self.state_known = checkpoint.state_known;
         self.mode_known = checkpoint.mode_known;

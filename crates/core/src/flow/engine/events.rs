@@ -1,6 +1,6 @@
 //! Where events bind, and what they change.
 
-use super::{Engine, FlowError, Position};
+use super::{Engine, FlowError, Position, FAR};
 use crate::error::PtError;
 use crate::event::{Event, EventKind};
 use crate::flow::binding::behind_kind;
@@ -312,9 +312,11 @@ impl Engine {
         }
         self.state_known = true;
         self.noted = None;
+        self.far = self.anchor.is_some_and(|anchor| self.step.saturating_sub(anchor) >= FAR);
         self.last_checkpoint = self.events.offset();
         self.pending = Some(*event);
         sink.checkpoint(self);
+        self.far = false;
         self.pending = None;
         self.report(event, sink);
         Ok(())

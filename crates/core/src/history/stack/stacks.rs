@@ -64,8 +64,8 @@ pub struct CallStack {
     pub frames: Vec<StackFrame>,
     /// The stack was begun while it was watched, so there are no more frames.
     pub is_complete: bool,
-    /// Not all frames that are known are listed.
-    pub is_cut: bool,
+    /// How many more frames are known than are listed.
+    pub left_out: u64,
     /// Frames may be missing below the last one, besides those that nothing is known of.
     pub ends_in_doubt: bool,
     /// Where execution goes on, if that is a step.
@@ -197,22 +197,22 @@ impl Stacks {
                 continue;
             }
             if stack.frames.len() >= most {
-                stack.is_cut = true;
-                return stack;
+                stack.left_out += 1;
+                continue;
             }
             let kind = if item.is_call() { FrameKind::Call } else { FrameKind::Interrupted };
             stack.frames.push(StackFrame { ip: item.ip, step: item.step, kind, is_guess });
         }
         if tracker.begun_here() {
-            stack.is_complete = true;
+            stack.is_complete = stack.left_out == 0;
             return stack;
         }
         let later = self.revealed.partition_point(|revealed| revealed.step < step);
         let lost = self.losses.partition_point(|&lost| lost <= step);
         for revealed in self.revealed.get(later..).unwrap_or(&[]) {
             if stack.frames.len() >= most {
-                stack.is_cut = true;
-                break;
+                stack.left_out += 1;
+                continue;
             }
             is_guess |= self.losses.get(lost).is_some_and(|&lost| lost <= revealed.step);
             let kind = FrameKind::Revealed;

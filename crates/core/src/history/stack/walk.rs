@@ -179,6 +179,20 @@ impl Sink for Follow {
         };
     }
 
+    fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
+        let count = graph.count(node);
+        let end = state.step.wrapping_add_signed(self.base) + rounds * u64::from(count);
+        let mut left = rounds;
+        while left > 0 {
+            let step = state.step + (rounds - left) * u64::from(count);
+            self.run(graph, node, 0, count, &RunState { step, ..*state });
+            let sites = self.nodes.at(node).map_or(NodeSites::default(), |known| *known);
+            // Where nothing in the node matters, the other rounds are the same.
+            let idle = sites.end == sites.begin + 1 && sites.exit == Exit::Plain && end <= self.limit;
+            left = if idle { 0 } else { left - 1 };
+        }
+    }
+
     fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
         let step = place.step.wrapping_add_signed(self.base);
         if !self.within.contains(&event.offset) || step > self.limit || event.status_update {
