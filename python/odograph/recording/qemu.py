@@ -70,7 +70,10 @@ def unavailable() -> str | None:
     """Why QEMU cannot record here and what to do about it, None if it can."""
     qemu = qemu_path()
     if qemu is None:
-        return f"there is no {NAME}; install the package qemu-user (Debian 12: apt install qemu-user)"
+        return (
+            f"there is no {NAME}; install the package qemu-user (Debian 12: apt install qemu-user), "
+            "or let odograph doctor --build-qemu build it"
+        )
     if plugin_path() is None:
         return "this installation of Odograph lacks its QEMU plugin; build it again"
     return fault(qemu)
