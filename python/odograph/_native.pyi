@@ -279,6 +279,7 @@ class RawStacks:
     def __new__(
         cls,
         history: RawHistory,
+        is_first: bool,
         starts: Sequence[int],
         ends: Sequence[int],
         pads: Sequence[tuple[int, int, int]],
@@ -286,7 +287,13 @@ class RawStacks:
     ) -> RawStacks: ...
     def at(
         self, step: int, most: int
-    ) -> tuple[list[tuple[int, int, int, bool]], bool, int, bool, int | None]: ...
+    ) -> tuple[list[tuple[int, int, int, bool]], bool, int, int | None, int | None, int | None]: ...
+    def at_end(
+        self, steps: int, ip: int
+    ) -> tuple[
+        tuple[list[tuple[int, int, int, bool]], bool, int, int | None, int | None, int | None],
+        list[tuple[int, int, int, bool]],
+    ]: ...
     @property
     def unexplained(self) -> list[int]: ...
     @property

@@ -156,9 +156,12 @@ class History(Sequence[Instruction]):
         offset: int = 0,
         programs: Callable[[], Sequence[int]] | None = None,
         whole: tuple[History, int] | None = None,
+        is_first: bool = False,
     ) -> None:
         self._raw = raw
         self._find_programs = programs
+        # The first step is the first one of its thread, as is known without looking at it.
+        self._is_first = is_first
         # The history that this is a part of, and where in it.
         self._whole = whole
         self.first_step = first_step
@@ -386,8 +389,11 @@ class History(Sequence[Instruction]):
         innermost call that it goes back to, and those above it. Handlers of signals lie on what they
         interrupted. Stacks that a program leaves for another one (coroutines) are found again by the
         addresses they wait for. Frames that were there before the recording began are known if the program
-        returned to them later. ``is_guess`` says that a frame may not be there: after lost execution, or
-        where several stacks wait for the same address, until returns tell. A part of a history knows what
+        returned to them later. ``is_guess`` says that a frame may not be there, or that others may lie
+        before it: after lost execution and calls that were not traced; where several stacks wait for the
+        same address, until returns tell; and, in a history that does not begin where its thread did, after
+        each switch to a stack that waited, for stacks that nobody saw may wait, too. Where frames are
+        missing behind the last one, ``Stack.end`` says so. A part of a history knows what
         the whole knows. The first question follows the whole history once; others look at little of it.
         Raises IndexError for a step out of range.
         """
@@ -405,8 +411,10 @@ class History(Sequence[Instruction]):
 
         For recordings that begin in the middle of a program: ``stack`` is that of a core of its end, for
         example, as ``odograph.unwind.open_core("core").stack(tid)`` gives it. Its frames around those that
-        :meth:`stack` knows are taken; at earlier steps they lie around those that returned in between. Raises
-        :class:`~odograph.InvalidArgument` if the return addresses of the two do not fit.
+        :meth:`stack` knows for sure are taken; at earlier steps they lie around those that returned in between.
+        That holds as far back as the same stack is known to have run: before a switch to another one, as of
+        coroutines, they are guesses, or not listed. Raises :class:`~odograph.InvalidArgument` if the return
+        addresses of the two do not fit.
         """
         whole = self if self._whole is None else self._whole[0]
         whole._stacks.seed(len(whole), stack)
@@ -416,7 +424,13 @@ class History(Sequence[Instruction]):
         # Most who decode ask for no stack: it is not loaded for them.
         from odograph.stacks import CallStacks
 
-        return CallStacks(self._raw, self._find_symbols, self._find_programs)
+        return CallStacks(self._raw, self._find_symbols, self._find_programs, self._begins_program)
+
+    def _begins_program(self) -> bool:
+        """Whether the first step is the first one of its thread."""
+        if self._is_first or self._find_symbols is None or not self._len:
+            return self._is_first
+        return self._find_symbols().is_entry(self[0].ip)
 
     def _last_address(self) -> int | None:
         """Where execution stood in the end."""

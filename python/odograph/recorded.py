@@ -193,7 +193,9 @@ class Recording:
         if thread.tid not in self._histories:
             pieces = RawHistory.join(self.pieces(thread, progress))
             symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread.pid)
-            self._histories[thread.tid] = History(pieces, symbols, programs=programs)
+            # Our own recorders see threads from their beginning, and nothing else counts instructions.
+            is_thread = thread.truth is not None and thread.tid != thread.pid
+            self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
         return self._histories[thread.tid]
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:

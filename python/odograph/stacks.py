@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from odograph._native import RawStacks
 from odograph.errors import InvalidArgument
@@ -16,15 +16,54 @@ if TYPE_CHECKING:
 
 __all__ = ["CallStacks"]
 
-_CALL, _INTERRUPTED, _REVEALED = range(3)
+_CALL, _INTERRUPTED, _REVEALED, _RESUMED = range(4)
 #: Where programs begin: nothing called these.
 _BOTTOM = frozenset(("_start", "_dl_start_user"))
+
+
+#: What the native half says of a stack.
+_Listed = tuple[list[tuple[int, int, int, bool]], bool, int, int | None, int | None, int | None]
+
+
+class _Known(NamedTuple):
+    """What calls and returns tell of a stack."""
+
+    frames: list[Frame]
+    #: Why there are no more.
+    end: str
+    #: The edge that the sure frames end at, and the one that all end at.
+    edge: int | None
+    bottom: int | None
+    #: How many more are known.
+    left_out: int
+
+
+class _Seed(NamedTuple):
+    """What a stack at the end tells."""
+
+    #: The edge that the sure frames ended at, and the frames around those.
+    edge: int | None
+    outer: list[Frame]
+    #: The edge that everything known ended at, if that fitted, and the frames around that.
+    bottom: int | None
+    around: list[Frame]
+    end: str
+
+
+def _cut(frames: list[Frame], end: str, most: int) -> Stack:
+    left_out = len(frames) - most
+    return Stack(frames, end) if left_out <= 0 else Stack(frames[:most], _more(left_out))
+
+
+def _more(left_out: int) -> str:
+    return "1 more frame is known" if left_out == 1 else f"{left_out:,} more frames are known"
 
 
 class CallStacks:
     """The call stacks of one history: followed once, when first asked for.
 
-    ``programs`` gives the times (TSC) at which the thread goes on with another program.
+    ``find_programs`` gives the times (TSC) at which the thread goes on with another program, ``is_first``
+    whether the first step is the first one of the thread.
     """
 
     def __init__(
@@ -32,24 +71,27 @@ class CallStacks:
         raw: RawHistory,
         find_symbols: Callable[[], Symbols] | None,
         find_programs: Callable[[], Sequence[int]] | None = None,
+        is_first: Callable[[], bool] | None = None,
     ) -> None:
         self._raw = raw
         self._find_symbols = find_symbols
         self._find_programs = find_programs
+        self._is_first = is_first
         self._native: RawStacks | None = None
         self._named: dict[tuple[int, bool], Frame] = {}
-        self._outer: Stack | None = None
+        self._seed: _Seed | None = None
 
     @property
     def native(self) -> RawStacks:
         """The native half; made when first asked for."""
         if self._native is None:
             programs = () if self._find_programs is None else tuple(self._find_programs())
-            stacks = RawStacks(self._raw, (), (), (), programs)
+            is_first = self._is_first is not None and self._is_first()
+            stacks = RawStacks(self._raw, is_first, (), (), (), programs)
             if stacks.unexplained and self._find_symbols is not None:
                 starts, ends, pads = self._find_symbols().landings(stacks.unexplained)
                 if starts:
-                    stacks = RawStacks(self._raw, starts, ends, pads, programs)
+                    stacks = RawStacks(self._raw, is_first, starts, ends, pads, programs)
             self._native = stacks
         return self._native
 
@@ -60,46 +102,76 @@ class CallStacks:
 
     def seed(self, steps: int, seed: Stack) -> None:
         """Takes the frames around those that are known at the end, behind the last of ``steps``."""
-        self._outer = None
-        # Calls that jumped are no open calls here either.
-        seed = Stack((frame for frame in seed if frame.found is not Found.TAIL_CALL), seed.end)
-        known = [frame.address for frame in self.at(steps, 1 << 16)]
-        addresses = [frame.address for frame in seed]
-        # Where the outermost known frame stands; the innermost may have gone on since.
-        places = [at for at, address in enumerate(addresses) if known[-1:] == [address]]
-        fitting = [
-            at for at in places if at + 1 >= len(known) and addresses[at + 1 - len(known) : at + 1] == known
+        self._seed = None
+        # Calls that jumped are no open calls here either, nor is the code that a handler returns to.
+        frames = [frame for frame in seed if frame.found is not Found.TAIL_CALL]
+        found = [frame.found for frame in frames]
+        inner = [
+            frame
+            for at, frame in enumerate(frames)
+            if at == 0 or found[at + 1 : at + 2] != [Found.SIGNAL]
         ]
-        if not known:
-            fitting = [0] if addresses else []
-        if not fitting:
+        if not inner:
+            raise InvalidArgument("this stack has no frames")
+        listed, revealed = self.native.at_end(steps, inner[0].address)
+        known, _, edge, bottom = self._listed(listed)
+        sure = [frame.address for frame in known if not frame.is_guess]
+        addresses = [frame.address for frame in inner]
+        # They lie around the innermost frame, unless that has called others since.
+        last = len(addresses) - len(sure)
+        places = [at for at in range(last + 1) if addresses[at : at + len(sure)] == sure]
+        place = 1 if 1 in places or not sure else places[0] if len(places) == 1 else None
+        if place is None:
             raise InvalidArgument(
-                "this stack is not the one at the end of the history: no frame of it has the outermost known "
-                "return address with the same calls on top"
+                "this stack is not the one at the end of the history: the frames that are known are not in it, "
+                "or in several places"
             )
-        outer = seed[fitting[-1] + 1 :]
-        self._outer = Stack(
-            (replace(frame, found=Found.CORE, registers={}, step=None) for frame in outer), seed.end
-        )
+        outer = [replace(one, found=Found.CORE, registers={}, step=None) for one in inner[place + len(sure) :]]
+        below = [*self._frames(revealed), *outer]
+        guessed = [frame.address for frame in known[len(sure) :]]
+        # If the guesses are right, what lies around them lies around what is known of earlier stacks.
+        right = [frame.address for frame in outer[: len(guessed)]] == guessed
+        around = outer[len(guessed) :] if right else []
+        self._seed = _Seed(edge, below, bottom if right else None, around, seed.end)
 
     def at(self, step: int, most: int, last: int | None = None) -> Stack:
         """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
-        found, complete, left_out, doubt, pc = self.native.at(step, most - 1)
-        pc = last if pc is None else pc
-        frames = [] if pc is None else [self._frame(pc, False, Found.START, step=step)]
-        for address, at, kind, is_guess in found:
-            how = Found.SIGNAL if kind == _INTERRUPTED else Found.CALL
-            known = at if kind != _REVEALED else None
-            frames.append(self._frame(address, kind != _INTERRUPTED, how, step=known, is_guess=is_guess))
+        frames, end, edge, bottom, left_out = self._known(step, most, last)
+        seed = self._seed
+        if seed is None or edge is None or left_out:
+            return Stack(frames, end)
+        if edge == seed.edge:
+            sure = [frame for frame in frames if not frame.is_guess]
+            return _cut([*sure, *seed.outer], seed.end, most)
+        if frames and bottom is not None and bottom == seed.bottom:
+            frames += [replace(one, is_guess=True) for one in seed.around]
+            # What is missing must show.
+            return _cut(frames, seed.end if frames[-1].is_guess else end, most)
+        return Stack(frames, end)
+
+    def _known(self, step: int, most: int, last: int | None = None) -> _Known:
+        listed = self.native.at(step, most - 1)
+        pc = last if listed[-1] is None else listed[-1]
+        first = [] if pc is None else [self._frame(pc, False, Found.START, step=step)]
+        return self._listed(listed, first)
+
+    def _listed(self, listed: _Listed, first: Sequence[Frame] = ()) -> _Known:
+        found, complete, left_out, edge, bottom, _ = listed
+        frames = [*first, *self._frames(found)]
         if left_out:
-            more = "1 more frame is known" if left_out == 1 else f"{left_out:,} more frames are known"
-            return Stack(frames, more)
-        if not complete and self._outer is not None:
-            frames += [replace(frame, is_guess=doubt or frame.is_guess) for frame in self._outer]
-            return Stack(frames, self._outer.end)
-        if complete or (frames and frames[-1].function in _BOTTOM):
-            return Stack(frames)
-        return Stack(frames, "the recording begins here")
+            end = _more(left_out)
+        elif complete or (frames and frames[-1].function in _BOTTOM):
+            end = "bottom"
+        else:
+            end = "the recording begins here" if bottom == 0 else "what called this is not known"
+        return _Known(frames, end, edge, bottom, left_out)
+
+    def _frames(self, found: Iterable[tuple[int, int, int, bool]]) -> Iterator[Frame]:
+        for address, at, kind, is_guess in found:
+            is_return = kind in (_CALL, _REVEALED)
+            how = Found.CALL if is_return else Found.SIGNAL
+            known = at if kind in (_CALL, _INTERRUPTED) else None
+            yield self._frame(address, is_return, how, step=known, is_guess=is_guess)
 
     def _frame(
         self, address: int, is_return: bool, found: Found, *, step: int | None = None, is_guess: bool = False

@@ -21,6 +21,8 @@ __all__ = [
     "PT_LOAD",
     "Segment",
     "build_id",
+    "entry",
+    "has_symbol_table",
     "is_object",
     "kind",
     "mapped_build_id",
@@ -175,13 +177,26 @@ def kind(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 def has_symbol_table(path: str | os.PathLike[str]) -> bool:
     """Whether a file is ELF and has a full symbol table, which strip removes."""
     try:
-        with open(path, "rb") as file:
+        with open_recorded(path) as file:
             header = _header(file)
             return header is not None and any(
                 kind == _SHT_SYMTAB and size > 0 for kind, _, size, _, _ in _sections(file, header)
             )
     except (OSError, ValueError, struct.error):
         return False
+
+
+def entry(path: str | os.PathLike[str]) -> int | None:
+    """The address at which an ELF file is entered, as the file has it; None if it has none or is none."""
+    try:
+        with open_recorded(path) as file:
+            ident = file.read(32)
+    except (OSError, ValueError):
+        return None
+    if len(ident) < 32 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+        return None
+    order = "little" if ident[5] == 1 else "big"
+    return int.from_bytes(ident[24 : 28 if ident[4] == 1 else 32], order) or None
 
 
 def symbol_address(path: str | os.PathLike[str], names: tuple[str, ...]) -> int | None:

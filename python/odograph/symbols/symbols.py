@@ -167,6 +167,13 @@ class Symbols:
     def _jit(self) -> Layers:
         return Layers([(start, end) for start, end, _ in self._perf_map])
 
+    def is_entry(self, address: int) -> bool:
+        """Whether a program, or the dynamic linker, begins there."""
+        here = (module for module in reversed(self.modules) if module.address <= address < module.end)
+        module = next(here, None)
+        found = elf.entry(module.path) if module is not None and module.path is not None else None
+        return found is not None and module is not None and (found + module.bias) % _TOP == address
+
     def name_of(self, address: int) -> Place | None:
         """What an address is called; None if it lies in no module and no perf map."""
         import numpy as np

@@ -159,6 +159,25 @@ impl Space {
         }
         done
     }
+
+    /// Copies bytes that were read before, and reads none; false if they do not fill `buffer`.
+    pub fn copy_known(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let known = self.known();
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = address.wrapping_add(done as u64);
+            let bytes = known.chunks.range(..=at).next_back().map_or(&[][..], |(_, chunk)| chunk.from(at));
+            let take = bytes.len().min(rest.len());
+            if take == 0 {
+                return false;
+            }
+            for (to, from) in rest.iter_mut().zip(bytes) {
+                *to = *from;
+            }
+            done += take;
+        }
+        true
+    }
 }
 
 /// All spaces of a decode.

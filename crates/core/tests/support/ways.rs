@@ -140,7 +140,7 @@ fn stacks_agree(stream: Stream, other: Stream, random: &mut Random, seed: u64) {
     let stacks = |stream: Stream| {
         let (last, stream) = (stream.steps(), Arc::new(stream));
         let part = StackPart { stream, first: 0, last, within: 0..u64::MAX, base: 0, lost: false };
-        Stacks::new(vec![part], Names::default(), Vec::new(), &mut || false).unwrap()
+        Stacks::new(vec![part], false, Names::default(), Vec::new(), &mut || false).unwrap()
     };
     let (one, other) = (stacks(stream), stacks(other));
     for nth in 0..4 {

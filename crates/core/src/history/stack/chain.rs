@@ -22,9 +22,9 @@ pub(super) enum Kind {
     Interrupted,
     /// No frame: a function that returns twice came back to this address, and may do so again.
     Landmark,
-    /// No frame: frames may be missing here, those of calls that were not traced.
+    /// An edge: frames may be missing here, those of calls that were not traced. What lies below is right.
     Hidden,
-    /// No frame: what lies below may have changed meanwhile.
+    /// An edge: what lies below may not be what is there. Nothing below it: nothing is known of that.
     Doubt,
 }
 
@@ -32,16 +32,21 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Item {
     pub kind: Kind,
-    /// Where execution goes on in the frame below.
+    /// Where execution goes on in the frame below; of an edge, its number.
     pub ip: u64,
     /// The step of the call, or the last one before the interrupt.
     pub step: u64,
 }
 
 impl Item {
-    /// Something that is no frame and stands for no address.
-    pub fn marker(kind: Kind) -> Item {
-        Item { kind, ip: 0, step: 0 }
+    /// An edge with a number: it is no frame.
+    pub fn edge(kind: Kind, number: u64) -> Item {
+        Item { kind, ip: number, step: 0 }
+    }
+
+    /// It is no frame, and the frames above it end in ignorance.
+    pub fn is_edge(&self) -> bool {
+        matches!(self.kind, Kind::Hidden | Kind::Doubt)
     }
 
     /// It is a frame.
@@ -60,6 +65,9 @@ struct Node {
     below: Link,
     /// Items from here to the bottom.
     depth: u32,
+    /// The nearest edge from here on, and the item at the bottom.
+    edge: Link,
+    bottom: Link,
     item: Item,
 }
 
@@ -98,11 +106,24 @@ impl Chains {
         self.node(link).map_or(0, |node| node.depth)
     }
 
+    /// The nearest edge from here to the bottom.
+    pub fn edge(&self, link: Link) -> Link {
+        self.node(link).map_or(0, |node| node.edge)
+    }
+
+    /// The item at the bottom.
+    pub fn bottom(&self, link: Link) -> Link {
+        self.node(link).map_or(0, |node| node.bottom)
+    }
+
     /// Puts an item on top.
     pub fn push(&mut self, below: Link, item: Item) -> Link {
         let depth = self.depth(below) + 1;
-        self.own.push(Node { below, depth, item });
-        self.len() as Link
+        let link = self.len() as Link + 1;
+        let edge = if item.is_edge() { link } else { self.edge(below) };
+        let bottom = if below == 0 { link } else { self.bottom(below) };
+        self.own.push(Node { below, depth, edge, bottom, item });
+        link
     }
 
     /// Forgets the item last made, if nothing before number `kept` is concerned and nobody can have a link to it.
@@ -123,11 +144,11 @@ impl Chains {
         })
     }
 
-    /// A copy of the upper half of a stack, on top of a sign that frames are missing there.
-    pub fn halve(&mut self, top: Link) -> Link {
+    /// A copy of the upper half of a stack, on top of an edge.
+    pub fn halve(&mut self, top: Link, edge: Item) -> Link {
         let keep = self.depth(top) as usize / 2;
         let items: Vec<Item> = self.walk(top).take(keep).map(|(_, item)| item).collect();
-        let bottom = self.push(0, Item::marker(Kind::Hidden));
+        let bottom = self.push(0, edge);
         items.into_iter().rev().fold(bottom, |below, item| self.push(below, item))
     }
 
@@ -144,11 +165,12 @@ impl Chains {
         }
         let mut kept = Vec::new();
         for (node, at) in self.base.iter().zip(1..) {
-            // What lies below was made before.
-            let below = number.get(node.below as usize).copied().unwrap_or(0);
             if let Some(mark @ 1..) = number.get_mut(at) {
-                kept.push(Node { below, ..*node });
-                *mark = kept.len() as Link;
+                *mark = kept.len() as Link + 1;
+                // What lies below was made before.
+                let now = |link: Link| number.get(link as usize).copied().unwrap_or(0);
+                let (below, edge, bottom) = (now(node.below), now(node.edge), now(node.bottom));
+                kept.push(Node { below, edge, bottom, ..*node });
             }
         }
         for link in &mut links {
@@ -199,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn half_a_stack_lies_on_something_hidden() {
+    fn half_a_stack_lies_on_an_edge() {
         let mut chains = Chains::default();
         let top = (1..=10).fold(0, |below, ip| chains.push(below, call(ip)));
-        let half = chains.halve(top);
-        assert_eq!(ips(&chains, half), [10, 9, 8, 7, 6, 0]);
+        let half = chains.halve(top, Item::edge(Kind::Doubt, 99));
+        assert_eq!(ips(&chains, half), [10, 9, 8, 7, 6, 99]);
     }
 }

@@ -1,8 +1,9 @@
 //! The places in a node that the stack depends on.
 
+use super::ops::Off;
 use super::touch::{touch, Touch};
 use crate::flow::{Graph, NodeId, NodeKind};
-use crate::instruction::{Detail, InstructionClass};
+use crate::instruction::{Detail, ExecMode, InstructionClass};
 
 /// A place in a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +30,20 @@ pub(super) enum What {
     Twice,
 }
 
+/// Whether the stack pointer was loaded since the last call or return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Loaded {
+    #[default]
+    No,
+    Yes,
+    /// Not in this part of the history: it is as it was before.
+    Before,
+}
+
 /// What a branch at the end of a node does to the stack, if it is no ordinary one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// The stack pointer was loaded since the last call or return.
-    pub loaded: bool,
+    pub loaded: Loaded,
     /// What lay on top was overwritten.
     pub written: bool,
     /// Where it goes was pushed.
@@ -51,6 +61,8 @@ pub(super) struct NodeSites {
     /// How the branch at its end goes.
     pub manner: Manner,
     pub exit: Exit,
+    /// What it means if nothing is traced behind its last instruction.
+    pub left: Off,
 }
 
 /// How a node is left, as far as the stack is concerned.
@@ -139,5 +151,27 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSi
     if !matches!(graph.kind(node), NodeKind::Return | NodeKind::Tip) {
         exit = Exit::Plain;
     }
-    NodeSites { begin, end: sites.len() as u32 + 1, manner, exit }
+    let mut left = Off::Away;
+    if let (Some(&ip), Some(meta)) = (ips.last(), graph.metas(node).last()) {
+        if meta.class() == InstructionClass::FarCall {
+            // The instruction before it may belong to another node.
+            let sets = |size: u8| {
+                let before = ip.wrapping_sub(u64::from(size));
+                let bytes = raw.get_mut(..usize::from(size))?;
+                let known = space.as_ref()?.copy_known(before, bytes);
+                (known && ends_handler(bytes, mode)).then_some(Off::HandlerEnd(before))
+            };
+            let behind = ip.wrapping_add(u64::from(meta.size()));
+            left = [7, 5].into_iter().find_map(sets).unwrap_or(Off::Syscall(ip, behind));
+        }
+    }
+    NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left }
+}
+
+/// An instruction that makes the system call behind it the one that ends a handler of a signal: sigreturn or rt_sigreturn.
+fn ends_handler(raw: &[u8], mode: ExecMode) -> bool {
+    match mode {
+        ExecMode::Bits64 => matches!(raw, [0x48, 0xc7, 0xc0, 15, 0, 0, 0] | [0xb8, 15, 0, 0, 0]),
+        _ => matches!(raw, [0xb8, 119 | 173, 0, 0, 0]),
+    }
 }

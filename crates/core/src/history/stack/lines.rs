@@ -7,7 +7,7 @@ use super::chain::{Chains, Kind, Link};
 /// Most stacks that are kept while others run: the oldest of more are forgotten.
 const MOST_WAITING: usize = 1 << 16;
 /// Most stacks that are considered when one of them is to be run.
-const MOST_CONSIDERED: usize = 16;
+pub(super) const MOST_CONSIDERED: usize = 16;
 /// Items on top of a stack that are looked at for an address to go on at.
 const NEAR_TOP: usize = 8;
 

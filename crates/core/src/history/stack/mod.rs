@@ -7,12 +7,14 @@
 //!
 //! Out of scope: names, source lines, and frames that no trace shows.
 
+mod below;
 mod chain;
 mod code;
 mod lines;
 mod names;
 mod ops;
 mod stacks;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod touch;

@@ -6,7 +6,7 @@
 //! doing everything.
 
 use super::chain::{Item, Kind, MOST_OPEN};
-use super::code::Manner;
+use super::code::{Loaded, Manner};
 
 /// A branch other than a call, and where it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,12 @@ pub(super) struct Leap {
 }
 
 impl Leap {
+    /// One with another stack pointer, and not by a return.
+    pub fn elsewhere(from: u64, to: u64, step: u64) -> Leap {
+        let manner = Manner { loaded: Loaded::Yes, ..Manner::default() };
+        Leap { from, to, step, is_return: false, manner }
+    }
+
     /// It goes back only if it goes behind the innermost call: a jump, or a return that was used as one.
     pub fn is_jump(&self) -> bool {
         !self.is_return || self.manner.pushed || self.manner.written
@@ -36,16 +42,22 @@ impl Leap {
 }
 
 /// Why nothing was traced for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Off {
     /// It is not known.
+    #[default]
     Unknown,
     /// It was interrupted at this address.
     Interrupted(u64),
     /// There was a system call: its address, and the one behind it.
     Syscall(u64, u64),
+    /// There was the system call that ends a handler of a signal; the address of the instruction before it, which sets its
+    /// number.
+    HandlerEnd(u64),
     /// It branched to where nothing is traced.
     Away,
+    /// It was left by the last instruction before the part.
+    Before,
 }
 
 impl Off {
@@ -55,7 +67,7 @@ impl Off {
             Off::Interrupted(at) => to == at,
             // Or it is repeated.
             Off::Syscall(at, behind) => to == behind || to == at,
-            Off::Unknown | Off::Away => false,
+            Off::Unknown | Off::HandlerEnd(_) | Off::Away | Off::Before => false,
         }
     }
 }
@@ -83,17 +95,26 @@ pub(super) enum Op {
     /// A return, or a jump that may be one.
     Leap(Leap),
     /// A far return, to this address.
-    FarReturn(u64),
+    FarReturn { to: u64, step: u64 },
     /// Tracing goes on at this address, before a step, after it was off.
     Enter { to: u64, step: u64, off: Off, tsc: u64 },
     /// Execution was lost before this step.
     Lost(u64),
     /// Where execution goes on after what the part before ended with; None if that is never to be known.
     Arrive(Option<u64>),
+    /// The same, where nothing is traced from there on.
+    Leave(Option<u64>),
     /// The part ends with a branch whose target is not known.
     Wait(Pending),
     /// The part ends while nothing is traced.
     Off(Off),
+    /// What the end of the part means for what comes next, as far as the part knows.
+    End {
+        /// The stack pointer was loaded since the last call or return.
+        loaded: Option<bool>,
+        /// What it means if nothing is traced from here on.
+        left: Option<Off>,
+    },
 }
 
 /// Most operations of a part.
@@ -128,9 +149,9 @@ impl Ops {
     pub fn push(&mut self, item: Item) {
         self.all.push(Op::Push(item));
         if self.all.len() - self.floor > 2 * MOST_OPEN as usize {
-            // The older half is forgotten.
+            // The older half is forgotten. The tracker numbers the edge.
             let half = self.floor + MOST_OPEN as usize;
-            self.all.splice(self.floor..half, [Op::Push(Item::marker(Kind::Hidden))]);
+            self.all.splice(self.floor..half, [Op::Push(Item::edge(Kind::Doubt, 0))]);
         }
     }
 
@@ -138,7 +159,7 @@ impl Ops {
     pub fn settle(&mut self, op: Op) {
         if self.all.len() > MOST_OPS {
             // Nobody writes such programs: what came of the older half is forgotten.
-            self.all.splice(..MOST_OPS / 2, [Op::Push(Item::marker(Kind::Doubt))]);
+            self.all.splice(..MOST_OPS / 2, [Op::Push(Item::edge(Kind::Doubt, 0))]);
         }
         self.all.push(op);
         self.floor = self.all.len();
@@ -185,7 +206,7 @@ impl Ops {
 
     fn find(&self, leap: &Leap) -> Top {
         let Leap { to, manner, .. } = *leap;
-        if manner.loaded {
+        if manner.loaded != Loaded::No {
             return Top::Unknown;
         }
         match self.top() {
@@ -221,11 +242,11 @@ impl Ops {
     }
 
     /// A far return.
-    pub fn far_return(&mut self, to: u64) {
+    pub fn far_return(&mut self, to: u64, step: u64) {
         let found = self.items().find(|(_, item)| item.kind == Kind::Interrupted && goes_on(item, to));
         match found {
             Some((at, _)) => self.end(at, false),
-            None => self.settle(Op::FarReturn(to)),
+            None => self.settle(Op::FarReturn { to, step }),
         }
     }
 
@@ -284,7 +305,7 @@ mod tests {
         ops.leap(to(1));
         assert_eq!(ops.take(), [Op::Push(call(1)), Op::Leap(to(9)), Op::Leap(to(1))]);
         // Another stack may wait for the same address.
-        let switch = Leap { manner: Manner { loaded: true, ..Manner::default() }, ..to(1) };
+        let switch = Leap { manner: Manner { loaded: Loaded::Yes, ..Manner::default() }, ..to(1) };
         ops.push(call(1));
         ops.leap(switch);
         assert_eq!(ops.take(), [Op::Push(call(1)), Op::Leap(switch)]);

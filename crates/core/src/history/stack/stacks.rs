@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::super::parallel::{Ask, Interrupted, Piece};
 use super::super::stream::Stream;
-use super::chain::{Chains, Kind};
+use super::below::Below;
+use super::chain::{Chains, Item, Kind};
 use super::names::Names;
-use super::tracker::{Revealed, State, Tracker};
+use super::tracker::{Beginning, State, Tracker};
 use super::walk::Following;
 
 /// Bytes of trace in a piece: a question walks through one of them.
@@ -41,6 +42,8 @@ pub enum FrameKind {
     Interrupted,
     /// A later return went there.
     Revealed,
+    /// It was interrupted, and went on later.
+    Resumed,
 }
 
 /// A frame around the innermost one.
@@ -49,7 +52,7 @@ pub struct StackFrame {
     /// Where it goes on.
     pub ip: u64,
     /// The step of the call; of what was interrupted, the last step before; of a frame that was revealed, the step of the
-    /// return to it.
+    /// return to it, or before it went on.
     pub step: u64,
     /// How it was found.
     pub kind: FrameKind,
@@ -62,12 +65,15 @@ pub struct StackFrame {
 pub struct CallStack {
     /// The innermost frame first.
     pub frames: Vec<StackFrame>,
-    /// The stack was begun while it was watched, so there are no more frames.
+    /// The last frame is the first one of its stack.
     pub is_complete: bool,
     /// How many more frames are known than are listed.
     pub left_out: u64,
-    /// Frames may be missing below the last one, besides those that nothing is known of.
-    pub ends_in_doubt: bool,
+    /// Number of the edge that the frames end at which are no guesses: at all steps with the same edge the same frames
+    /// lie below it.
+    pub edge: Option<u64>,
+    /// Number of the edge at the bottom of what is known; 0 where the history begins.
+    pub bottom: Option<u64>,
     /// Where execution goes on, if that is a step.
     pub ip: Option<u64>,
 }
@@ -89,30 +95,49 @@ pub struct Stacks {
     chains: Chains,
     names: Arc<Names>,
     programs: Arc<Vec<u64>>,
-    revealed: Vec<Revealed>,
-    losses: Vec<u64>,
+    below: Below,
     unexplained: Vec<u64>,
 }
 
 impl Stacks {
-    /// Follows all calls and returns of a history. `programs` are the times (TSC) at which it goes on with another program
-    /// and so with a new stack; `names` help where return addresses do not suffice.
+    /// Follows all calls and returns of a history. `is_first`: its first step is the first one of its thread. `programs` are
+    /// the times (TSC) at which it goes on with another program and so with a new stack; `names` help where return addresses
+    /// do not suffice.
     pub fn new(
         parts: Vec<StackPart>,
+        is_first: bool,
         names: Names,
         mut programs: Vec<u64>,
         ask: Ask<'_>,
     ) -> Result<Stacks, Interrupted> {
         programs.sort_unstable();
         let (names, programs) = (Arc::new(names), Arc::new(programs));
-        let mut tracker = Tracker::new(names.clone(), programs.clone());
+        let is_first = is_first && parts.first().is_some_and(|part| !part.lost);
+        let follow = |stays_open: bool, ask: Ask<'_>| {
+            let beginning = Beginning { is_first, stays_open };
+            let tracker = Tracker::new(names.clone(), programs.clone(), beginning);
+            Stacks::follow(parts.clone(), tracker, names.clone(), programs.clone(), ask)
+        };
+        let (stacks, foreign) = follow(false, ask)?;
+        // Stacks come from elsewhere, another thread for example: so more of them may.
+        Ok(if foreign { follow(true, ask)?.0 } else { stacks })
+    }
+
+    /// Follows all; true if a stack was run that did not begin here, though all were thought to.
+    fn follow(
+        parts: Vec<StackPart>,
+        mut tracker: Tracker,
+        names: Arc<Names>,
+        programs: Arc<Vec<u64>>,
+        ask: Ask<'_>,
+    ) -> Result<(Stacks, bool), Interrupted> {
         let mut places: Vec<Place> = Vec::new();
         // Every so many pieces are remembered.
         let mut every = 1;
         let mut followed = Vec::with_capacity(parts.len());
         for (number, part) in parts.into_iter().enumerate() {
             if part.lost {
-                tracker.lose(part.first.wrapping_add_signed(part.base));
+                tracker.lose();
             }
             let pieces = part.stream.cut_to(part.first, part.last, PIECE);
             let following = Following { base: part.base, within: part.within.clone(), limit: u64::MAX };
@@ -142,10 +167,9 @@ impl Stacks {
             })?;
             followed.push((part, pieces));
         }
-        let (revealed, losses) = (tracker.revealed, tracker.losses);
-        let (mut chains, unexplained) = (tracker.chains, tracker.unexplained);
+        let Tracker { mut chains, below, unexplained, foreign, .. } = tracker;
         chains.share();
-        Ok(Stacks { parts: followed, places, chains, names, programs, revealed, losses, unexplained })
+        Ok((Stacks { parts: followed, places, chains, names, programs, below, unexplained }, foreign))
     }
 
     /// Addresses that execution went to with another stack pointer, where nothing says which frame that is. With names
@@ -156,17 +180,41 @@ impl Stacks {
 
     /// Bytes that it occupies, roughly.
     pub fn size(&self) -> usize {
-        self.chains.len() * 32 + self.places.len() * std::mem::size_of::<Place>() + waiting(&self.places) * 96
+        self.chains.len() * 32
+            + self.below.size()
+            + self.places.len() * std::mem::size_of::<Place>()
+            + waiting(&self.places) * 96
     }
 
     /// The stack before the instruction of a step is executed; behind the last step, the one at the end. At most so many
     /// frames are listed.
     pub fn at(&self, step: u64, most: usize, ask: Ask<'_>) -> Result<CallStack, Interrupted> {
+        Ok(self.frames(&self.tracker(step, ask)?, step, most))
+    }
+
+    /// The stack behind the last step where it is known from elsewhere that execution goes on at `ip`, and the frames that
+    /// going there reveals below the edge.
+    pub fn at_end(
+        &self,
+        step: u64,
+        ip: u64,
+        ask: Ask<'_>,
+    ) -> Result<(CallStack, Vec<StackFrame>), Interrupted> {
+        let mut tracker = self.tracker(step, ask)?;
+        tracker.below = Below::default();
+        tracker.go_on_at(ip);
+        let stack = self.frames(&tracker, step, usize::MAX);
+        let revealed =
+            stack.edge.map(|edge| tracker.below.of(edge, 0).0.map(|one| one.frame(false)).collect());
+        Ok((stack, revealed.unwrap_or_default()))
+    }
+
+    fn tracker(&self, step: u64, ask: Ask<'_>) -> Result<Tracker, Interrupted> {
         let after = self.places.partition_point(|place| place.step <= step);
         let Some(place) = after.checked_sub(1).and_then(|at| self.places.get(at)) else {
-            return Ok(CallStack::default());
+            return Ok(Tracker::default());
         };
-        let Some((part, pieces)) = self.parts.get(place.part) else { return Ok(CallStack::default()) };
+        let Some((part, pieces)) = self.parts.get(place.part) else { return Ok(Tracker::default()) };
         let mut tracker =
             Tracker::at(self.chains.clone(), place.state.clone(), self.names.clone(), self.programs.clone());
         // Places may have been forgotten, so that there are more pieces on the way.
@@ -177,49 +225,67 @@ impl Stacks {
         if let Some(piece) = ways.last_mut().filter(|piece| own + 1 < piece.stop) {
             *piece = piece.up_to(own + 1);
         }
-        let mut ip = None;
         part.stream.in_pieces(&following, &ways, ask, |(ops, here)| {
-            ip = here;
+            tracker.ip = here;
             for op in ops {
                 tracker.apply(op);
             }
             true
         })?;
-        Ok(CallStack { ip, ..self.frames(&tracker, step, most) })
+        Ok(tracker)
     }
 
     fn frames(&self, tracker: &Tracker, step: u64, most: usize) -> CallStack {
-        let mut stack = CallStack::default();
+        let mut stack = CallStack { ip: tracker.ip, ..CallStack::default() };
         let mut is_guess = false;
-        for (link, item) in tracker.chains.walk(tracker.state.line.top) {
-            is_guess |= tracker.guessed() == Some(link) || item.kind == Kind::Doubt;
-            if !item.is_frame() {
+        let mut at = tracker.state.line.top;
+        let mut ends: Option<Item> = None;
+        while let Some((item, below)) = tracker.chains.get(at) {
+            at = below;
+            if item.is_frame() {
+                let kind = if item.is_call() { FrameKind::Call } else { FrameKind::Interrupted };
+                stack.list(StackFrame { ip: item.ip, step: item.step, kind, is_guess }, most);
+                ends = None;
+            }
+            if !item.is_edge() {
                 continue;
             }
-            if stack.frames.len() >= most {
-                stack.left_out += 1;
+            ends = Some(item);
+            if is_guess {
                 continue;
             }
-            let kind = if item.is_call() { FrameKind::Call } else { FrameKind::Interrupted };
-            stack.frames.push(StackFrame { ip: item.ip, step: item.step, kind, is_guess });
-        }
-        if tracker.begun_here() {
-            stack.is_complete = stack.left_out == 0;
-            return stack;
-        }
-        let later = self.revealed.partition_point(|revealed| revealed.step < step);
-        let lost = self.losses.partition_point(|&lost| lost <= step);
-        for revealed in self.revealed.get(later..).unwrap_or(&[]) {
-            if stack.frames.len() >= most {
-                stack.left_out += 1;
-                continue;
+            let (revealed, left) = self.below.of(item.ip, step);
+            let mut resolved = false;
+            for one in revealed {
+                resolved = one.resolves;
+                ends = Some(item).filter(|_| !resolved);
+                stack.list(one.frame(false), most);
             }
-            is_guess |= self.losses.get(lost).is_some_and(|&lost| lost <= revealed.step);
-            let kind = FrameKind::Revealed;
-            stack.frames.push(StackFrame { ip: revealed.ip, step: revealed.step, kind, is_guess });
+            at = left.unwrap_or(at);
+            if !resolved {
+                (is_guess, stack.edge) = (true, Some(item.ip));
+            }
         }
-        stack.ends_in_doubt = is_guess || lost < self.losses.len();
+        stack.is_complete = ends.is_none() && stack.left_out == 0;
+        // Of the edge at the bottom, at least this was revealed later, across other edges.
+        stack.bottom = ends.filter(|item| item.kind == Kind::Doubt).map(|item| item.ip);
+        if let Some(bottom) = stack.bottom {
+            for one in self.below.at_bottom(bottom, stack.edge, step) {
+                stack.list(one.frame(true), most);
+            }
+        }
         stack
+    }
+}
+
+impl CallStack {
+    /// Lists a frame, or counts it where there are enough.
+    fn list(&mut self, frame: StackFrame, most: usize) {
+        if self.frames.len() < most {
+            self.frames.push(frame);
+        } else {
+            self.left_out += 1;
+        }
     }
 }
 

@@ -4,15 +4,21 @@
 //! stack, if one of them comes back to that address; the going on of a stack that was left; an exception that
 //! lands; the beginning of another stack, if the stack pointer was loaded; or the end of a call whose return address was changed.
 //! Where the stack pointer was loaded, going on with a stack that was left comes first.
+//!
+//! What is not known has an *edge* on the stack: frames above it are right, and what lies below it is likely at best. A
+//! return that goes below the nearest edge reveals what lay there: see [`below`](super::below). A history that does not begin
+//! where its thread did is *open*: stacks that nobody saw may wait at any address, so each switch makes an edge.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::below::{Below, Revealed};
 use super::chain::{Chains, Item, Kind, Link, MOST_OPEN};
-use super::code::Manner;
+use super::code::Loaded;
 use super::lines::{Line, Lines};
 use super::names::Names;
 use super::ops::{goes_on, Leap, Off, Op, Pending};
+use super::switch::Candidate;
 
 /// A search that is longer than this many items is worth an index.
 const SHORT: usize = 64;
@@ -20,8 +26,6 @@ const SHORT: usize = 64;
 const WORK: u64 = 256;
 const FREE_WORK: u64 = 1 << 26;
 const HURRIED: usize = 1 << 10;
-/// Most returns beyond the bottom that are remembered.
-const MOST_REVEALED: usize = 1 << 16;
 /// Most addresses that are remembered because nothing explained going there.
 const MOST_UNEXPLAINED: usize = 1 << 12;
 
@@ -33,41 +37,42 @@ fn key(item: &Item) -> (bool, u64) {
     (item.kind == Kind::Landmark, item.ip)
 }
 
-/// A stack that may be the one that runs.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    number: u32,
-    /// What is left of it.
-    left: Link,
-}
-
-/// A frame that was there from the beginning, known by the return to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Revealed {
-    pub ip: u64,
-    /// The step of the return.
-    pub step: u64,
-}
-
 /// What the stacks of a thread are at some place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
     pub line: Line,
     pub lines: Arc<Lines>,
-    /// Other stacks that may run instead of `line`, what is left of `line` included; until returns tell.
-    candidates: Arc<Vec<Candidate>>,
-    /// The top of what the candidates are candidates for, and what `line` was when it was left.
-    chosen: (Link, Link),
-    next_number: u32,
+    /// Other stacks that may run instead of `line`, until returns tell.
+    pub candidates: Arc<Vec<Candidate>>,
+    /// The edge on top of what the candidates are candidates for, and what `line` was when it was left.
+    pub chosen: (Link, Link),
+    pub next_number: u32,
+    /// Number of the next edge.
+    next_edge: u64,
     pending: Option<Pending>,
     off: Option<Off>,
+    /// The stack pointer was loaded since the last call or return; None if that is not known.
+    loaded: Option<bool>,
+    /// What it means if nothing is traced from here on.
+    left: Off,
     /// Operations, and items that searches have looked at.
     ops: u64,
     work: u64,
     /// Programs that have begun.
     programs: usize,
-    /// Number of the stack that the recording began with, of the present program; what lies below is `revealed`.
-    pub first: u32,
+    /// There may be stacks that were left before the history began, or by another thread.
+    pub open: bool,
+    /// That does not end where another program begins.
+    stays_open: bool,
+}
+
+/// How a history begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Beginning {
+    /// Its first step is the first one of its thread, so nothing lies below.
+    pub is_first: bool,
+    /// There may be stacks that come from elsewhere, also those that the first step does not tell of.
+    pub stays_open: bool,
 }
 
 /// Follows the stacks of a thread.
@@ -75,22 +80,34 @@ pub(super) struct State {
 pub(super) struct Tracker {
     pub chains: Chains,
     pub state: State,
-    index: Option<Index>,
+    pub index: Option<Index>,
     /// Items that something else may lead to.
     pub kept: usize,
-    names: Arc<Names>,
+    pub names: Arc<Names>,
     /// When programs begin (TSC), the first left out.
     programs: Arc<Vec<u64>>,
-    pub revealed: Vec<Revealed>,
-    /// The steps before which execution was lost, or frames that are not known.
-    pub losses: Vec<u64>,
+    /// What was revealed of the frames below edges.
+    pub below: Below,
     /// Addresses that leaps went to that nothing explains without names.
     pub unexplained: Vec<u64>,
+    /// Where execution stands, if it was asked for.
+    pub ip: Option<u64>,
+    /// A stack was run that began elsewhere, though all were thought to begin here.
+    pub foreign: bool,
 }
 
 impl Tracker {
-    pub fn new(names: Arc<Names>, programs: Arc<Vec<u64>>) -> Tracker {
-        Tracker { state: State { next_number: 1, ..State::default() }, names, programs, ..Tracker::default() }
+    pub fn new(names: Arc<Names>, programs: Arc<Vec<u64>>, beginning: Beginning) -> Tracker {
+        let Beginning { is_first, stays_open } = beginning;
+        let (open, loaded) = (!is_first || stays_open, is_first.then_some(false));
+        let state = State { next_number: 1, open, stays_open, loaded, ..State::default() };
+        let mut tracker = Tracker { state, names, programs, ..Tracker::default() };
+        // The edge at the bottom of the first stack is number 0.
+        let edge = tracker.edge(Kind::Doubt);
+        if !is_first {
+            tracker.push(edge);
+        }
+        tracker
     }
 
     /// One that goes on from a state.
@@ -103,41 +120,55 @@ impl Tracker {
     pub fn apply(&mut self, op: Op) {
         self.state.ops += 1;
         match op {
+            Op::Push(item) if item.is_edge() => {
+                let edge = self.edge(item.kind);
+                self.push(edge);
+            }
             Op::Push(item) => self.push(item),
             Op::Twice => self.twice(),
-            Op::Leap(leap) => self.leap(leap),
-            Op::FarReturn(to) => self.far_return(to),
+            Op::Leap(leap) => self.leap_known(leap),
+            Op::FarReturn { to, step } => self.far_return(to, step),
             Op::Enter { to, step, off, tsc } => {
                 let before = self.state.off.take().unwrap_or(Off::Unknown);
                 let off = if off == Off::Unknown { before } else { off };
-                self.enter(to, step, off, tsc);
+                self.enter(to, step, self.off(off), tsc);
             }
-            Op::Lost(step) => self.lose(step),
+            Op::Lost(_) => self.lose(),
             Op::Arrive(to) => self.arrive(to),
+            Op::Leave(to) => {
+                if matches!(self.state.pending, Some(Pending::FarCall { .. } | Pending::FarReturn { .. })) {
+                    self.state.pending = None;
+                }
+                self.arrive(to);
+            }
             Op::Wait(pending) => self.state.pending = Some(pending),
-            Op::Off(off) => self.state.off = Some(off),
+            Op::Off(off) => self.state.off = Some(self.off(off)),
+            Op::End { loaded, left } => {
+                self.state.loaded = loaded.or(self.state.loaded);
+                self.state.left = left.unwrap_or(self.state.left);
+            }
         }
-        let below = |tracker: &Tracker, link| {
-            tracker.chains.depth(tracker.state.line.top) < tracker.chains.depth(link)
-        };
-        if !self.state.candidates.is_empty() && below(self, self.state.chosen.0) {
+        let chosen = self.chains.depth(self.state.chosen.0);
+        if !self.state.candidates.is_empty() && self.chains.depth(self.state.line.top) < chosen {
             // It was left with what several stacks have in common.
             self.state.candidates = Arc::default();
-            self.doubt();
         }
     }
 
-    /// Execution was lost before a step.
-    pub fn lose(&mut self, step: u64) {
-        self.note_loss(step);
+    /// Why nothing is traced, if the part that says so knew it or not.
+    fn off(&self, off: Off) -> Off {
+        if off == Off::Before {
+            self.state.left
+        } else {
+            off
+        }
+    }
+
+    /// Execution was lost.
+    pub fn lose(&mut self) {
         (self.state.pending, self.state.off) = (None, None);
+        (self.state.loaded, self.state.left) = (None, Off::Unknown);
         self.doubt();
-    }
-
-    fn note_loss(&mut self, step: u64) {
-        if self.losses.len() < MOST_REVEALED {
-            self.losses.push(step);
-        }
     }
 
     /// The present state, which links to items that stay.
@@ -172,6 +203,7 @@ impl Tracker {
             links.extend([&mut line.top, &mut chosen.0, &mut chosen.1]);
             links.extend(Arc::make_mut(candidates).iter_mut().map(|candidate| &mut candidate.left));
         }
+        links.extend(self.below.links());
         self.chains.compact(links);
         let mut at = 0;
         for state in &mut states {
@@ -198,22 +230,24 @@ impl Tracker {
         }
     }
 
-    fn top(&self) -> Option<(Item, Link)> {
+    pub fn top(&self) -> Option<(Item, Link)> {
         self.chains.get(self.state.line.top)
     }
 
     /// The innermost frame or marker that is no landmark.
-    fn top_frame(&self) -> Option<(Link, Item)> {
+    pub fn top_frame(&self) -> Option<(Link, Item)> {
         self.chains.walk(self.state.line.top).find(|(_, item)| item.kind != Kind::Landmark)
     }
 
-    fn push(&mut self, item: Item) {
+    pub fn push(&mut self, item: Item) {
         if let Some(index) = &mut self.index {
             *index.entry(key(&item)).or_default() += 1;
         }
         self.state.line.top = self.chains.push(self.state.line.top, item);
         if self.chains.depth(self.state.line.top) > MOST_OPEN {
-            self.state.line.top = self.chains.halve(self.state.line.top);
+            let edge = self.edge(Kind::Doubt);
+            self.state.line.top = self.chains.halve(self.state.line.top, edge);
+            self.state.candidates = Arc::default();
             self.index = None;
         }
     }
@@ -228,21 +262,57 @@ impl Tracker {
         self.state.line.top = below;
     }
 
-    /// Ends everything above an item, and that, too, if it is to be `included`.
+    /// Ends everything above an item, and that, too, if it is to be `included`. What lies below stays in doubt if it was.
     fn pop_to(&mut self, link: Link, included: bool) {
-        while self.state.line.top != link && self.state.line.top != 0 {
+        if self.pop_edges(link, included).is_some_and(|(_, doubtful)| doubtful) {
+            self.doubt();
+        }
+    }
+
+    /// The same; gives the number of the uppermost edge that was passed, and whether one of those was a doubt.
+    fn pop_edges(&mut self, link: Link, included: bool) -> Option<(u64, bool)> {
+        let mut passed: Option<(u64, bool)> = None;
+        while self.state.line.top != link {
+            let Some((item, _)) = self.top() else { break };
+            if item.is_edge() {
+                let (number, doubtful) = passed.unwrap_or((item.ip, false));
+                passed = Some((number, doubtful || item.kind == Kind::Doubt));
+            }
             self.pop();
         }
         if included {
             self.pop();
         }
+        passed
+    }
+
+    /// A new edge.
+    pub fn edge(&mut self, kind: Kind) -> Item {
+        let number = self.state.next_edge;
+        self.state.next_edge += 1;
+        Item::edge(kind, number)
     }
 
     /// What lies on the stack now may not be what there is.
-    fn doubt(&mut self) {
-        if self.state.line.top != 0 && self.top().is_none_or(|(item, _)| item.kind != Kind::Doubt) {
-            self.push(Item::marker(Kind::Doubt));
+    pub fn doubt(&mut self) {
+        self.state.candidates = Arc::default();
+        // The one at the bottom stays: it says that more lies below.
+        if self.top().is_some_and(|(item, below)| item.kind == Kind::Doubt && below != 0) {
+            self.pop();
         }
+        let edge = self.edge(Kind::Doubt);
+        self.push(edge);
+    }
+
+    /// Nothing is left of what was known of this stack.
+    fn forget(&mut self) {
+        let bottom = self.chains.get(self.chains.bottom(self.state.line.top)).map(|(item, _)| item);
+        self.state.line.top = 0;
+        self.index = None;
+        if let Some(edge) = bottom.filter(|item| item.kind == Kind::Doubt) {
+            self.push(edge);
+        }
+        self.doubt();
     }
 
     /// Whether this stack may hold an item.
@@ -280,7 +350,11 @@ impl Tracker {
         });
         let link = found.map(|(link, _)| link);
         drop(items);
-        self.state.work += looked;
+        self.state.work += looked as u64;
+        if link.is_none() && looked == most {
+            // It may lie deeper.
+            self.doubt();
+        }
         link
     }
 
@@ -297,15 +371,10 @@ impl Tracker {
         self.search(|item| item.kind == Kind::Interrupted && goes_on(item, to))
     }
 
-    /// The innermost call that comes back to an address ends, and those above it.
-    fn go_back(&mut self, link: Link) {
+    /// The innermost call that comes back to an address ends, and those above it; `step`: by an ordinary return.
+    fn go_back(&mut self, link: Link, step: Option<u64>) {
         let item = self.chains.get(link).map(|(item, _)| item);
-        let mut doubtful = false;
-        while self.state.line.top != link && self.state.line.top != 0 {
-            doubtful |= self.top().is_some_and(|(item, _)| item.kind == Kind::Doubt);
-            self.pop();
-        }
-        self.pop();
+        let passed = self.pop_edges(link, true);
         if let Some(Item { kind: Kind::CallTwice, ip, step }) = item {
             let near =
                 self.chains.walk(self.state.line.top).take_while(|(_, item)| item.kind == Kind::Landmark);
@@ -314,55 +383,102 @@ impl Tracker {
             }
         }
         // That frame is the right one, but who called it?
-        if doubtful {
-            self.doubt();
+        match (passed, item, step) {
+            (Some((edge, doubtful)), Some(Item { ip, .. }), Some(step)) => {
+                self.reveal_at(edge, Revealed { ip, step, is_return: true, resolves: !doubtful });
+                if doubtful {
+                    self.push(Item::edge(Kind::Doubt, edge));
+                }
+            }
+            (Some((_, true)), ..) => self.doubt(),
+            _ => {}
         }
     }
 
+    /// Notes a frame below an edge, on top of what is on the stack now.
+    pub fn reveal_at(&mut self, edge: u64, revealed: Revealed) {
+        let link = self.state.line.top;
+        self.kept = self.kept.max(link as usize);
+        self.below.add(&self.chains, edge, link, revealed);
+    }
+
+    /// A return, or the end of a handler, from right above an edge: there was a frame below. False if there is no edge.
+    fn reveal(&mut self, ip: u64, step: u64, is_return: bool) -> bool {
+        let Some((link, edge)) = self.top_frame().filter(|(_, item)| item.is_edge()) else { return false };
+        self.pop_edges(link, true);
+        self.reveal_at(edge.ip, Revealed { ip, step, is_return, resolves: false });
+        self.push(edge);
+        true
+    }
+
+    /// A leap that may depend on what was before its part.
+    fn leap_known(&mut self, leap: Leap) {
+        let mut leap = leap;
+        if leap.manner.loaded == Loaded::Before {
+            leap.manner.loaded = match self.state.loaded.replace(false) {
+                Some(true) => Loaded::Yes,
+                Some(false) => Loaded::No,
+                None => {
+                    // It may go on another stack.
+                    self.doubt();
+                    Loaded::No
+                }
+            };
+            if !leap.is_return && !leap.manner.popped && leap.manner.loaded == Loaded::No {
+                return;
+            }
+        }
+        self.leap(leap);
+    }
+
     fn leap(&mut self, leap: Leap) {
-        let Leap { from, to, manner, .. } = leap;
+        let Leap { from, to, step, manner, .. } = leap;
         if !self.state.candidates.is_empty() && self.settle_candidates(to, &leap) {
             return;
         }
-        if manner.loaded {
+        if manner.loaded == Loaded::Yes {
             self.leap_loaded(&leap);
             return;
         }
         let top = self.top_frame();
         if let Some((link, _)) = top.filter(|(_, item)| item.is_call() && item.ip == to) {
-            self.go_back(link);
+            self.go_back(link, Some(step));
             return;
         }
         if leap.is_jump() {
-            if let Some((link, _)) = top.filter(|(_, item)| leap.changes_top() && item.is_call()) {
-                self.pop_to(link, true);
+            if let Some((link, item)) = top.filter(|_| leap.changes_top()) {
+                if item.is_call() {
+                    self.pop_to(link, true);
+                } else if item.is_edge() {
+                    // The call that is over is not known.
+                    self.doubt();
+                }
             }
             return;
         }
         if let Some(link) = self.find(to, false) {
-            self.go_back(link);
+            self.go_back(link, Some(step));
             return;
         }
         // The end of a handler: what was interrupted goes on behind its system call.
         let handles = top.is_some_and(|(_, item)| item.kind == Kind::Interrupted);
-        if !handles && !self.switch(to) && !self.land(from, to) {
+        if !handles && !self.switch(to) && !self.land(from, to) && !self.reveal(to, step, true) {
             match top {
-                // Its return address was changed.
-                Some((link, item)) if item.is_call() => self.pop_to(link, true),
-                // Calls that were not seen.
-                Some(_) => {}
-                None => self.reveal(&leap),
+                // Its return address was changed, or it went back further than is known.
+                Some((link, item)) if item.is_call() => {
+                    self.pop_to(link, true);
+                    if self.has_edge() {
+                        self.doubt();
+                    }
+                }
+                _ => self.state.line.top = 0,
             }
         }
     }
 
-    /// A return from the bottom: there was a frame below.
-    fn reveal(&mut self, leap: &Leap) {
-        self.state.line.top = 0;
-        self.index = None;
-        if self.state.line.number == self.state.first && self.revealed.len() < MOST_REVEALED {
-            self.revealed.push(Revealed { ip: leap.to, step: leap.step });
-        }
+    /// Something is not known of this stack.
+    fn has_edge(&self) -> bool {
+        self.chains.edge(self.state.line.top) != 0
     }
 
     /// A return or jump behind which the stack pointer is another one.
@@ -381,7 +497,7 @@ impl Tracker {
                 .any(|(_, item)| item.kind == Kind::Landmark && item.ip == to);
             let others = !self.state.lines.waiting_for(&self.chains, to, None).is_empty();
             self.pop_to(link, false);
-            if rival || others {
+            if rival || others || self.state.open {
                 self.doubt();
             }
             return;
@@ -390,31 +506,22 @@ impl Tracker {
             return;
         }
         if let Some(link) = self.find(to, false) {
-            self.go_back(link);
+            self.go_back(link, None);
+            if self.state.open {
+                self.doubt();
+            }
             return;
         }
         if self.land(from, to) {
             return;
         }
-        let top = self.top_frame();
-        if leap.is_return
-            && top.is_none()
-            && self.state.line.number == self.state.first
-            && self.revealed.is_empty()
-        {
-            // Nothing is known of this stack, so it need not be another one.
-            self.reveal(leap);
-            return;
-        }
-        if self.names.is_pad(to) {
-            // In a frame from before the recording; those between are not known.
-            self.state.line.top = 0;
-            self.index = None;
-            self.note_loss(leap.step);
+        if self.names.is_pad(to) && self.has_edge() {
+            // In a frame that is not known; nor are those between.
+            self.forget();
             return;
         }
         self.unexplained(to);
-        self.begin();
+        self.begin(to);
     }
 
     fn unexplained(&mut self, to: u64) {
@@ -450,124 +557,39 @@ impl Tracker {
         found.is_some()
     }
 
-    /// The running stack is left.
-    fn leave(&mut self) {
-        if !self.state.candidates.is_empty() {
-            // It stays open which one it was.
-            self.state.candidates = Arc::default();
-        }
-        self.kept = self.kept.max(self.chains.len());
-        let line = self.state.line;
-        Arc::make_mut(&mut self.state.lines).add(&self.chains, line);
-        self.index = None;
-    }
-
-    /// Another stack begins.
-    fn begin(&mut self) {
-        self.leave();
-        let number = self.state.next_number;
-        self.state.next_number = number.wrapping_add(1);
-        self.state.line = Line { number, top: 0, resumer: Some(self.state.line.number) };
-    }
-
-    /// A stack that waits for an address goes on; false if there is none.
-    fn switch(&mut self, to: u64) -> bool {
-        let mut found = self.state.lines.waiting_for(&self.chains, to, self.state.line.resumer);
-        let Some(&(line, left)) = found.first() else { return false };
-        let own = self.state.line;
-        self.leave();
-        // A switch from a stack to itself is possible, too.
-        let itself =
-            self.top_call_of(own.top).filter(|(item, _)| item.ip == to).map(|(_, below)| (own, below));
-        found.extend(itself);
-        self.run(line, left);
-        if own.resumer != Some(line.number) {
-            self.state.line.resumer = Some(own.number);
-        }
-        let others = found.iter().skip(1);
-        let candidates: Vec<Candidate> =
-            others.map(|&(line, left)| Candidate { number: line.number, left }).collect();
-        if !candidates.is_empty() {
-            self.state.chosen = (left, line.top);
-            self.state.candidates = Arc::new(candidates);
-        }
-        true
-    }
-
-    fn top_call_of(&self, top: Link) -> Option<(Item, Link)> {
-        let (link, item) = self.chains.walk(top).find(|(_, item)| item.kind != Kind::Landmark)?;
-        item.is_call().then(|| self.chains.get(link)).flatten()
-    }
-
-    fn run(&mut self, line: Line, left: Link) {
-        Arc::make_mut(&mut self.state.lines).take(&self.chains, line.number);
-        self.state.line = Line { top: left, ..line };
-        self.index = None;
-    }
-
-    /// A return from where other stacks may have run instead: only those that wait for this address are left. True if that
-    /// settled where the return went.
-    fn settle_candidates(&mut self, to: u64, leap: &Leap) -> bool {
-        let mine = self.state.line.top;
-        let above = self.chains.walk(mine).take_while(|&(link, _)| link != self.state.chosen.0);
-        // What was called since comes first.
-        if leap.manner.loaded || leap.is_jump() || above.into_iter().any(|(_, item)| item.is_frame()) {
-            return false;
-        }
-        let next = |chains: &Chains, left: Link| {
-            let (link, item) =
-                chains.walk(left).find(|(_, item)| !matches!(item.kind, Kind::Landmark | Kind::Doubt))?;
-            (item.is_call() && item.ip == to).then(|| chains.get(link).map(|(_, below)| below)).flatten()
-        };
-        let fitting: Vec<Candidate> = self
-            .state
-            .candidates
-            .iter()
-            .filter_map(|candidate| {
-                next(&self.chains, candidate.left).map(|left| Candidate { left, ..*candidate })
-            })
-            .collect();
-        match next(&self.chains, mine) {
-            Some(left) => {
-                self.state.line.top = left;
-                self.index = None;
-                self.state.chosen.0 = left;
-                self.state.candidates = Arc::new(fitting);
-                true
-            }
-            None => {
-                let Some(&first) = fitting.first() else {
-                    self.state.candidates = Arc::default();
-                    self.doubt();
-                    return false;
-                };
-                // It was another one: this one still waits as it did.
-                let resumer = self.state.line.resumer;
-                let waiting = Line { top: self.state.chosen.1, ..self.state.line };
-                let lines = Arc::make_mut(&mut self.state.lines);
-                lines.add(&self.chains, waiting);
-                let Some(line) = lines.take(&self.chains, first.number) else { return false };
-                self.state.line = Line { top: first.left, resumer, ..line };
-                self.index = None;
-                self.state.chosen = (first.left, line.top);
-                self.state.candidates = Arc::new(fitting.into_iter().skip(1).collect());
-                true
-            }
-        }
-    }
-
-    /// The top of frames that may be those of another stack, if there is doubt.
-    pub fn guessed(&self) -> Option<Link> {
-        (!self.state.candidates.is_empty()).then_some(self.state.chosen.0)
-    }
-
-    fn far_return(&mut self, to: u64) {
+    fn far_return(&mut self, to: u64, step: u64) {
         if let Some(link) = self.interrupted_at(to) {
             self.pop_to(link, true);
         } else if let Some(link) = self.search(|item| item.kind == Kind::Interrupted) {
             // To a handler: what was interrupted waits for that.
             self.pop_to(link, false);
+        } else {
+            self.resume(to, step, None);
         }
+    }
+
+    /// What was interrupted before anything is known of it goes on, or the handler of another signal begins; false if
+    /// everything is known. `restorer`: the address of the code that a handler returns to.
+    fn resume(&mut self, to: u64, step: u64, restorer: Option<u64>) -> bool {
+        let link = self.chains.edge(self.state.line.top);
+        if link == 0 {
+            return false;
+        }
+        self.unexplained(to);
+        let (at_edge, start) =
+            (self.top_frame().is_some_and(|(top, _)| top == link), self.names.is_start(to));
+        self.pop_to(link, false);
+        if let Some((edge, restorer)) = self.top().map(|(item, _)| item.ip).zip(restorer) {
+            // No call went there.
+            self.below.forget(edge, restorer);
+        }
+        if !at_edge || start || self.names.function(to).is_none() {
+            self.doubt();
+        }
+        if !start {
+            self.reveal(to, step, false);
+        }
+        true
     }
 
     fn enter(&mut self, to: u64, step: u64, off: Off, tsc: u64) {
@@ -583,38 +605,53 @@ impl Tracker {
         match off {
             _ if off.resumes(to) => {}
             Off::Interrupted(at) => self.push(interrupted(at)),
+            Off::HandlerEnd(restorer) => {
+                if let Some(link) = self.interrupted_at(to) {
+                    self.pop_to(link, true);
+                } else if let Some((link, item)) =
+                    self.top_frame().filter(|(_, item)| item.kind == Kind::Interrupted)
+                {
+                    self.pop_to(link, true);
+                    self.go_on(item.ip, to, step);
+                } else if !self.resume(to, step, Some(restorer)) {
+                    self.leap_loaded(&Leap::elsewhere(restorer, to, step));
+                }
+            }
             Off::Syscall(_, behind) => {
                 if let Some(link) = self.interrupted_at(to) {
                     self.pop_to(link, true);
                     return;
                 }
                 match self.top_frame().filter(|(_, item)| item.kind == Kind::Interrupted) {
-                    // The handler is over, and goes on elsewhere or at the handler of another signal.
+                    // The handler is over.
                     Some((link, item)) => {
                         self.pop_to(link, true);
-                        if self.names.is_start(to) {
-                            self.push(interrupted(item.ip));
-                        } else {
-                            self.leap_loaded(&Leap {
-                                from: item.ip,
-                                to,
-                                step,
-                                is_return: false,
-                                manner: Manner::default(),
-                            });
-                        }
+                        self.go_on(item.ip, to, step);
                     }
                     None => self.push(interrupted(behind)),
                 }
             }
             Off::Away => {
                 if let Some(link) = self.find(to, false) {
-                    self.go_back(link);
+                    self.go_back(link, None);
                 } else if self.top_frame().is_some_and(|(_, item)| item.is_frame()) {
-                    self.push(Item::marker(Kind::Hidden));
+                    let edge = self.edge(Kind::Hidden);
+                    self.push(edge);
+                } else {
+                    // It may have returned from here, and been called again.
+                    self.doubt();
                 }
             }
-            Off::Unknown => {}
+            Off::Unknown | Off::Before => {}
+        }
+    }
+
+    /// A handler is over that interrupted `from`; it goes on elsewhere or at the handler of another signal.
+    fn go_on(&mut self, from: u64, to: u64, step: u64) {
+        if self.names.is_start(to) {
+            self.push(Item { kind: Kind::Interrupted, ip: from, step: step.saturating_sub(1) });
+        } else {
+            self.leap_loaded(&Leap::elsewhere(from, to, step));
         }
     }
 
@@ -626,20 +663,23 @@ impl Tracker {
         let number = self.state.next_number;
         self.state.next_number = number.wrapping_add(1);
         self.state.line = Line { number, top: 0, resumer: None };
+        (self.state.open, self.state.loaded) = (self.state.stays_open, Some(false));
     }
 
-    /// The present stack is one that began while it was watched.
-    pub fn begun_here(&self) -> bool {
-        self.state.line.number != self.state.first
+    /// It is known from elsewhere where the last branch went.
+    pub fn go_on_at(&mut self, to: u64) {
+        if let Some(Pending::Call { .. } | Pending::Leap(_)) = self.state.pending {
+            self.arrive(Some(to));
+        }
     }
 
     fn arrive(&mut self, to: Option<u64>) {
         let (Some(pending), Some(to)) = (self.state.pending.take(), to) else { return };
         match pending {
             Pending::Call { back, step } => self.push(Item { kind: Kind::Call, ip: back, step }),
-            Pending::Leap(leap) => self.leap(Leap { to, ..leap }),
+            Pending::Leap(leap) => self.leap_known(Leap { to, ..leap }),
             Pending::FarCall { back, step } => self.push(Item { kind: Kind::Interrupted, ip: back, step }),
-            Pending::FarReturn { .. } => self.far_return(to),
+            Pending::FarReturn { step } => self.far_return(to, step),
         }
     }
 }

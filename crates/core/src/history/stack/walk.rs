@@ -6,11 +6,10 @@ use super::super::nodes::PerNode;
 use super::super::parallel::{Piece, Verb, Walker};
 use super::super::stream::Pass;
 use super::chain::{Item, Kind};
-use super::code::{look, Exit, Manner, NodeSites, Site, What};
+use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
 use super::ops::{Leap, Off, Op, Ops, Pending};
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
-use crate::instruction::InstructionClass;
 
 /// Collects the operations of a piece.
 pub(super) struct Follow {
@@ -27,13 +26,13 @@ pub(super) struct Follow {
     /// Where the piece begins is not known yet, and the part before may wait for it.
     front: bool,
     /// The stack pointer was loaded since the last call or return.
-    loaded: bool,
+    loaded: Loaded,
     /// Why nothing is traced.
     off: Option<Off>,
     /// Tracing was switched on or off in this piece.
     switched: bool,
-    /// The last instructions that were executed: node, and behind which of it.
-    last: Option<(NodeId, u16)>,
+    /// What it means if nothing is traced behind the last instruction that was executed in this piece.
+    left: Option<Off>,
     /// The address of the instruction behind which nothing counts.
     ip: Option<u64>,
 }
@@ -50,10 +49,10 @@ impl Follow {
             ops: Ops::default(),
             pending: None,
             front: true,
-            loaded: false,
+            loaded: Loaded::Before,
             off: None,
             switched: false,
-            last: None,
+            left: None,
             ip: None,
         }
     }
@@ -79,20 +78,7 @@ impl Follow {
             Pending::FarCall { back, step } => {
                 self.ops.push(Item { kind: Kind::Interrupted, ip: back, step })
             }
-            Pending::FarReturn { .. } => self.ops.far_return(to),
-        }
-    }
-
-    /// What ends with the last instruction that was executed.
-    fn left_by(&self, graph: &Graph) -> Off {
-        let Some((node, behind)) = self.last else { return Off::Unknown };
-        let nth = usize::from(behind.saturating_sub(1));
-        match (graph.ips(node).get(nth), graph.metas(node).get(nth)) {
-            (Some(&ip), Some(meta)) if meta.class() == InstructionClass::FarCall => {
-                Off::Syscall(ip, ip.wrapping_add(u64::from(meta.size())))
-            }
-            (Some(_), Some(_)) => Off::Away,
-            _ => Off::Unknown,
+            Pending::FarReturn { step } => self.ops.far_return(to, step),
         }
     }
 
@@ -104,7 +90,14 @@ impl Follow {
         if let Some(off) = self.off.take() {
             self.ops.settle(Op::Off(off));
         }
-        (self.front, self.loaded, self.switched, self.last) = (true, false, false, None);
+        let loaded = match self.loaded {
+            Loaded::Before => None,
+            known => Some(known == Loaded::Yes),
+        };
+        if loaded.is_some() || self.left.is_some() {
+            self.ops.settle(Op::End { loaded, left: self.left });
+        }
+        (self.front, self.loaded, self.switched, self.left) = (true, Loaded::Before, false, None);
         self.ops.take()
     }
 }
@@ -126,7 +119,7 @@ impl Sink for Follow {
         if known.end == 0 {
             known = self.learn(graph, node);
         }
-        self.last = Some((node, to));
+        self.left = Some(if to == graph.count(node) { known.left } else { Off::Away });
         // The step behind `from`, as the history counts.
         let step = state.step.wrapping_add_signed(self.base);
         let last_step = |nth: u16| step + u64::from(nth - from);
@@ -141,7 +134,7 @@ impl Sink for Follow {
             }
             match what {
                 What::Call { back, indirect } => {
-                    self.loaded = false;
+                    self.loaded = Loaded::No;
                     let step = last_step(nth);
                     if indirect {
                         self.pending = Some(Pending::Call { back, step });
@@ -149,8 +142,8 @@ impl Sink for Follow {
                         self.ops.push(Item { kind: Kind::Call, ip: back, step });
                     }
                 }
-                What::Load => self.loaded = true,
-                What::Restore => self.loaded = false,
+                What::Load => self.loaded = Loaded::Yes,
+                What::Restore => self.loaded = Loaded::No,
                 What::Twice => self.ops.twice(),
             }
         }
@@ -164,10 +157,10 @@ impl Sink for Follow {
             Exit::Plain => None,
             Exit::Return | Exit::Jump => {
                 let is_return = known.exit == Exit::Return;
-                let loaded = if is_return { std::mem::take(&mut self.loaded) } else { self.loaded };
-                if is_return || loaded || known.manner.popped {
+                let loaded = self.loaded;
+                if is_return || loaded != Loaded::No || known.manner.popped {
                     let from = graph.ips(node).get(nth).copied().unwrap_or(0);
-                    self.loaded = false;
+                    self.loaded = Loaded::No;
                     let manner = Manner { loaded, ..known.manner };
                     Some(Pending::Leap(Leap { from, to: 0, step, is_return, manner }))
                 } else {
@@ -193,18 +186,22 @@ impl Sink for Follow {
         }
     }
 
-    fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
+    fn event(&mut self, event: &Event, place: Where, _: &Engine) {
         let step = place.step.wrapping_add_signed(self.base);
         if !self.within.contains(&event.offset) || step > self.limit || event.status_update {
             return;
         }
         match event.kind {
             EventKind::Disabled { ip } => {
-                let off = self.left_by(engine.graph());
+                let off = self.left.unwrap_or(Off::Before);
+                let to = (!event.ip_suppressed).then_some(ip);
                 match self.pending {
                     Some(Pending::FarCall { .. } | Pending::FarReturn { .. }) => self.pending = None,
-                    _ => self.arrive((!event.ip_suppressed).then_some(ip)),
+                    Some(_) => self.arrive(to),
+                    None if std::mem::take(&mut self.front) => self.ops.settle(Op::Leave(to)),
+                    None => {}
                 }
+                self.pending = None;
                 (self.off, self.switched) = (Some(off), true);
             }
             EventKind::AsyncDisabled { at, .. } => {
@@ -219,9 +216,10 @@ impl Sink for Follow {
             }
             EventKind::Enabled { ip, .. } if !event.ip_suppressed => {
                 if std::mem::take(&mut self.front) {
-                    // What the part before waits for, if it does, is not here.
                     self.ops.settle(Op::Arrive(None));
                 }
+                // Where that went was not traced.
+                self.pending = None;
                 let off = self.off.take();
                 if off.is_some() || !self.switched {
                     self.ops.enter(ip, step, off.unwrap_or(Off::Unknown), event.tsc);
@@ -237,7 +235,8 @@ impl Sink for Follow {
         if !self.within.contains(&gap.offset) || step > self.limit {
             return;
         }
-        (self.pending, self.off, self.front, self.loaded) = (None, None, false, false);
+        (self.pending, self.off, self.front) = (None, None, false);
+        (self.loaded, self.left) = (Loaded::Before, None);
         self.ops.settle(Op::Lost(step));
     }
 }

@@ -1,0 +1,168 @@
+//! Switches from one stack of a thread to another, as those of coroutines.
+
+use std::sync::Arc;
+
+use super::below::Revealed;
+use super::chain::{Chains, Item, Kind, Link};
+use super::code::Loaded;
+use super::lines::{Line, MOST_CONSIDERED};
+use super::ops::Leap;
+use super::tracker::Tracker;
+
+/// A stack that may be the one that runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// None: one that was not looked at, or left before the history began.
+    number: Option<u32>,
+    /// What is left of it.
+    pub left: Link,
+}
+
+impl Tracker {
+    /// The running stack is left.
+    fn leave(&mut self) {
+        // Which one it was stays open: an edge says so.
+        self.state.candidates = Arc::default();
+        self.kept = self.kept.max(self.chains.len());
+        let line = self.state.line;
+        Arc::make_mut(&mut self.state.lines).add(&self.chains, line);
+        self.index = None;
+    }
+
+    /// Another stack runs, with nothing on it that is known; it begins if it is run from the start of a function.
+    pub fn begin(&mut self, to: u64) {
+        self.leave();
+        self.new_line();
+        let (function, is_start) = (self.names.function(to), self.names.is_start(to));
+        let begins = is_start || (!self.state.open && function.is_none());
+        if !begins {
+            self.foreign |= !self.state.open;
+            let edge = self.edge(Kind::Doubt);
+            self.push(edge);
+        }
+    }
+
+    fn new_line(&mut self) {
+        let number = self.state.next_number;
+        self.state.next_number = number.wrapping_add(1);
+        self.state.line = Line { number, top: 0, resumer: Some(self.state.line.number) };
+    }
+
+    /// A stack that waits for an address goes on; false if there is none.
+    pub fn switch(&mut self, to: u64) -> bool {
+        let mut found = self.state.lines.waiting_for(&self.chains, to, self.state.line.resumer);
+        let Some(&(line, left)) = found.first() else { return false };
+        let own = self.state.line;
+        self.leave();
+        // A switch from a stack to itself is possible, too.
+        let itself =
+            self.top_call_of(own.top).filter(|(item, _)| item.ip == to).map(|(_, below)| (own, below));
+        found.extend(itself);
+        self.run(line, left);
+        if own.resumer != Some(line.number) {
+            self.state.line.resumer = Some(own.number);
+        }
+        let others = found.iter().skip(1);
+        let mut candidates: Vec<Candidate> =
+            others.map(|&(line, left)| Candidate { number: Some(line.number), left }).collect();
+        if self.state.open || found.len() >= MOST_CONSIDERED {
+            candidates.push(Candidate { number: None, left: 0 });
+        }
+        if !candidates.is_empty() {
+            self.doubt();
+            self.state.chosen = (self.state.line.top, line.top);
+            self.state.candidates = Arc::new(candidates);
+        }
+        true
+    }
+
+    fn top_call_of(&self, top: Link) -> Option<(Item, Link)> {
+        let (link, item) = self.chains.walk(top).find(|(_, item)| item.kind != Kind::Landmark)?;
+        item.is_call().then(|| self.chains.get(link)).flatten()
+    }
+
+    fn run(&mut self, line: Line, left: Link) {
+        Arc::make_mut(&mut self.state.lines).take(&self.chains, line.number);
+        self.state.line = Line { top: left, ..line };
+        self.index = None;
+    }
+
+    /// A return from where other stacks may have run instead: only those that wait for this address are left. True if that
+    /// settled where the return went.
+    pub fn settle_candidates(&mut self, to: u64, leap: &Leap) -> bool {
+        let (edge_link, was) = self.state.chosen;
+        let is_end = |&(link, item): &(Link, Item)| link == edge_link || item.is_frame();
+        let first = self.chains.walk(self.state.line.top).find(is_end);
+        // What was called since comes first.
+        if leap.manner.loaded != Loaded::No
+            || leap.is_jump()
+            || first.is_some_and(|(link, _)| link != edge_link)
+        {
+            return false;
+        }
+        let Some((edge, mine)) = first.and_then(|_| self.chains.get(edge_link)) else {
+            self.state.candidates = Arc::default();
+            return false;
+        };
+        // What is left of a stack behind this return, and whether that is in doubt.
+        let next = |chains: &Chains, left: Link| {
+            let mut doubtful = false;
+            let (link, item) = chains.walk(left).find(|(_, item)| {
+                doubtful |= item.kind == Kind::Doubt;
+                !matches!(item.kind, Kind::Landmark | Kind::Doubt)
+            })?;
+            let below = chains.get(link).filter(|_| item.is_call() && item.ip == to)?.1;
+            Some((below, doubtful))
+        };
+        // The stack that nobody saw fits always.
+        let mut fitting: Vec<(Candidate, bool)> = self
+            .state
+            .candidates
+            .iter()
+            .filter_map(|candidate| match candidate.number {
+                Some(_) => next(&self.chains, candidate.left)
+                    .map(|(left, doubtful)| (Candidate { left, ..*candidate }, doubtful)),
+                None => Some((*candidate, true)),
+            })
+            .collect();
+        let (left, doubtful) = match next(&self.chains, mine) {
+            Some(fits) => fits,
+            None if fitting.is_empty() => {
+                self.doubt();
+                return false;
+            }
+            None => {
+                let (first, doubtful) = fitting.remove(0);
+                // It was another one: this one still waits as it did.
+                let resumer = self.state.line.resumer;
+                let waiting = Line { top: was, ..self.state.line };
+                let lines = Arc::make_mut(&mut self.state.lines);
+                lines.add(&self.chains, waiting);
+                let found = first.number.map(|number| lines.take(&self.chains, number));
+                match found {
+                    Some(Some(line)) => {
+                        self.state.chosen.1 = line.top;
+                        self.state.line = Line { resumer, ..line };
+                    }
+                    Some(None) => return false,
+                    None => {
+                        self.new_line();
+                        self.state.line.resumer = resumer;
+                    }
+                }
+                (first.left, doubtful)
+            }
+        };
+        self.kept = self.kept.max(self.chains.len());
+        self.state.line.top = left;
+        self.index = None;
+        let resolves = fitting.is_empty() && !doubtful;
+        self.reveal_at(edge.ip, Revealed { ip: to, step: leap.step, is_return: true, resolves });
+        if !resolves {
+            self.push(edge);
+            self.state.chosen.0 = self.state.line.top;
+        }
+        self.state.candidates = Arc::new(fitting.into_iter().map(|(candidate, _)| candidate).collect());
+        true
+    }
+}
