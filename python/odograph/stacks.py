@@ -114,7 +114,7 @@ class CallStacks:
         if not inner:
             raise InvalidArgument("this stack has no frames")
         listed, revealed = self.native.at_end(steps, inner[0].address)
-        known, _, edge, bottom = self._listed(listed)
+        known, _, edge, bottom, _ = self._listed(listed)
         sure = [frame.address for frame in known if not frame.is_guess]
         addresses = [frame.address for frame in inner]
         # They lie around the innermost frame, unless that has called others since.
