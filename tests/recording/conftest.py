@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,26 @@ import pytest
 from odograph.recording.perfdata.writer import PerfDataWriter
 from sharedtraces import SHARED, no_shared
 
+PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+
 #: A PSB, its end, and padding: the smallest sound trace.
 PSB = bytes.fromhex("0282") * 8
 TRACE = PSB + bytes.fromhex("0223") + bytes(6)
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Compiles a program of tests/programs."""
+    directory = tmp_path_factory.mktemp("programs")
+
+    def compiled(name: str, *options: str) -> str:
+        path = directory / (name + "".join(options))
+        if not path.exists():
+            source = PROGRAMS / f"{name}.c"
+            subprocess.run(["cc", "-O1", "-w", "-pthread", *options, "-o", path, source], check=True)
+        return str(path)
+
+    return compiled
 
 
 @pytest.fixture

@@ -16,8 +16,6 @@ from odograph.recording import hardware, ptrace, qemu
 from odograph.recording.doctor import doctor
 from odograph.recording.record import CommandError, choose, record
 
-PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
-
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 recorders = pytest.mark.parametrize(
     "backend",
@@ -29,21 +27,6 @@ recorders = pytest.mark.parametrize(
     ],
 )
 needs_qemu = pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")
-
-
-@pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory):
-    """Compiles a program of tests/programs."""
-    directory = tmp_path_factory.mktemp("programs")
-
-    def compiled(name: str, *options: str) -> str:
-        path = directory / (name + "".join(options))
-        if not path.exists():
-            source = PROGRAMS / f"{name}.c"
-            subprocess.run(["cc", "-O1", "-w", "-pthread", *options, "-o", path, source], check=True)
-        return str(path)
-
-    return compiled
 
 
 def assert_verified(path: Path, threads: int) -> None:

@@ -1,5 +1,6 @@
 //! What Python needs of the recorders.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use odograph_core::instruction::ExecMode;
@@ -35,7 +36,8 @@ fn finish_stream(py: Python<'_>, path: PathBuf) -> PyResult<StreamSummary> {
 /// The ELF file and arguments that run when `path` is executed; ValueError says why not.
 #[pyfunction]
 fn resolve_program(path: PathBuf, arguments: Vec<Vec<u8>>) -> PyResult<(PathBuf, Vec<Vec<u8>>)> {
-    let program = exec::resolve(&path, &arguments).map_err(PyValueError::new_err)?;
+    let name = path.as_os_str().as_bytes();
+    let program = exec::resolve(&path, name, &arguments).map_err(PyValueError::new_err)?;
     Ok((program.path, program.arguments))
 }
 

@@ -36,6 +36,8 @@ pub enum Leave {
 pub const HANDLER: u8 = 1;
 /// The block has one instruction that need not end a block: QEMU makes such ones to run an instruction again.
 pub const SINGLE: u8 = 2;
+/// Memory under the block can change without QEMU noticing: compare before each run.
+pub const WATCHED: u8 = 4;
 
 /// Straight code and how it ends. Never changes and is never freed once QEMU knows it.
 #[derive(Debug)]
@@ -50,9 +52,11 @@ pub struct Block {
     pub last: u64,
     /// Sizes of the instructions in order.
     pub sizes: Box<[u8]>,
+    /// Bytes of the instructions, fewer where not all could be read.
+    pub code: Box<[u8]>,
     /// How control leaves.
     pub leave: Leave,
-    /// `HANDLER` and `SINGLE`.
+    /// `HANDLER`, `SINGLE` and `WATCHED`.
     flags: AtomicU8,
 }
 
@@ -65,6 +69,7 @@ impl Block {
             target: 0,
             last: 0,
             sizes: Box::new([]),
+            code: Box::new([]),
             leave: Leave::Off,
             flags: AtomicU8::new(0),
         }
@@ -76,7 +81,7 @@ impl Block {
     /// list of instructions has it nevertheless). `None` if nothing is left.
     pub fn new<'a>(start: u64, instructions: impl Iterator<Item = &'a [u8]>) -> Option<Block> {
         const PAGE: u64 = !0xfff;
-        let mut sizes = Vec::new();
+        let (mut sizes, mut code) = (Vec::new(), Vec::new());
         let mut ip = start;
         let mut last = None;
         for bytes in instructions {
@@ -97,6 +102,7 @@ impl Block {
                 break;
             }
             sizes.push(instruction.size);
+            code.extend_from_slice(bytes.get(..usize::from(instruction.size)).unwrap_or(bytes));
             last = Some((ip, instruction));
             ip = ip.wrapping_add(size);
         }
@@ -109,12 +115,13 @@ impl Block {
             target: instruction.target(last).unwrap_or(ip),
             last,
             sizes: sizes.into_boxed_slice(),
+            code: code.into_boxed_slice(),
             leave,
             flags: AtomicU8::new(if single { SINGLE } else { 0 }),
         })
     }
 
-    /// `HANDLER` and `SINGLE`, in one cheap read.
+    /// `HANDLER`, `SINGLE` and `WATCHED`, in one cheap read.
     #[inline(always)]
     pub fn flags(&self) -> u8 {
         self.flags.load(Ordering::Relaxed)
@@ -123,6 +130,15 @@ impl Block {
     /// From now on this block may be the start of a signal handler.
     pub fn mark_handler(&self) {
         self.flags.fetch_or(HANDLER, Ordering::Relaxed);
+    }
+
+    /// Whether memory is compared with [`code`](Self::code) before the block runs.
+    pub fn watch(&self, watched: bool) {
+        if watched {
+            self.flags.fetch_or(WATCHED, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!WATCHED, Ordering::Relaxed);
+        }
     }
 
     /// How many instructions lie before `ip`, if `ip` is the address of one of them.

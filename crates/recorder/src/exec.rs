@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -23,10 +23,11 @@ pub struct Program {
 }
 
 /// Finds the ELF file that runs when `path` is executed with these arguments: follows `#!` lines and
-/// checks what the kernel checks. The error says why it cannot be followed; the kernel then gives
-/// its own errno, or runs it in a way we do not see.
-pub fn resolve(path: &Path, arguments: &[Vec<u8>]) -> Result<Program, String> {
+/// checks what the kernel checks. A script learns its own path as `name`. The error says why it cannot
+/// be followed; the kernel then gives its own errno, or runs it in a way we do not see.
+pub fn resolve(path: &Path, name: &[u8], arguments: &[Vec<u8>]) -> Result<Program, String> {
     let mut path = path.to_owned();
+    let mut name = name.to_vec();
     let mut arguments = arguments.to_vec();
     if arguments.is_empty() {
         arguments.push(Vec::new());
@@ -45,10 +46,11 @@ pub fn resolve(path: &Path, arguments: &[Vec<u8>]) -> Result<Program, String> {
                 interpreter(line).ok_or_else(|| format!("{shown} has a #! line without an interpreter"))?;
             let mut longer = vec![interpreter.clone()];
             longer.extend(option);
-            longer.push(path.as_os_str().as_bytes().to_vec());
+            longer.push(name);
             longer.extend(arguments.drain(1..));
             arguments = longer;
             path = PathBuf::from(OsStr::from_bytes(&interpreter));
+            name = interpreter;
             continue;
         }
         check_elf(&file, head, &path)?;
@@ -153,7 +155,9 @@ pub fn command(
     environment: impl IntoIterator<Item = Vec<u8>>,
 ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let mut arguments = arguments.clone();
-    arguments.program = program.path.clone();
+    // The program asks for its own file by this path, wherever it has gone to meanwhile.
+    let path = std::path::absolute(&program.path).unwrap_or_else(|_| program.path.clone());
+    arguments.program = path.clone();
     let mut line =
         vec![arguments.qemu.as_os_str().as_bytes().to_vec(), b"-plugin".to_vec(), arguments.to_option()];
     let mut kept = Vec::new();
@@ -169,7 +173,7 @@ pub fn command(
     line.push(b"-0".to_vec());
     line.push(words.next().cloned().unwrap_or_default());
     line.push(b"--".to_vec());
-    line.push(program.path.as_os_str().as_bytes().to_vec());
+    line.push(path.into_os_string().into_vec());
     line.extend(words.cloned());
     (line, kept)
 }
@@ -183,9 +187,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("odograph-script-{}", std::process::id()));
         fs::write(&path, "#! /bin/sh  -e \nexit 3\n").unwrap();
         let words = [b"zero".to_vec(), b"one".to_vec()];
-        assert!(resolve(&path, &words).unwrap_err().contains("may not be executed"));
+        assert!(resolve(&path, path.as_os_str().as_bytes(), &words)
+            .unwrap_err()
+            .contains("may not be executed"));
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let program = resolve(&path, &words).unwrap();
+        let program = resolve(&path, path.as_os_str().as_bytes(), &words).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(program.path, Path::new("/bin/sh"));
         let name = path.as_os_str().as_bytes().to_vec();
@@ -195,7 +201,7 @@ mod tests {
     #[test]
     fn what_is_not_a_program_is_refused_with_a_reason() {
         let words = [b"x".to_vec()];
-        assert!(resolve(Path::new("/no/such"), &words).unwrap_err().starts_with("/no/such: "));
-        assert!(resolve(Path::new("/"), &words).unwrap_err().contains("not a regular file"));
+        assert!(resolve(Path::new("/no/such"), b"/no/such", &words).unwrap_err().starts_with("/no/such: "));
+        assert!(resolve(Path::new("/"), b"/", &words).unwrap_err().contains("not a regular file"));
     }
 }

@@ -3,12 +3,15 @@
 //! No descriptor stays open: the traced program sees this process's descriptors and may close them all.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr;
 
-use crate::system::last_error;
+use crate::system::{last_error, peek};
 
 /// Granularity of mappings.
 pub const PAGE: u64 = 4096;
@@ -78,6 +81,55 @@ impl Window {
             self.address = ptr::null_mut();
             self.size = 0;
         }
+    }
+}
+
+/// The content of a file, which stays when the file is deleted.
+#[derive(Debug)]
+pub struct ReadOnly {
+    address: *const u8,
+    size: usize,
+    /// Device and inode of the file.
+    pub file: (u64, u64),
+}
+
+// SAFETY: the mapping is only read, and by system calls.
+unsafe impl Send for ReadOnly {}
+// SAFETY: as above.
+unsafe impl Sync for ReadOnly {}
+
+impl ReadOnly {
+    /// Maps the file at `path`.
+    pub fn map(path: &Path) -> io::Result<ReadOnly> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let size = usize::try_from(metadata.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // SAFETY: a new mapping at an address the kernel chooses cannot disturb existing memory.
+        let address = unsafe {
+            libc::mmap(ptr::null_mut(), size, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
+        };
+        if address == libc::MAP_FAILED {
+            return Err(last_error());
+        }
+        Ok(ReadOnly { address: address.cast(), size, file: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// Gives all bytes to `write`, each time with their place in the file.
+    pub fn copy_to(&self, write: impl Fn(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+        const PIECE: usize = 1 << 20;
+        for at in (0..self.size).step_by(PIECE) {
+            // The file may be shorter by now: what is gone cannot be read, and must not be touched.
+            let bytes = peek(self.address as u64 + at as u64, PIECE.min(self.size - at));
+            write(&bytes, at as u64)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        // SAFETY: exactly the mapping made by `map`, to which nobody has a reference.
+        unsafe { libc::munmap(self.address as *mut libc::c_void, self.size) };
     }
 }
 

@@ -6,27 +6,39 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{c_char, c_int, c_void, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
 use crate::abi::{self, Functions, Id, Info, Tb};
 use crate::arguments::Arguments;
-use crate::block::{Block, Leave, HANDLER, SINGLE};
+use crate::block::{Block, Leave, HANDLER, SINGLE, WATCHED};
 use crate::code::Learned;
+use crate::descriptor::{self, Reachable};
 use crate::exec;
 use crate::hook;
 use crate::lock::Lock;
+use crate::mapped::ReadOnly;
+use crate::mappings;
+use crate::maps;
 use crate::process::{quoted, Origin, Process};
 use crate::registers::{self, number};
 use crate::signal::{self, Delivery, Entry};
 use crate::stream::Stream;
-use crate::system::{peek, peek_string, peek_word, pid, tid};
+use crate::system::{inode, peek, peek_string, peek_word, pid, tid};
+use crate::watch::{written_descriptor, Watch};
 
 const THREADS: usize = 1 << 16;
 /// What a command line may hold, as in Linux.
 const LONGEST_STRING: usize = 128 << 10;
+/// How many times a process tells of code that QEMU did not see change.
+const MOST_STALE: u32 = 16;
+/// Advice after which memory has other content.
+const DROPPING: [c_int; 4] =
+    [libc::MADV_DONTNEED, libc::MADV_REMOVE, libc::MADV_FREE, libc::MADV_DONTNEED_LOCKED];
+/// The bit of `mmap`'s flags for both kinds of shared mappings.
+const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
 
 static STREAMS: [AtomicPtr<Stream>; THREADS] = [const { AtomicPtr::new(ptr::null_mut()) }; THREADS];
 /// One more than the highest used index of `STREAMS`.
@@ -42,21 +54,20 @@ static OFF: OnceLock<Block> = OnceLock::new();
 struct Plugin {
     functions: Functions,
     arguments: Arguments,
+    /// The content of the program's file, in case that is deleted.
+    program: Option<ReadOnly>,
 }
 
 struct State {
     process: Process,
-    blocks: HashMap<u64, Vec<Translated>>,
+    blocks: HashMap<u64, Vec<&'static Block>>,
+    watch: Watch,
+    stale: u32,
     handlers: HashSet<u64>,
     /// Count and hash of threads that ended, for one with the same number.
     ended: HashMap<i32, (u64, u64)>,
     based: bool,
     complained: bool,
-}
-
-struct Translated {
-    code: Box<[u8]>,
-    block: &'static Block,
 }
 
 /// The interface version we were written for; QEMU reads it before it calls us.
@@ -118,6 +129,8 @@ unsafe fn install(id: Id, info: &Info, arguments: Result<Arguments, String>) -> 
     *STATE.lock() = Some(State {
         process,
         blocks: HashMap::new(),
+        watch: Watch::default(),
+        stale: 0,
         handlers: HashSet::new(),
         ended: HashMap::from([(pid(), arguments.truth)]),
         based: false,
@@ -127,7 +140,9 @@ unsafe fn install(id: Id, info: &Info, arguments: Result<Arguments, String>) -> 
     if !hook::install() {
         with_state(|state| state.process.event("note", "the end by a signal will not be seen exactly"));
     }
-    PLUGIN.set(Plugin { functions, arguments }).map_err(|_| "it is loaded twice".to_owned())?;
+    let program = ReadOnly::map(&arguments.program).ok();
+    descriptor::found(&arguments.program);
+    PLUGIN.set(Plugin { functions, arguments, program }).map_err(|_| "it is loaded twice".to_owned())?;
     // SAFETY: functions of this library, which QEMU never unloads.
     unsafe {
         libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child));
@@ -139,8 +154,9 @@ unsafe fn install(id: Id, info: &Info, arguments: Result<Arguments, String>) -> 
 }
 
 fn comm(program: &Path) -> Vec<u8> {
-    let name = program.file_name().unwrap_or(OsStr::new("?")).as_bytes();
-    name.get(..15).unwrap_or(name).to_vec()
+    let mut name = descriptor::name(program);
+    name.truncate(15);
+    name
 }
 
 fn off() -> &'static Block {
@@ -183,20 +199,18 @@ unsafe extern "C" fn translated(_: Id, tb: *mut Tb) {
         one
     });
     let Some(block) = Block::new(start, instructions) else { return };
-    let executed_size = block.next.wrapping_sub(block.start) as usize;
-    let code = bytes.get(..executed_size).unwrap_or(&bytes);
     let block = with_state(|state| {
         if !state.based {
             state.based = true;
             let base = host.wrapping_sub(start);
-            if host != 0 && peek(host, code.len()) == code {
+            if host != 0 && *peek(host, block.code.len()) == *block.code {
                 GUEST_BASE.store(base, Ordering::Relaxed);
                 state.process.set_guest_base(base);
             }
         }
-        let block = state.block(block, code);
-        let learned =
-            state.process.learn(start, code, || std::fs::read("/proc/self/maps").unwrap_or_default());
+        let block = state.block(block);
+        let learned = state.process.learn(start, &block.code, read_maps);
+        state.watch_block(block);
         if matches!(learned, Ok(Learned::Changed)) {
             EPOCH.fetch_add(1, Ordering::Relaxed);
         }
@@ -210,21 +224,68 @@ unsafe extern "C" fn translated(_: Id, tb: *mut Tb) {
     unsafe { (functions.on_execution)(tb, registers::callback(), 0, ptr::from_ref(block) as *mut c_void) };
 }
 
+fn read_maps() -> Vec<u8> {
+    std::fs::read("/proc/self/maps").unwrap_or_default()
+}
+
 impl State {
     /// `block`, or the one that was made earlier of the same code.
-    fn block(&mut self, block: Block, code: &[u8]) -> &'static Block {
+    fn block(&mut self, block: Block) -> &'static Block {
         let handler = self.handlers.contains(&block.start);
         let same = self.blocks.entry(block.start).or_default();
-        if let Some(known) = same.iter().find(|known| *known.code == *code) {
-            return known.block;
+        if let Some(known) = same.iter().find(|known| known.code == block.code) {
+            return known;
         }
         if handler {
             block.mark_handler();
         }
         let block: &'static Block = Box::leak(Box::new(block));
-        same.push(Translated { code: code.into(), block });
+        same.push(block);
         block
     }
+
+    /// Watches a block that was translated, if it has to be.
+    fn watch_block(&mut self, block: &Block) {
+        let mappings = self.process.current_mappings(read_maps);
+        let grown = self.watch.learn(mappings);
+        if maps::find(mappings, block.start).is_some_and(|map| self.watch.includes(map)) {
+            block.watch(true);
+        }
+        if grown {
+            self.watch_all();
+        }
+    }
+
+    /// More is to be watched than before.
+    fn watch_all(&mut self) {
+        let mappings = self.process.current_mappings(read_maps);
+        for block in self.blocks.values().flatten() {
+            if maps::find(mappings, block.start).is_some_and(|map| self.watch.includes(map)) {
+                block.watch(true);
+            }
+        }
+    }
+}
+
+/// Tells it if memory at `block`, which is about to run, has changed since QEMU translated it.
+fn look_for_stale(tid: i32, block: &Block) {
+    let memory = peek(block.start.wrapping_add(GUEST_BASE.load(Ordering::Relaxed)), block.code.len());
+    if memory.len() != block.code.len() || *memory == *block.code {
+        return;
+    }
+    block.watch(false);
+    let text = format!(
+        "QEMU did not notice that the code at {:#x} was changed through another mapping, a file or /proc, and ran \
+         what was there before; from here on the program may do other things than without QEMU",
+        block.start
+    );
+    with_state(|state| {
+        state.stale += 1;
+        if state.stale > MOST_STALE {
+            return Ok(());
+        }
+        state.process.gap(tid, "stale", &text)
+    });
 }
 
 /// `block` starts on virtual processor `vcpu`, whose registers may be at `registers`.
@@ -310,6 +371,9 @@ fn stop(stream: &mut Stream, vcpu: usize, ip: u64) {
 #[cold]
 fn arrive(stream: &mut Stream, before: &Block, block: &Block) {
     let to = block.start;
+    if block.flags() & WATCHED != 0 {
+        look_for_stale(stream.tid, block);
+    }
     if block.flags() & HANDLER != 0 && stream.registers != 0 {
         if let Some(entry) = entry(stream.registers, to) {
             let base = GUEST_BASE.load(Ordering::Relaxed);
@@ -481,11 +545,27 @@ unsafe extern "C" fn syscall_begins(
                 handles(handler);
             }
         }
-        libc::SYS_mmap | libc::SYS_munmap | libc::SYS_mremap | libc::SYS_mprotect => {
+        number if mappings::changes(number) => {
+            let tid = stream.tid;
             with_state(|state| {
-                state.process.mappings_changed();
+                state.process.mappings_change(tid);
                 Ok(())
             });
+            if let (libc::SYS_mmap, true, Some(file)) = (number, a4 & MAP_SHARED != 0, inode(a5 as c_int)) {
+                watch_more(|watch| watch.written(file));
+            }
+        }
+        libc::SYS_madvise if DROPPING.contains(&(a3 as c_int)) => {
+            with_state(|state| {
+                let dropped = |block: &&&'static Block| block.start.wrapping_sub(a1) < a2;
+                state.blocks.values().flatten().filter(dropped).for_each(|block| block.watch(true));
+                Ok(())
+            });
+        }
+        libc::SYS_open | libc::SYS_openat => {
+            let path = if syscall == libc::SYS_open { a1 } else { a2 };
+            let path = peek_string(path.wrapping_add(base), libc::PATH_MAX as usize).unwrap_or_default();
+            watch_more(|watch| watch.opened(&path));
         }
         libc::SYS_prctl if a1 == libc::PR_SET_NAME as u64 => {
             let name = peek(a2.wrapping_add(base), 16);
@@ -495,14 +575,40 @@ unsafe extern "C" fn syscall_begins(
         }
         libc::SYS_execve => {
             let path = peek_string(a1.wrapping_add(base), libc::PATH_MAX as usize);
-            follow(stream, path, a2, a3);
+            follow(stream, path.and_then(|path| Executed::new(path, None)), a2, a3);
         }
         libc::SYS_execveat => {
-            let path = peek_string(a2.wrapping_add(base), libc::PATH_MAX as usize)
-                .and_then(|path| path_at(a1 as i32, path, a5 as i32));
-            follow(stream, path, a3, a4);
+            let path = peek_string(a2.wrapping_add(base), libc::PATH_MAX as usize);
+            let from = Some((a1 as c_int, a5 as c_int));
+            follow(stream, path.and_then(|path| Executed::new(path, from)), a3, a4);
         }
-        _ => {}
+        _ => {
+            if let Some(descriptor) = written_descriptor(syscall, [a1, a2, a3]) {
+                written(descriptor);
+            }
+        }
+    }
+}
+
+/// Watches more code if `learn` says that there is more to be watched.
+fn watch_more(learn: impl FnOnce(&mut Watch) -> bool) {
+    with_state(|state| {
+        if learn(&mut state.watch) {
+            state.watch_all();
+        }
+        Ok(())
+    });
+}
+
+/// The program writes to a file, which may be one whose code it runs.
+fn written(descriptor: c_int) {
+    if let Some(inode) = inode(descriptor) {
+        with_state(|state| {
+            if state.process.has_executed(inode) && state.watch.written(inode) {
+                state.watch_all();
+            }
+            Ok(())
+        });
     }
 }
 
@@ -512,7 +618,7 @@ fn handles(handler: u64) {
         with_state(|state| {
             if state.handlers.insert(handler) {
                 for known in state.blocks.get(&handler).into_iter().flatten() {
-                    known.block.mark_handler();
+                    known.mark_handler();
                 }
             }
             Ok(())
@@ -520,31 +626,78 @@ fn handles(handler: u64) {
     }
 }
 
-/// The path that execveat means.
-fn path_at(directory: i32, path: Vec<u8>, flags: i32) -> Option<Vec<u8>> {
-    if path.first() == Some(&b'/') || (directory == libc::AT_FDCWD && !path.is_empty()) {
-        Some(path)
-    } else if path.is_empty() {
-        (flags & libc::AT_EMPTY_PATH != 0).then(|| format!("/proc/self/fd/{directory}").into_bytes())
-    } else {
-        Some([format!("/proc/self/fd/{directory}/").as_bytes(), &path].concat())
+/// What a system call is to execute.
+struct Executed {
+    path: PathBuf,
+    /// What a script is told to be.
+    name: Vec<u8>,
+    /// The descriptor that such a name needs.
+    descriptor: Option<c_int>,
+}
+
+impl Executed {
+    /// The file that execve or, with a directory and flags, execveat means.
+    fn new(path: Vec<u8>, from: Option<(c_int, c_int)>) -> Option<Executed> {
+        let owned = |path: &[u8]| Path::new(OsStr::from_bytes(path)).to_owned();
+        let plain = Executed { path: owned(&path), name: path.clone(), descriptor: None };
+        match from {
+            None => Some(plain),
+            Some((libc::AT_FDCWD, _)) if !path.is_empty() => Some(plain),
+            Some(_) if path.first() == Some(&b'/') => Some(plain),
+            Some((_, flags)) if path.is_empty() && flags & libc::AT_EMPTY_PATH == 0 => None,
+            Some((directory, _)) => {
+                // The kernel's names for these, which exist only where there is a /dev/fd.
+                let below = if path.is_empty() { Vec::new() } else { [b"/".as_slice(), &path].concat() };
+                let in_directory = |fds: &str| [format!("{fds}/{directory}").as_bytes(), &below].concat();
+                Some(Executed {
+                    path: owned(&in_directory("/proc/self/fd")),
+                    name: in_directory("/dev/fd"),
+                    descriptor: Some(directory),
+                })
+            }
+        }
+    }
+
+    /// True if the program asks for itself.
+    fn is_self(&self) -> bool {
+        let own = format!("/proc/{}/exe", pid());
+        ["/proc/self/exe", "/proc/thread-self/exe", own.as_str()]
+            .iter()
+            .any(|own| self.path == Path::new(own))
+    }
+
+    /// The program to run, and what keeps it reachable.
+    fn resolve(&self, plugin: &Plugin, words: &[Vec<u8>]) -> Result<(exec::Program, Reachable), String> {
+        let lost = |error: std::io::Error| format!("{}: {error}", self.path.display());
+        let reached = if self.is_self() {
+            descriptor::reach_again(&plugin.arguments.program, plugin.program.as_ref()).map_err(lost)?
+        } else {
+            Reachable::plain(self.path.clone())
+        };
+        let mut program = exec::resolve(&reached.path, &self.name, words)?;
+        if program.path != reached.path {
+            if self.descriptor.is_some_and(descriptor::closes_on_exec) {
+                return Err(format!("the script {} is closed when it is executed", self.path.display()));
+            }
+            return Ok((program, reached));
+        }
+        let reached =
+            if self.is_self() { reached } else { descriptor::reach(&reached.path).map_err(lost)? };
+        program.path.clone_from(&reached.path);
+        Ok((program, reached))
     }
 }
 
 /// The program asks to be replaced by another: starts that under QEMU with this plugin. Comes back
 /// if that is not possible; QEMU then asks the kernel, which has its own answer.
-fn follow(stream: &Stream, path: Option<Vec<u8>>, argv: u64, envp: u64) {
+fn follow(stream: &Stream, executed: Option<Executed>, argv: u64, envp: u64) {
     let Some(plugin) = PLUGIN.get() else { return };
-    let (Some(path), Some(words), Some(environment)) = (path, strings(argv), strings(envp)) else { return };
-    let own = format!("/proc/{}/exe", pid());
-    let path = if path == b"/proc/self/exe" || path == own.as_bytes() || path == b"/proc/thread-self/exe" {
-        plugin.arguments.program.clone()
-    } else {
-        Path::new(OsStr::from_bytes(&path)).to_owned()
+    let (Some(executed), Some(words), Some(environment)) = (executed, strings(argv), strings(envp)) else {
+        return;
     };
     let tid = stream.tid;
-    match exec::resolve(&path, &words) {
-        Ok(program) => {
+    match executed.resolve(plugin, &words) {
+        Ok((program, _reached)) => {
             let arguments = Arguments {
                 origin: Origin::Exec,
                 truth: truth_of_leader(stream),
@@ -608,14 +761,23 @@ fn replace(line: &[Vec<u8>], environment: &[Vec<u8>]) {
 }
 
 unsafe extern "C" fn syscall_returned(_: Id, vcpu: u32, syscall: i64, result: i64) {
-    if syscall == libc::SYS_execve || syscall == libc::SYS_execveat {
-        let stream = STREAMS.get(vcpu as usize).map_or(ptr::null_mut(), |slot| slot.load(Ordering::Relaxed));
-        if !stream.is_null() {
-            // SAFETY: this thread's own stream.
-            let tid = unsafe { (*stream).tid };
-            with_state(|state| state.process.event("execfailed", &format!("{tid}\t{result}")));
-        }
+    let executes = syscall == libc::SYS_execve || syscall == libc::SYS_execveat;
+    if !executes && !mappings::changes(syscall) {
+        return;
     }
+    let stream = STREAMS.get(vcpu as usize).map_or(ptr::null_mut(), |slot| slot.load(Ordering::Relaxed));
+    if stream.is_null() {
+        return;
+    }
+    // SAFETY: this thread's own stream.
+    let tid = unsafe { (*stream).tid };
+    with_state(|state| {
+        if executes {
+            return state.process.event("execfailed", &format!("{tid}\t{result}"));
+        }
+        state.process.mappings_changed(tid);
+        Ok(())
+    });
 }
 
 unsafe extern "C" fn before_fork() {

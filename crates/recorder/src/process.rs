@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::code::{Code, Learned};
 use crate::mapped::AppendFile;
+use crate::mappings::Mappings;
 use crate::maps;
 use crate::system::now;
 
@@ -53,8 +54,7 @@ pub struct Process {
     image: u64,
     events: AppendFile,
     code: Code,
-    ranges: Vec<maps::Mapping>,
-    stale: bool,
+    mappings: Mappings,
     streams: u32,
     guest_base: u64,
 }
@@ -69,8 +69,7 @@ impl Process {
             image,
             events: AppendFile::create(&spool.join(format!("{pid}.{image}.events")))?,
             code: Code::create(&spool.join(format!("{pid}.{image}.code")))?,
-            ranges: Vec::new(),
-            stale: false,
+            mappings: Mappings::default(),
             streams: 0,
             guest_base: 0,
         };
@@ -88,6 +87,7 @@ impl Process {
         self.events = AppendFile::create(&self.spool.join(format!("{pid}.{image}.events")))?;
         self.code.fork(&self.spool.join(format!("{pid}.{image}.code")))?;
         self.streams = 0;
+        self.mappings = self.mappings.child();
         let name = quoted(name);
         self.event("start", &format!("{pid}\t{parent}\tfork\t{name}\t{parent}.{parent_image}\t{length}"))
     }
@@ -101,8 +101,7 @@ impl Process {
             image,
             events: AppendFile::create(&self.spool.join(format!("{pid}.{image}.events")))?,
             code: self.code.child(&self.spool.join(format!("{pid}.{image}.code")))?,
-            ranges: self.ranges.clone(),
-            stale: self.stale,
+            mappings: self.mappings.child(),
             streams: 0,
             guest_base: self.guest_base,
         };
@@ -128,7 +127,10 @@ impl Process {
 
     /// Writes one line.
     pub fn event(&mut self, kind: &str, fields: &str) -> io::Result<()> {
-        let time = now();
+        self.event_at(now(), kind, fields)
+    }
+
+    fn event_at(&mut self, time: u64, kind: &str, fields: &str) -> io::Result<()> {
         self.events.append(format!("{kind}\t{time}\t{fields}\n").as_bytes())
     }
 
@@ -146,59 +148,54 @@ impl Process {
         self.event("gap", &format!("{tid}\t{reason}\t{text}"))
     }
 
-    /// Mappings may have changed.
-    pub fn mappings_changed(&mut self) {
-        self.stale = true;
+    /// Thread `tid` makes a system call that may change mappings, until [`mappings_changed`](Self::mappings_changed).
+    pub fn mappings_change(&mut self, tid: i32) {
+        self.mappings.begin(tid);
+    }
+
+    /// The call has come back, failed, or its thread has ended.
+    pub fn mappings_changed(&mut self, tid: i32) {
+        self.mappings.end(tid);
+    }
+
+    /// The mappings as they are; `read_maps` gives the content of the proc file.
+    pub fn current_mappings(&mut self, read_maps: impl FnOnce() -> Vec<u8>) -> &[maps::Mapping] {
+        self.mappings.current(self.guest_base, read_maps)
+    }
+
+    /// True if code of the file with this inode was executed and still lies in memory.
+    pub fn has_executed(&self, inode: u64) -> bool {
+        self.mappings.has_told(inode)
     }
 
     /// `bytes` are going to be executed at `address`; `read_maps` gives the content of the proc file.
+    /// [`Learned::Changed`] also where other bytes were not seen, but another file lay there.
     pub fn learn(
         &mut self,
         address: u64,
         bytes: &[u8],
-        read_maps: impl FnOnce() -> Vec<u8>,
+        mut read_maps: impl FnMut() -> Vec<u8>,
     ) -> io::Result<Learned> {
-        let learned = self.code.learn(address, bytes)?;
-        if learned != Learned::Known {
-            self.learn_mapping(address, read_maps)?;
-        }
-        Ok(learned)
-    }
-
-    fn learn_mapping(&mut self, address: u64, read_maps: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
-        let known = self.ranges.iter().rposition(|map| map.start <= address && address < map.end);
-        if known.is_some() && !self.stale {
-            return Ok(());
-        }
-        self.stale = false;
-        let Some(mut map) = maps::find(&read_maps(), address.wrapping_add(self.guest_base)) else {
-            return Ok(());
-        };
-        map.start = map.start.wrapping_sub(self.guest_base);
-        map.end = map.end.wrapping_sub(self.guest_base);
-        let same = |old: &maps::Mapping| {
-            old.path == map.path
-                && old.inode == map.inode
-                && old.start.wrapping_sub(old.offset) == map.start.wrapping_sub(map.offset)
-        };
-        if known.and_then(|at| self.ranges.get(at)).is_some_and(same) {
-            return Ok(());
-        }
-        let path = quoted(&map.path);
-        self.event(
-            "map",
-            &format!(
-                "{}\t{}\t{}\t{}\t{}\t{path}",
+        let mut learned = self.code.learn(address, bytes)?;
+        let last = address.wrapping_add(bytes.len().saturating_sub(1) as u64);
+        for address in [address, last] {
+            let Some(fresh) = self.mappings.meet(address, self.guest_base, &mut read_maps) else { continue };
+            let map = &fresh.map;
+            let fields = format!(
+                "{}\t{}\t{}\t{}\t{}\t{}",
                 map.start,
                 map.end.wrapping_sub(map.start),
                 map.offset,
                 map.device,
-                map.inode
-            ),
-        )?;
-        self.ranges.retain(|old| old.end <= map.start || map.end <= old.start);
-        self.ranges.push(map);
-        Ok(())
+                map.inode,
+                quoted(&map.path)
+            );
+            self.event_at(fresh.since, "map", &fields)?;
+            if fresh.replaces {
+                learned = Learned::Changed;
+            }
+        }
+        Ok(learned)
     }
 }
 

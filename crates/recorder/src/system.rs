@@ -23,6 +23,14 @@ pub fn tid() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
+/// Number of the file behind a descriptor; `None` if there is none.
+pub fn inode(descriptor: libc::c_int) -> Option<u64> {
+    // SAFETY: zero bytes are a valid stat.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: a place for the answer.
+    (unsafe { libc::fstat(descriptor, &mut stat) } == 0).then_some(stat.st_ino)
+}
+
 /// Up to `size` bytes of this process at `address`: fewer or none where memory is not mapped, and never a fault.
 pub fn peek(address: u64, size: usize) -> Vec<u8> {
     let mut bytes = vec![0u8; size];

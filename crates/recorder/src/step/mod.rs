@@ -3,11 +3,13 @@
 //! Each instruction is a block of its own. A stop of a thread says that the block that was running
 //! has led to the address where it stopped, exactly as the start of the next block does under QEMU.
 
+mod kind;
 mod memory;
 mod pointers;
 mod thread;
 mod trace;
 mod tracer;
+mod trap;
 
 use std::ffi::CString;
 use std::io;

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use super::kind::Kind;
+use super::trace::Syscall;
+use super::trap::Trap;
 use crate::block::{Block, Leave};
 use crate::stream::Stream;
 
@@ -14,13 +17,19 @@ pub struct Thread {
     pub stream: &'static mut Stream,
     /// A signal is being delivered that found the thread at this address.
     pub signal: Option<u64>,
+    /// Of the instruction that is about to run.
+    pub kind: Kind,
+    /// SIGTRAP as the program sees it.
+    pub trap: Trap,
+    /// The system call that the thread is in.
+    pub syscall: Option<Syscall>,
     off: &'static Block,
 }
 
 impl Thread {
     /// A thread of process `pid` that has not run yet.
     pub fn new(pid: i32, stream: &'static mut Stream, off: &'static Block) -> Thread {
-        Thread { pid, stream, signal: None, off }
+        Thread { pid, stream, signal: None, kind: Kind::Plain, trap: Trap::new(), syscall: None, off }
     }
 
     /// What the thread was about to run when it was let go.
@@ -75,6 +84,7 @@ impl Thread {
         }
         self.stream.begin(self.off);
         self.stream.set_busy(false);
+        self.kind = Kind::Plain;
     }
 
     /// The thread is gone. Only a system call can have been its last instruction, unless it was killed.

@@ -5,11 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::memory::Memory;
+use super::kind::Kind;
+use super::memory::{Memory, Next};
 use super::pointers::Pointers;
 use super::thread::Thread;
 use super::trace;
+use super::trap::Disposition;
 use crate::block::{Block, Leave};
+use crate::mappings;
 use crate::process::{Origin, Process};
 use crate::stream::Stream;
 use crate::system::last_error;
@@ -20,10 +23,19 @@ const GRACE: Duration = Duration::from_millis(500);
 const TRAP_TRACE: i32 = 2;
 /// `si_code` where stepping comes out of a system call.
 const TRAP_BRKPT: i32 = 1;
+/// The trap flag of the processor.
+const TRAP_FLAG: u64 = 1 << 8;
+/// Where a signal's frame keeps the flags, from the stack pointer of the handler's start.
+const FRAME_FLAGS: u64 = 8 + 40 + 17 * 8;
+/// How a stop at the begin or end of a system call differs from other traps.
+const SYSCALL_STOP: i32 = libc::SIGTRAP | 0x80;
+/// Results of a system call that a signal has interrupted and that is made again unless a handler runs.
+const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
 
 struct Stepped {
     process: Process,
     memory: Memory,
+    trap: Disposition,
     epoch: u64,
 }
 
@@ -39,6 +51,8 @@ pub struct Tracer {
     /// Count and hash of threads that ended, for one with the same number.
     ended: HashMap<i32, (u64, u64)>,
     pointers: Option<Pointers>,
+    /// Some processes share their memory.
+    sharing: bool,
 }
 
 impl Tracer {
@@ -53,6 +67,7 @@ impl Tracer {
             parents: HashMap::new(),
             ended: HashMap::new(),
             pointers: Pointers::wanted(),
+            sharing: false,
         }
     }
 
@@ -115,15 +130,19 @@ impl Tracer {
         match status >> 16 {
             libc::PTRACE_EVENT_EXEC => {
                 self.exec(tid)?;
-                self.step_over(tid)
+                self.arrive(tid, trace::ip(tid)?)?;
+                // Comes out of the call first; nothing runs yet.
+                self.hide_mask(tid)?;
+                trace::step(tid, 0)
             }
-            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+            event @ (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE) => {
                 let child = trace::message(tid)? as i32;
                 self.parents.insert(child, tid);
+                self.sharing |= event == libc::PTRACE_EVENT_VFORK;
                 if self.processes.contains_key(&self.pid_of(tid)) {
                     self.begin_thread(child)?;
                 }
-                trace::step(tid, 0)
+                self.go(tid, 0)
             }
             libc::PTRACE_EVENT_STOP if signal != libc::SIGTRAP => trace::listen(tid),
             libc::PTRACE_EVENT_STOP => {
@@ -137,6 +156,7 @@ impl Tracer {
             _ if !self.threads.contains_key(&tid) => {
                 trace::resume(tid, if signal == libc::SIGSTOP { 0 } else { signal })
             }
+            _ if signal == SYSCALL_STOP => self.at_syscall(tid),
             _ if signal == libc::SIGTRAP => self.trapped(tid),
             _ => self.signalled(tid, signal),
         }
@@ -149,44 +169,147 @@ impl Tracer {
             .get(&tid)
             .is_some_and(|thread| thread.block().leave == Leave::Off && thread.signal.is_none())
         {
-            return self.step_over(tid);
+            // A thread of which nothing ran yet is at its first instruction.
+            self.arrive(tid, trace::ip(tid)?)?;
         }
-        trace::step(tid, 0)
+        self.go(tid, 0)
     }
 
-    /// A thread of which nothing ran yet is at its first instruction.
-    fn step_over(&mut self, tid: i32) -> io::Result<()> {
-        self.arrive(tid, trace::ip(tid)?)?;
-        trace::step(tid, 0)
+    /// Lets a thread run the next instruction, with a signal or 0.
+    fn go(&mut self, tid: i32, signal: i32) -> io::Result<()> {
+        let Some(thread) = self.threads.get_mut(&tid) else { return trace::resume(tid, signal) };
+        if signal != 0 && trace::signals(tid, "SigCgt") >> (signal - 1) & 1 != 0 {
+            // The frame of the handler keeps the mask, and stepping stops where the handler begins.
+            thread.trap.show(tid)?;
+            return trace::step(tid, signal);
+        }
+        if thread.syscall.is_some() || thread.kind == Kind::Syscall {
+            thread.trap.show(tid)?;
+            thread.trap.send_again(thread.pid, tid);
+            return trace::run_syscall(tid, signal);
+        }
+        if thread.kind == Kind::Trap || thread.trap.flag {
+            thread.trap.show(tid)?;
+        } else {
+            thread.trap.hide(tid)?;
+        }
+        trace::step(tid, signal)
+    }
+
+    fn hide_mask(&mut self, tid: i32) -> io::Result<()> {
+        self.threads.get_mut(&tid).map_or(Ok(()), |thread| thread.trap.hide(tid))
     }
 
     fn trapped(&mut self, tid: i32) -> io::Result<()> {
         let ip = trace::ip(tid)?;
+        let information = trace::information(tid)?;
         let Some(thread) = self.threads.get_mut(&tid) else { return trace::resume(tid, 0) };
-        let before = thread.block();
-        let unsure = thread.signal.is_some()
-            || before.leave == Leave::Interrupt
-            || (ip == before.start && before.leave != Leave::Repeat);
-        if unsure {
-            let (number, code) = trace::signal(tid)?;
-            let interrupted = thread.signal.take();
-            if code == TRAP_BRKPT && ip == before.start && before.leave != Leave::Syscall {
-                // A new thread or program comes out of the call that made it; nothing has run yet.
-                return trace::step(tid, 0);
+        let (before, kind) = (thread.block(), thread.kind);
+        let interrupted = thread.signal.take();
+        match information.si_code {
+            // The kernel reports the start of a handler with the signal's number as code.
+            libc::SIGTRAP if interrupted.is_some() => {
+                thread.trap.mask_is_new();
+                let traps = std::mem::take(&mut thread.trap.flag);
+                keep_trap_flag(tid, trace::stack_pointer(tid)?.wrapping_add(FRAME_FLAGS), traps);
+                self.handle(tid, interrupted.unwrap_or(ip), ip)
             }
-            if code != TRAP_TRACE && code != TRAP_BRKPT {
-                // The kernel reports the start of a handler with the signal's number as code.
-                if let (Some(interrupted), true) = (interrupted, code == libc::SIGTRAP) {
-                    return self.handle(tid, interrupted, ip);
+            // A new thread or program comes out of the call that made it; nothing has run yet.
+            TRAP_BRKPT if ip == before.start && kind != Kind::Trap => self.go(tid, 0),
+            TRAP_TRACE | TRAP_BRKPT if kind != Kind::Trap => {
+                let traps = thread.trap.flag;
+                match kind {
+                    Kind::SetFlags => thread.trap.flag = trace::flags(tid)? & TRAP_FLAG != 0,
+                    Kind::PushFlags => keep_trap_flag(tid, trace::stack_pointer(tid)?, traps),
+                    _ => {}
                 }
-                return self.signalled(tid, number);
+                if traps {
+                    return self.signalled(tid, libc::SIGTRAP);
+                }
+                self.arrive(tid, ip)?;
+                if kind == Kind::SetFlags {
+                    // The kernel now takes the flag of the next step for the program's, unless stepping begins anew.
+                    trace::interrupt(tid)?;
+                    return trace::resume(tid, 0);
+                }
+                self.go(tid, 0)
+            }
+            // Forced by what the program did: no mask and no disregard keeps it off.
+            code if code > 0 => self.signalled(tid, libc::SIGTRAP),
+            _ => self.sent_trap(tid, ip, &information),
+        }
+    }
+
+    /// Somebody sent SIGTRAP to a thread, which may have run its instruction as well.
+    fn sent_trap(&mut self, tid: i32, ip: u64, information: &libc::siginfo_t) -> io::Result<()> {
+        let Some(thread) = self.threads.get_mut(&tid) else { return trace::resume(tid, 0) };
+        let ignored = self.processes.get(&thread.pid).is_some_and(|stepped| stepped.trap.ignored);
+        if !thread.trap.hold(information) && !ignored {
+            if let Some(original) = thread.trap.original(information) {
+                trace::set_information(tid, &original)?;
+            }
+            return self.signalled(tid, libc::SIGTRAP);
+        }
+        if ip != thread.block().start && thread.kind != Kind::Syscall {
+            self.arrive(tid, ip)?;
+        }
+        self.go(tid, 0)
+    }
+
+    /// A thread begins or ends a system call.
+    fn at_syscall(&mut self, tid: i32) -> io::Result<()> {
+        let call = trace::syscall(tid)?;
+        let Some(thread) = self.threads.get_mut(&tid) else { return trace::resume(tid, 0) };
+        let pid = thread.pid;
+        thread.signal = None;
+        if !trace::syscall_has_ended(tid).unwrap_or(thread.syscall.is_some()) {
+            thread.syscall = Some(call);
+            self.begin_syscall(pid, tid, &call);
+            return trace::run_syscall(tid, 0);
+        }
+        thread.trap.mask_is_new();
+        let Some(begun) = thread.syscall.take() else {
+            // Out of the call that made this thread.
+            return self.go(tid, 0);
+        };
+        let call = trace::Syscall { result: call.result, ..begun };
+        if call.number == libc::SYS_rt_sigreturn {
+            thread.trap.flag = trace::flags(tid)? & TRAP_FLAG != 0;
+        }
+        self.end_syscall(pid, tid, &call);
+        if RESTARTS.contains(&call.result) && call.number != libc::SYS_rt_sigreturn {
+            // A signal comes next, or the call again.
+            return trace::run_syscall(tid, 0);
+        }
+        self.arrive(tid, trace::ip(tid)?)?;
+        self.go(tid, 0)
+    }
+
+    fn begin_syscall(&mut self, pid: i32, tid: i32, call: &trace::Syscall) {
+        if let Some(stepped) = self.processes.get_mut(&pid) {
+            stepped.trap.begin(pid, call);
+        }
+        if mappings::changes(call.number) {
+            for (other, stepped) in &mut self.processes {
+                if *other == pid || self.sharing {
+                    stepped.process.mappings_change(tid);
+                }
             }
         }
-        if before.leave == Leave::Syscall {
-            self.after_syscall(tid)?;
+    }
+
+    fn end_syscall(&mut self, pid: i32, tid: i32, call: &trace::Syscall) {
+        if let Some(stepped) = self.processes.get_mut(&pid) {
+            stepped.trap.end(pid, call);
         }
-        self.arrive(tid, ip)?;
-        trace::step(tid, 0)
+        self.settle_mappings(tid);
+    }
+
+    /// What thread `tid` did to mappings is done.
+    fn settle_mappings(&mut self, tid: i32) {
+        for stepped in self.processes.values_mut() {
+            stepped.process.mappings_changed(tid);
+        }
     }
 
     /// A signal is about to be delivered to a stopped thread.
@@ -195,20 +318,21 @@ impl Tracer {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.signal = Some(ip);
         }
-        trace::step(tid, signal)
+        self.go(tid, signal)
     }
 
     fn handle(&mut self, tid: i32, interrupted: u64, ip: u64) -> io::Result<()> {
         if let Some(pointers) = &mut self.pointers {
             pointers.handle(tid, interrupted, ip)?;
         }
-        let block = self.instruction(tid, ip)?;
-        if let (Some(thread), Some(block)) = (self.threads.get_mut(&tid), block) {
+        let next = self.instruction(tid, ip)?;
+        if let (Some(thread), Some(next)) = (self.threads.get_mut(&tid), next) {
             let epoch = self.processes.get(&thread.pid).map_or(0, |stepped| stepped.epoch);
-            let result = thread.handle(interrupted, block, epoch);
+            let result = thread.handle(interrupted, next.block, epoch);
+            thread.kind = next.kind;
             self.survive(tid, result)?;
         }
-        trace::step(tid, 0)
+        self.go(tid, 0)
     }
 
     /// `tid` is at `ip`, after the instruction that it was let run.
@@ -216,16 +340,17 @@ impl Tracer {
         if let Some(pointers) = &mut self.pointers {
             pointers.arrive(tid, ip)?;
         }
-        let block = self.instruction(tid, ip)?;
+        let next = self.instruction(tid, ip)?;
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
-        let Some(block) = block else {
+        let Some(next) = next else {
             // Nothing can be read here: the attempt to run it ends in a signal.
             thread.stop(ip);
             return Ok(());
         };
         let before = thread.block().start;
         let epoch = self.processes.get(&thread.pid).map_or(0, |stepped| stepped.epoch);
-        match thread.arrive(block, epoch) {
+        thread.kind = next.kind;
+        match thread.arrive(next.block, epoch) {
             Ok(true) => Ok(()),
             Ok(false) => self.gap(
                 tid,
@@ -254,35 +379,14 @@ impl Tracer {
         }
     }
 
-    fn instruction(&mut self, tid: i32, ip: u64) -> io::Result<Option<&'static Block>> {
+    fn instruction(&mut self, tid: i32, ip: u64) -> io::Result<Option<Next>> {
         let pid = self.pid_of(tid);
         let Some(stepped) = self.processes.get_mut(&pid) else { return Ok(None) };
         let found = stepped.memory.instruction(&mut stepped.process, ip)?;
-        if matches!(found, Some((_, true))) {
+        if found.is_some_and(|next| next.changed) {
             stepped.epoch += 1;
         }
-        Ok(found.map(|(block, _)| block))
-    }
-
-    /// Some system calls change what can be executed.
-    fn after_syscall(&mut self, tid: i32) -> io::Result<()> {
-        let number = trace::syscall(tid)?;
-        let changes = [
-            libc::SYS_mmap,
-            libc::SYS_munmap,
-            libc::SYS_mremap,
-            libc::SYS_mprotect,
-            libc::SYS_shmat,
-            libc::SYS_shmdt,
-            libc::SYS_pkey_mprotect,
-        ];
-        if changes.contains(&number) {
-            if let Some(stepped) = self.processes.get_mut(&self.pid_of(tid)) {
-                stepped.memory.forget_mappings();
-                stepped.process.mappings_changed();
-            }
-        }
-        Ok(())
+        Ok(found)
     }
 
     fn pid_of(&self, tid: i32) -> i32 {
@@ -299,7 +403,8 @@ impl Tracer {
         if !self.processes.contains_key(&pid) {
             let Some(from) = self.processes.get(&self.pid_of(parent)) else { return Ok(()) };
             let process = from.process.child(pid, &comm(pid))?;
-            let stepped = Stepped { process, memory: from.memory.clone(), epoch: from.epoch };
+            let memory = from.memory.clone();
+            let stepped = Stepped { process, memory, trap: from.trap, epoch: from.epoch };
             self.processes.insert(pid, stepped);
         }
         self.new_stream(pid, tid, parent)
@@ -324,12 +429,15 @@ impl Tracer {
         }
         let origin = if self.processes.is_empty() { Origin::First } else { Origin::Exec };
         let process = Process::start(&self.spool, pid, pid, origin, &comm(pid))?;
-        self.processes.insert(pid, Stepped { process, memory: Memory::default(), epoch: 0 });
+        let mut trap = Disposition::inherited(pid);
+        trap.ignored |= self.processes.get(&pid).is_some_and(|before| before.trap.ignored);
+        self.processes.insert(pid, Stepped { process, memory: Memory::default(), trap, epoch: 0 });
         self.new_stream(pid, pid, pid)
     }
 
     fn end_thread(&mut self, tid: i32) -> io::Result<()> {
         let Some(mut thread) = self.threads.remove(&tid) else { return Ok(()) };
+        self.settle_mappings(tid);
         thread.end();
         self.ended.insert(tid, (thread.stream.count, thread.stream.hash));
         Ok(())
@@ -350,6 +458,17 @@ impl Tracer {
             self.processes.remove(&pid);
         }
         Ok(())
+    }
+}
+
+/// The trap flag in the flags that were stored at `address` is the program's, not the one by which it is stepped.
+fn keep_trap_flag(tid: i32, address: u64, traps: bool) {
+    if let Ok(stored) = <[u8; 2]>::try_from(trace::read(tid, address, 2)) {
+        let flags =
+            u16::from_le_bytes(stored) & !(TRAP_FLAG as u16) | u16::from(traps) << TRAP_FLAG.trailing_zeros();
+        if flags.to_le_bytes() != stored {
+            trace::write(tid, address, &flags.to_le_bytes());
+        }
     }
 }
 

@@ -1,0 +1,112 @@
+"""Programs that are executed by a descriptor, from memory, or after they were deleted run recorded as they do alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import odograph
+from odograph.recording import ptrace, qemu
+from odograph.recording.record import record
+
+Build = Callable[..., str]
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+needs_qemu = pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")
+needs_ptrace = pytest.mark.skipif(ptrace.unavailable() is not None, reason="no ptrace")
+
+WAYS = [way + ending for way in ("fexecve", "execveat", "proc", "dev") for ending in ("", "-cloexec")]
+KINDS = ["file", "deleted", "memfd"]
+PROGRAMS = list(product([*WAYS, "self", "self-cloexec"], KINDS))
+#: An interpreter cannot open a script that was closed; QEMU 7.2, which has no execveat, then gives another error.
+SCRIPTS = list(product([way for way in WAYS if not way.startswith(("fexecve-", "execveat-"))], KINDS))
+SAMPLE = [("fexecve-cloexec", "memfd"), ("execveat-cloexec", "deleted"), ("dev-cloexec", "file"), ("self", "memfd")]
+
+
+def script(directory: Path) -> Path:
+    path = directory / "script"
+    path.write_text('#!/bin/sh -e\necho "$0" "$@"\nexit 6\n')
+    path.chmod(0o755)
+    return path
+
+
+def assert_runs_as_alone(
+    backend: str, words: list[str], directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = subprocess.run(words, capture_output=True, text=True, check=False, cwd=directory)
+    before = os.getcwd()
+    os.chdir(directory)
+    try:
+        result = record(words, directory / "x", backend=backend)
+    finally:
+        os.chdir(before)
+    assert capfd.readouterr() == (run.stdout, run.stderr)
+    assert result.status == run.returncode
+    recording = odograph.open(result.path)
+    assert all(verdict.ok for verdict in recording.verify())
+    assert recording.source.executed.gaps == []
+    # Both programs are in it: the one that ran first is not the last.
+    assert len({mapping for mapping in main_objects(recording)}) > 1
+
+
+def main_objects(recording: odograph.Recording) -> list[str]:
+    """Names that the sideband gives the process, in order."""
+    pid = recording.source.threads[0].pid
+    return [
+        change.mapping.filename
+        for _, changes in recording.source.image_timeline(pid)
+        for change in changes
+        if change.mapping is not None and change.mapping.code is None
+    ]
+
+
+@needs_qemu
+@pytest.mark.parametrize(("way", "kind"), SAMPLE)
+def test_a_program_without_a_path_is_followed(
+    build: Build, way: str, kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = build("byfile", "-static")
+    assert_runs_as_alone("qemu", [program, way, kind, program, "hello"], tmp_path, capfd)
+
+
+@needs_qemu
+def test_a_script_without_a_path_is_followed(
+    build: Build, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [build("byfile", "-static"), "fexecve", "memfd", str(script(tmp_path)), "hello"]
+    assert_runs_as_alone("qemu", words, tmp_path, capfd)
+
+
+@needs_ptrace
+def test_a_stepped_program_may_have_no_path(
+    build: Build, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = build("byfile", "-static")
+    words = [program, "fexecve-cloexec", "memfd", program, "hello"]
+    assert_runs_as_alone("ptrace", words, tmp_path, capfd)
+
+
+@needs_qemu
+@pytest.mark.acceptance
+@pytest.mark.parametrize(("way", "kind"), PROGRAMS)
+def test_every_way_to_a_program(
+    build: Build, way: str, kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = build("byfile", "-static")
+    assert_runs_as_alone("qemu", [program, way, kind, program, "hello"], tmp_path, capfd)
+
+
+@needs_qemu
+@pytest.mark.acceptance
+@pytest.mark.parametrize(("way", "kind"), SCRIPTS)
+def test_every_way_to_a_script(
+    build: Build, way: str, kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [build("byfile", "-static"), way, kind, str(script(tmp_path)), "hello"]
+    assert_runs_as_alone("qemu", words, tmp_path, capfd)
