@@ -78,6 +78,8 @@ PARTS: dict[str, list[str]] = {
     "fuzz call frame information": fuzz("unwind", "cfi", "-max_len=1000"),
     "stress flow": [*STRESS, FUZZ_SECONDS],
     "fuzz perf.data": [sys.executable, "tests/fuzz_perfdata.py", "--seconds", FUZZ_SECONDS],
+    "fuzz recordings": [sys.executable, "tests/fuzz_recordings.py", "--seconds", FUZZ_SECONDS],
+    "fuzz debug adapter": [sys.executable, "tests/fuzz_dap.py", "--seconds", FUZZ_SECONDS],
     "fuzz gdb server": [sys.executable, "tests/fuzz_gdbserver.py", "--seconds", FUZZ_SECONDS],
     "fuzz pevent": [sys.executable, "tests/fuzz_pevent.py", "--seconds", FUZZ_SECONDS],
 }

@@ -1,4 +1,4 @@
-"""Recordings made by earlier versions open and say what they said then; ``tests/corpus/make.py`` made them."""
+"""Recordings made by earlier versions open and say what they said; ``tests/corpus/make.py`` made them."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Memory:
 
     user_image = None
 
-    def image_timeline(self, pid: int) -> list[tuple[int | None, list[Change]]]:
+    def image_timeline(self, pid: int, *, whole: bool) -> list[tuple[int | None, list[Change]]]:
         return [
             (tsc, [Change("add", Mapping(address, len(data), code=data))]) for tsc, address, data in self.code
         ]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import enum
-import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from odograph._native import RawCode, RawHistory, save_history
+from odograph._native import RawCode, RawHistory, RawMapping, save_history
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
@@ -304,19 +303,23 @@ class History(Sequence[Instruction]):
 
     def gaps(self) -> list[Gap]:
         """Lost execution, in order, and notes of where some may be missing (:attr:`Gap.is_note`)."""
-        return [
-            Gap(
-                step=step,
-                cause=cause,
-                code=None if code is None else PtError(code),
-                offset=offset,
-                bytes_lost=bytes_lost,
-                ip=ip,
-                asid=Asid(cr3, vmcs),
-                time=time,
-            )
-            for step, cause, code, offset, bytes_lost, ip, cr3, vmcs, time in self._raw.gaps()
-        ]
+        return [_gap(raw) for raw in self._raw.gaps()]
+
+    @property
+    def gap_count(self) -> int:
+        """How many gaps there are, without making a list of them. Notes do not count."""
+        return self._raw.gap_count()
+
+    def gaps_before(self, first: int, last: int, most: int) -> list[Gap]:
+        """The gaps and notes before steps ``first`` to ``last``, both included; the first ``most`` of them."""
+        return [_gap(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most)]
+
+    def gap_kinds(self, most: int = 256) -> list[tuple[Gap, int, int]]:
+        """The gaps and notes by cause, code and, where memory was missing, page: (the first one, number, bytes lost).
+
+        After ``most`` of them, pages are no longer told apart, and what is put together then has no ``ip``.
+        """
+        return [(_gap(raw), count, lost) for raw, count, lost in self._raw.gap_kinds(most)]
 
     def find(
         self,
@@ -436,9 +439,10 @@ class History(Sequence[Instruction]):
         """Where execution stood in the end."""
         if not self._len:
             return None
-        for row in reversed(list(self.part(self._len - 1).events())):
-            if row["kind"] == "async_disabled" and row["step"] == 1:
-                return int(row["ip"])
+        events = Table(self.part(self._len - 1)._raw.events(["async_disabled"]))
+        stopped = events["ip"][events["step"] == 1]
+        if len(stopped):
+            return int(stopped[-1])
         return int(self.ips(self._len - 1)[0])
 
     def functions(self, start: int | None = None, stop: int | None = None) -> Table:
@@ -497,7 +501,7 @@ class History(Sequence[Instruction]):
         return self._raw.time_range()
 
     def __repr__(self) -> str:
-        gaps = sum(not gap.is_note for gap in self.gaps())
+        gaps = self._raw.gap_count()
         return f"<History of {self._len} instructions, {gaps} gap{'' if gaps == 1 else 's'}>"
 
 
@@ -536,6 +540,12 @@ def wanted(what: Where, find_symbols: Callable[[], Symbols] | None) -> tuple[tup
 _ENTRY = "trace"
 
 Clock = tuple[str, int, int, int] | None
+
+
+def _gap(raw: tuple[Any, ...]) -> Gap:
+    step, cause, code, offset, bytes_lost, ip, cr3, vmcs, time = raw
+    known = None if code is None else PtError(code)
+    return Gap(step, cause, known, offset, bytes_lost, ip, Asid(cr3, vmcs), time)
 
 
 def clock_of(config: TraceConfig) -> Clock:
@@ -617,7 +627,7 @@ def trace_bytes(trace: Any) -> Any:
         with open(trace, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return RawMapping(os.fspath(trace), file.fileno())
     view = memoryview(trace)
     if view.format != "B" or view.ndim != 1:
         view = view.cast("B")

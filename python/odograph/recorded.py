@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from odograph._native import RawHistory, count_packets, save_history
@@ -16,7 +18,7 @@ from odograph.errors import InvalidArgument
 from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
 from odograph.saved import Index, IndexUse, default_path, write_index
-from odograph.timeline import image_moments
+from odograph.timeline import Starts, image_moments
 
 if TYPE_CHECKING:
     from odograph.recording.binaries import CodeSource, Missing
@@ -120,6 +122,9 @@ class Recording:
         self.config: TraceConfig = config if config is not None else _config_of(source)
         self._decoded: dict[int, list[tuple[RawHistory, bool]]] = {}
         self._images: dict[int, list[tuple[int, Image]]] = {}
+        self._starts: Starts = {}
+        self._streams: dict[int | None, list[TraceStream]] | None = None
+        self._pieces: dict[int, dict[int, list[Piece]]] = {}
         self._owners: dict[int, list[tuple[int, int]]] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
@@ -157,7 +162,7 @@ class Recording:
             return [(0, self.source.user_image or Image())]
         pid = self.source.thread(tid).pid
         if pid not in self._images:
-            self._images[pid] = image_moments(self.source, pid)
+            self._images[pid] = image_moments(self.source, pid, self._starts)
         return self._images[pid]
 
     def served_images(self, tid: int | None = None) -> list[tuple[int, Image]]:
@@ -303,22 +308,37 @@ class Recording:
         """The parts of streams that are this thread's, in order of time."""
         found: list[Piece] = []
         for stream in self.streams(thread):
-            for part, lost in self._decode(stream, thread, progress):
-                for tid, piece in self._regions(stream, part):
-                    if tid == thread.tid or self.kind == "raw":
-                        found.append(replace(piece, lost=lost))
-                        lost = False
+            if stream.idx not in self._pieces:
+                self._pieces[stream.idx] = self._divided(stream, thread, progress)
+            found += self._pieces[stream.idx].get(thread.tid, ())
         # Without times all begin at 0 and keep the order of the recording.
         found.sort(key=lambda piece: piece.time[0])
         return found
 
-    def streams(self, thread: Thread) -> Iterator[TraceStream]:
+    def _divided(
+        self, stream: TraceStream, thread: Thread, progress: Progress | None
+    ) -> dict[int, list[Piece]]:
+        """The pieces of a stream by the thread that ran; a thread's first in a part is ``lost`` if it is."""
+        pieces: dict[int, list[Piece]] = {}
+        for part, lost in self._decode(stream, thread, progress):
+            begun: set[int] = set()
+            for owner, piece in self._regions(stream, part):
+                tid = thread.tid if self.kind == "raw" else owner
+                pieces.setdefault(tid, []).append(replace(piece, lost=lost and tid not in begun))
+                begun.add(tid)
+        return pieces
+
+    def streams(self, thread: Thread) -> list[TraceStream]:
         """The streams in which a thread ran."""
-        for stream in self.source.streams:
-            owners: set[int | None] = {region.tid for region in stream.regions}
-            owners = owners or {stream.tid}
-            if thread.tid in owners or self.kind == "raw":
-                yield stream
+        if self.kind == "raw":
+            return self.source.streams
+        if self._streams is None:
+            self._streams = {}
+            for stream in self.source.streams:
+                owners: set[int | None] = {region.tid for region in stream.regions}
+                for tid in owners or {stream.tid}:
+                    self._streams.setdefault(tid, []).append(stream)
+        return self._streams.get(thread.tid, [])
 
     def _regions(self, stream: TraceStream, part: RawHistory) -> Iterator[tuple[int, Piece]]:
         """Who ran in which piece of a decoded stream."""
@@ -362,6 +382,7 @@ class Recording:
     def take_decoded(self, stream: TraceStream, parts: list[tuple[RawHistory, bool]]) -> None:
         """Takes the histories of what is :meth:`undecoded` of a stream, which others made, and ``lost``."""
         self._decoded[stream.idx] = parts
+        self._pieces.pop(stream.idx, None)
 
     def undecoded(self, stream: TraceStream, thread: Thread) -> list[Undecoded]:
         """What is to be decoded of a stream in which ``thread`` ran, divided where data is missing."""
@@ -403,18 +424,14 @@ class Recording:
         owners: list[tuple[int, int]] = []
         for region in stream.regions:
             if region.pid not in self._images:
-                self._images[region.pid] = image_moments(self.source, region.pid)
-        images = self._images
+                self._images[region.pid] = image_moments(self.source, region.pid, self._starts)
         ends = [region.tsc_start for region in stream.regions[1:]] + [1 << 64]
         for region, end in zip(stream.regions, ends, strict=True):
-            current = images[region.pid][0][1]
-            inside = []
-            for tsc, image in images[region.pid]:
-                if tsc <= region.tsc_start:
-                    current = image
-                elif tsc < end:
-                    inside.append((tsc, image))
-            for tsc, image in [(region.tsc_start, current), *inside]:
+            images = self._images[region.pid]
+            first = bisect_right(images, region.tsc_start, key=itemgetter(0))
+            last = bisect_left(images, end, key=itemgetter(0))
+            current = images[max(0, first - 1)][1]
+            for tsc, image in [(region.tsc_start, current), *images[first:last]]:
                 moments.append((tsc, image, region.tid & 0xFFFFFFFF))
                 owners.append((tsc, region.tid))
         return moments, owners
@@ -456,6 +473,7 @@ def open(
     resync: Literal["ip", "psb"] = "ip",
     kcore: str | os.PathLike[str] | None = None,
     index: bool | str | os.PathLike[str] = True,
+    max_expanded: int | None = None,
 ) -> Recording:
     """Opens a perf.data recording or a raw Intel PT file; ``"-"`` is standard input.
 
@@ -466,7 +484,9 @@ def open(
     ``kcore`` is a copy of the kernel's memory; a recording made with ``perf record --kcore`` has its own.
     ``index`` is the path of an index (see :meth:`Recording.save_index`), True for the one beside the
     recording, if there is one, False for none. One that is not of this very recording, memory and
-    configuration makes no difference; ``Recording.index_use`` says why.
+    configuration makes no difference; ``Recording.index_use`` says why. ``max_expanded`` is how many bytes of
+    memory the compressed parts of the recording may become, by default 32 MiB, or 64 times its size if that
+    is more; what goes beyond is left out, and ``Recording.info`` says so among the problems.
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """
@@ -475,6 +495,12 @@ def open(
     from odograph.recording import open_recording
 
     source = open_recording(
-        path, image=image, sysroot=sysroot, buildid_dirs=buildid_dirs, config=config, kcore=kcore
+        path,
+        image=image,
+        sysroot=sysroot,
+        buildid_dirs=buildid_dirs,
+        config=config,
+        kcore=kcore,
+        max_expanded=max_expanded,
     )
     return Recording(source, config, resync, index)

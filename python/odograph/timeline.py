@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from odograph.image import Image
 
 if TYPE_CHECKING:
     from odograph.recording.binaries import CodeSource
-    from odograph.recording.processmemory import Change, Mapping
+    from odograph.recording.processmemory import Change, Inherited, Mapping
     from odograph.recording.recording import Recording
 
-__all__ = ["CodeBytes", "image_moments"]
+__all__ = ["CodeBytes", "Starts", "image_moments"]
 
-_PAGE = 4096
+_PAGE = 512
+_USER_END = (1 << 63) - 1
+_KERNEL_PID = -1
+_ALL = (1 << 64) - 1
 
 
 class CodeBytes:
-    """Executed bytes by address, in pages, with a mask of the bytes that are known."""
+    """Executed bytes by address, in pages, with a mask of the bytes that are known.
+
+    Copies share pages until one of them changes them.
+    """
 
     def __init__(self) -> None:
         self._pages: dict[int, tuple[bytearray, bytearray]] = {}
+        self._own: set[int] = set()
+        #: Pages that were noted or changed since this was made or became a ``child``.
+        self.touched: set[int] = set()
 
     def copy(self) -> CodeBytes:
         """The same bytes, to be changed apart from these."""
         other = CodeBytes()
-        other._pages = {page: (values[:], mask[:]) for page, (values, mask) in self._pages.items()}
+        other._pages = self._pages.copy()
+        other.touched = self.touched.copy()
+        self._own = set()
+        return other
+
+    def child(self) -> CodeBytes:
+        """A copy in which nothing counts as touched."""
+        other = self.copy()
+        other.touched = set()
         return other
 
     def add(self, address: int, data: bytes) -> bool:
@@ -39,13 +56,13 @@ class CodeBytes:
             self.put(address, data)
             return True
         # A recording has many thousand pieces, nearly all of them short and new.
-        values, mask = self._page(page)
-        if 1 in mask[within:end]:
-            if values[within:end] == data:
-                mask[within:end] = b"\1" * len(data)
-                return True
-            if self._conflict(address, data):
+        known = self._pages.get(page)
+        if known is not None and 1 in known[1][within:end]:
+            if known[0][within:end] != data and self._conflict(address, data):
                 return False
+            if 0 not in known[1][within:end]:
+                return True
+        values, mask = self._page(page)
         values[within:end] = data
         mask[within:end] = b"\1" * len(data)
         return True
@@ -61,31 +78,45 @@ class CodeBytes:
         """Notes those bytes of which nothing is known."""
         for page, within, piece in _split(address, data):
             values, mask = self._page(page)
-            for at, byte in enumerate(piece, within):
-                if not mask[at]:
-                    values[at], mask[at] = byte, 1
+            end = within + len(piece)
+            if 1 not in mask[within:end]:
+                values[within:end] = piece
+            elif 0 in mask[within:end]:
+                for at, byte in enumerate(piece, within):
+                    if not mask[at]:
+                        values[at] = byte
+            mask[within:end] = b"\1" * len(piece)
 
     def _page(self, page: int) -> tuple[bytearray, bytearray]:
+        """A page to be changed."""
+        self.touched.add(page)
         known = self._pages.get(page)
-        if known is None:
-            known = self._pages[page] = (bytearray(_PAGE), bytearray(_PAGE))
+        if known is None or page not in self._own:
+            values, mask = known or (bytes(_PAGE), bytes(_PAGE))
+            known = self._pages[page] = (bytearray(values), bytearray(mask))
+            self._own.add(page)
         return known
 
     def _conflict(self, address: int, data: bytes) -> bool:
         for page, within, piece in _split(address, data):
-            values, mask = self._page(page)
+            known = self._pages.get(page)
+            if known is None:
+                continue
             end = within + len(piece)
-            if any(
-                is_known and value != new
-                for is_known, value, new in zip(mask[within:end], values[within:end], piece, strict=True)
+            values, mask = known[0][within:end], known[1][within:end]
+            if values != piece and any(
+                is_known and value != new for is_known, value, new in zip(mask, values, piece, strict=True)
             ):
                 return True
         return False
 
-    def runs(self) -> Iterable[tuple[int, bytes]]:
-        """All known bytes as (address, bytes), ascending, touching ones together."""
+    def runs(self, *, touched: bool = False) -> Iterable[tuple[int, bytes]]:
+        """All known bytes as (address, bytes), ascending, touching ones together.
+
+        ``touched``: only those in touched pages, and what they touch.
+        """
         start, joined = 0, bytearray()
-        for page in sorted(self._pages):
+        for page in sorted(self._near(self.touched) if touched else self._pages):
             values, mask = self._pages[page]
             at = mask.find(1)
             while at >= 0:
@@ -102,6 +133,20 @@ class CodeBytes:
         if joined:
             yield start, bytes(joined)
 
+    def _near(self, pages: Iterable[int]) -> set[int]:
+        """Pages, and all that a run of known bytes joins with them."""
+        near = set(pages)
+        waiting = list(near)
+        while waiting:
+            page = waiting.pop()
+            for low, other in ((page - 1, page - 1), (page, page + 1)):
+                if other in near or low not in self._pages or low + 1 not in self._pages:
+                    continue
+                if self._pages[low][1][-1] and self._pages[low + 1][1][0]:
+                    near.add(other)
+                    waiting.append(other)
+        return near
+
 
 def _split(address: int, data: bytes) -> Iterable[tuple[int, int, bytes]]:
     at = 0
@@ -112,6 +157,26 @@ def _split(address: int, data: bytes) -> Iterable[tuple[int, int, bytes]]:
         at += len(piece)
 
 
+class _Start(NamedTuple):
+    """With what a program begins: memory, and the executed bytes in it, as an image and for comparing."""
+
+    image: Image
+    executed: Image
+    code: CodeBytes
+
+
+#: What processes have of their parents, by what those held and how often the kernel's memory had changed.
+Starts = dict[tuple["Inherited", int], _Start]
+
+
+class _Program(NamedTuple):
+    """The changes from the time on at which a process begins to run a program, or was forked."""
+
+    start: int
+    inherited: Inherited | None
+    changes: list[tuple[int | None, list[Change]]]
+
+
 class _Builder:
     """Applies changes to an image.
 
@@ -119,86 +184,95 @@ class _Builder:
     new version is made only where code was really replaced (and every version costs learning anew).
     """
 
-    def __init__(self, recording: Recording, uses: Callable[[CodeSource], bool] | None) -> None:
+    def __init__(
+        self, recording: Recording, starts: Starts, uses: Callable[[CodeSource], bool] | None
+    ) -> None:
         self._recording = recording
+        self._starts = starts
         self._uses = uses
-        self._mappings: list[Mapping] = []
-        self._executed = CodeBytes()
-        self._runs: list[tuple[int, bytes]] | None = None
+        self._kernel_changes = 0
+        self._executed = Image()
         self.image = recording.new_image()
 
-    def begin(self) -> None:
-        """A program begins: only kernel memory stays."""
-        self._mappings = [mapping for mapping in self._mappings if mapping.kernel]
-        self._executed, self._runs = CodeBytes(), None
-        self._rebuild()
+    def begin(self, program: _Program) -> CodeBytes:
+        """A program begins: only kernel memory stays. Returns the executed bytes that it has."""
+        changes_before = self._kernel_changes
+        for _, group in program.changes:
+            self._kernel_changes += sum(
+                change.mapping is not None and change.mapping.pid == _KERNEL_PID for change in group
+            )
+        if program.inherited is None:
+            if len(self.image._sections()) or program.start:
+                self.image._clear(0, _USER_END)
+            self._executed = Image()
+            return CodeBytes()
+        key = (program.inherited, changes_before)
+        start = self._starts.get(key)
+        if start is None:
+            start = self._starts[key] = self._inherit(program.inherited)
+        self.image, self._executed = start.image.snapshot(), start.executed.snapshot()
+        return start.code.child()
 
-    def _rebuild(self) -> None:
-        self.image = self._recording.new_image()
-        self._recording.fill(self.image, self._mappings, uses=self._uses)
+    def _inherit(self, inherited: Inherited) -> _Start:
+        code, executed = CodeBytes(), Image()
+        self.image._clear(0, _USER_END)
+        for mapping in inherited.mappings:
+            if mapping.code is None:
+                self._recording.fill(self.image, [mapping], uses=self._uses)
+            else:
+                code.put(mapping.address, mapping.code)
+        for address, data in code.runs():
+            executed.add_bytes(data, address, name="executed")
+        self.image._overlay(executed, 0, _ALL)
+        return _Start(self.image.snapshot(), executed, code)
 
     def add(self, mapping: Mapping) -> None:
         """A mapping lies over whatever was there."""
-        self._mappings.append(mapping)
         self._recording.fill(self.image, [mapping], uses=self._uses)
         if mapping.code is None:
-            self._overlay(mapping.address, mapping.end)
+            self.image._overlay(self._executed, mapping.address, mapping.end - 1)
         else:
-            self._executed.put(mapping.address, mapping.code)
-            self._runs = None
+            self._executed.add_bytes(mapping.code, mapping.address, name="executed")
 
     def remove(self, hole: Mapping) -> None:
         """Nothing lies in a range any more."""
-        kept = []
-        for mapping in self._mappings:
-            if mapping.end <= hole.address or mapping.address >= hole.end:
-                kept.append(mapping)
-                continue
-            if mapping.address < hole.address:
-                kept.append(mapping.part(mapping.address, hole.address))
-            if mapping.end > hole.end:
-                kept.append(mapping.part(hole.end, mapping.end))
-        self._mappings = kept
-        self._rebuild()
-        self._overlay(0, 1 << 64)
+        self.image._clear(hole.address, hole.end - 1)
+        self.image._overlay(self._executed, hole.address, hole.end - 1)
 
     def keep(self, code: CodeBytes) -> None:
         """Executed bytes lie over files, also over those that are mapped later.
 
         A file is noted as mapped when its code is met first: what replaced other code at that moment stays.
         """
-        self._executed, self._runs = code.copy(), None
-        self._overlay(0, 1 << 64)
-
-    def _overlay(self, start: int, end: int) -> None:
-        if self._runs is None:
-            self._runs = list(self._executed.runs())
-        for address, data in self._runs:
-            if address < end and address + len(data) > start:
-                self.image.add_bytes(data, address, name="executed")
+        for address, data in code.runs(touched=True):
+            self._executed.add_bytes(data, address, name="executed")
+            self.image.add_bytes(data, address, name="executed")
 
     def snapshot(self) -> Image:
         """The image as it is now, under the one the user gave."""
-        copy = Image()
-        copy.copy_from(self.image)
-        return self._recording.with_user_image(copy)
+        return self._recording.with_user_image(self.image.snapshot())
 
 
 def image_moments(
-    recording: Recording, pid: int, *, uses: Callable[[CodeSource], bool] | None = None
+    recording: Recording,
+    pid: int,
+    starts: Starts | None = None,
+    *,
+    uses: Callable[[CodeSource], bool] | None = None,
 ) -> list[tuple[int, Image]]:
-    """(tsc, image) pairs, ascending; the first holds from TSC 0. ``uses`` as for ``Recording.fill``."""
-    entries = recording.image_timeline(pid)
-    programs = _programs(entries)
+    """(tsc, image) pairs, ascending; the first holds from TSC 0. ``uses`` as for ``Recording.fill``.
+
+    ``starts`` keeps what children have of their parents, for the images of other processes with the same ``uses``.
+    """
     moments: list[tuple[int, Image]] = []
-    builder = _Builder(recording, uses)
-    for start, changes in programs:
-        code = CodeBytes()
+    builder = _Builder(recording, {} if starts is None else starts, uses)
+    for program in _programs(recording.image_timeline(pid, whole=False)):
+        start = program.start
         later: list[tuple[int, list[Change]]] = []
-        builder.begin()
+        code = builder.begin(program)
         # What lies there now, once some code was replaced.
         replaced: CodeBytes | None = None
-        for tsc, group in changes:
+        for tsc, group in program.changes:
             left = []
             for change in group:
                 mapping = change.mapping
@@ -243,21 +317,19 @@ def _note(moments: list[tuple[int, Image]], tsc: int, builder: _Builder, code: C
         moments.append((tsc, image))
 
 
-def _programs(
-    entries: list[tuple[int | None, list[Change]]],
-) -> list[tuple[int, list[tuple[int | None, list[Change]]]]]:
-    """Splits a timeline where a process begins to run another program: (start, changes) each."""
-    programs: list[tuple[int, list[tuple[int | None, list[Change]]]]] = [(0, [])]
+def _programs(entries: list[tuple[int | None, list[Change]]]) -> list[_Program]:
+    """Splits a timeline where a process begins to run another program, or was forked."""
+    programs = [_Program(0, None, [])]
     for tsc, changes in entries:
         rest: list[Change] = []
         for change in changes:
-            if change.kind == "clear":
+            if change.kind in ("clear", "inherit"):
                 if rest:
-                    programs[-1][1].append((tsc, rest))
+                    programs[-1].changes.append((tsc, rest))
                     rest = []
-                programs.append((tsc or 0, []))
+                programs.append(_Program(tsc or 0, change.inherited, []))
             else:
                 rest.append(change)
         if rest:
-            programs[-1][1].append((tsc, rest))
+            programs[-1].changes.append((tsc, rest))
     return programs

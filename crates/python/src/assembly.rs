@@ -31,6 +31,11 @@ fn finished(py: Python<'_>) -> PyErr {
     error::invalid_argument(py, "this assembly is finished")
 }
 
+/// A history, if its file is what it was.
+fn checked(py: Python<'_>, history: RawHistory) -> PyResult<RawHistory> {
+    history.check(py).map(|()| history)
+}
+
 #[pymethods]
 impl RawAssembly {
     /// Divides a trace into parts of about `size` bytes. `moments`, `clock` and `base` as for `RawHistory.decode`;
@@ -103,14 +108,14 @@ impl RawAssembly {
         let mut assembly = py.detach(|| self.lock().take()).ok_or_else(|| finished(py))?;
         let done = history::decoded(py, progress, &self.unknown, |stop| assembly.decode_here(stop));
         py.detach(|| self.lock().replace(assembly));
-        Ok(RawHistory::of(done?, self.base, self.clock))
+        checked(py, RawHistory::of(done?, self.base, self.clock))
     }
 
     /// The history; nothing is left here. What is still missing is decoded.
     fn finish(&self, py: Python<'_>) -> PyResult<RawHistory> {
         let assembly = py.detach(|| self.lock().take()).ok_or_else(|| finished(py))?;
         let stream = history::decoded(py, None, &self.unknown, |stop| assembly.finish(stop))?;
-        Ok(RawHistory::of(stream, self.base, self.clock))
+        checked(py, RawHistory::of(stream, self.base, self.clock))
     }
 }
 
@@ -137,7 +142,8 @@ fn decode_part<'py>(
         Some((part.to_bytes(), stream))
     });
     let clock = history::clock(clock);
-    Ok(decoded.map(|(part, stream)| (PyBytes::new(py, &part), RawHistory::of(stream, 0, clock))))
+    let Some((part, stream)) = decoded else { return Ok(None) };
+    Ok(Some((PyBytes::new(py, &part), checked(py, RawHistory::of(stream, 0, clock))?)))
 }
 
 /// Adds this room to the module.

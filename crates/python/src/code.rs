@@ -4,7 +4,7 @@ use odograph_core::history::{CodeTable, Hits};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::history::{asked, numbers, RawHistory};
+use crate::history::{numbers, RawHistory};
 use crate::table::{RawTable, TableBuilder};
 
 /// Every executed instruction of a history, once.
@@ -26,7 +26,7 @@ impl RawCode {
     #[new]
     fn new(py: Python<'_>, history: Py<RawHistory>) -> PyResult<RawCode> {
         let raw = history.get();
-        let table = asked(py, |ask| {
+        let table = raw.asked(py, |ask| {
             let mut table = CodeTable::default();
             for (part, start, stop) in raw.cut(0, u64::MAX) {
                 part.stream.executed((start, stop), &mut table, ask)?;
@@ -62,7 +62,7 @@ impl RawCode {
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let wanted: Vec<bool> = wanted.iter().map(|&byte| byte != 0).collect();
         let raw = self.history.get();
-        let hits = asked(py, |ask| {
+        let hits = raw.asked(py, |ask| {
             let mut hits = Hits::default();
             for (part, start, stop) in raw.cut(start, stop) {
                 let what = (&self.table, &*wanted);

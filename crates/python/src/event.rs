@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::history::{lend, Lent};
+use crate::mapped;
 
 /// tsc, has tsc, lost mtc, lost cyc.
 pub type RawTime = (u64, bool, u32, u32);
@@ -161,7 +162,10 @@ impl RawEventDecoder {
         match self.events.next(self.trace.as_ref()) {
             Ok(event) => to_python(py, &event).map(Some),
             Err(PtError::Eos) => Ok(None),
-            Err(code) => Err(failed(py, &self.unknown, code, self.events.offset())),
+            Err(code) => {
+                mapped::check(py, self.trace.as_ref())?;
+                Err(failed(py, &self.unknown, code, self.events.offset()))
+            }
         }
     }
 }
@@ -178,7 +182,10 @@ impl RawQueryDecoder {
     fn answer<T>(&self, py: Python<'_>, answer: Result<(T, Status), PtError>) -> PyResult<(T, u8)> {
         match answer {
             Ok((value, status)) => Ok((value, status.bits())),
-            Err(code) => Err(failed(py, &self.unknown, code, self.queries.events().offset())),
+            Err(code) => {
+                mapped::check(py, self.trace.as_ref())?;
+                Err(failed(py, &self.unknown, code, self.queries.events().offset()))
+            }
         }
     }
 }
@@ -246,7 +253,10 @@ impl RawQueryDecoder {
         match self.queries.next(self.trace.as_ref()) {
             Ok(event) => to_python(py, &event).map(Some),
             Err(PtError::Eos) => Ok(None),
-            Err(code) => Err(failed(py, &self.unknown, code, self.queries.events().offset())),
+            Err(code) => {
+                mapped::check(py, self.trace.as_ref())?;
+                Err(failed(py, &self.unknown, code, self.queries.events().offset()))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Histories: decoding whole traces and the passes over them.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +8,9 @@ use std::time::{Duration, Instant};
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
-    self, Ask, BlockColumns, Calls, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
-    Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs, Resync, StackPart, Stream, Wanted,
+    self, Ask, BlockColumns, Calls, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions,
+    EventColumns, Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs, Resync, StackPart,
+    Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -18,6 +20,7 @@ use pyo3::types::PyBytes;
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::image::RawImage;
+use crate::mapped;
 use crate::sums;
 use crate::table::{RawTable, TableBuilder};
 
@@ -110,6 +113,13 @@ impl Part {
     /// Whether what happened before a step of the stream belongs to the part.
     fn has(&self, step: u64) -> bool {
         (!self.only.0 || step >= self.first) && (!self.only.1 || step < self.last)
+    }
+
+    /// Of the gaps or notes of its stream, those that belong to the part.
+    fn own<'a>(&'a self, gaps: &'a [Gap]) -> impl Iterator<Item = &'a Gap> {
+        let first = gaps.partition_point(|gap| gap.offset < self.within.start);
+        let inside = gaps.iter().skip(first).take_while(|gap| gap.offset < self.within.end);
+        inside.filter(|gap| self.has(gap.step))
     }
 
     /// The same part, but for what comes before `first` and from `last` on, which are steps of it.
@@ -221,13 +231,63 @@ impl RawHistory {
         start: u64,
         stop: u64,
     ) -> PyResult<Calls<L>> {
-        asked(py, |ask| {
+        self.asked(py, |ask| {
             let mut calls = Calls::first();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.calls(start, stop, part.base(), &mut calls, ask)?;
             }
             Ok(calls)
         })
+    }
+
+    fn each_gap(&self) -> impl Iterator<Item = RawGap> + '_ {
+        self.parts.iter().flat_map(move |part| {
+            let lost = PtError::Eos.code();
+            let lost = (part.at, GapCause::Lost.name(), Some(lost), part.base, 0, None, None, None, None);
+            let (mut gaps, mut notes) = (part.own(part.stream.gaps()).peekable(), part.own(part.stream.notes()).peekable());
+            let ordered = std::iter::from_fn(move || match (gaps.peek(), notes.peek()) {
+                (Some(gap), Some(note)) if note.step < gap.step => notes.next(),
+                (Some(_), _) => gaps.next(),
+                (None, _) => notes.next(),
+            });
+            let own = ordered.map(move |gap| {
+                (
+                    gap.step.clamp(part.first, part.last) - part.first + part.at,
+                    gap.cause.name(),
+                    gap.code.map(|code| code.code()),
+                    gap.offset + part.base,
+                    gap.bytes_lost,
+                    gap.ip,
+                    gap.asid.cr3,
+                    gap.asid.vmcs,
+                    gap.tsc.and_then(|tsc| self.clock.ns(tsc)),
+                )
+            });
+            part.lost.then_some(lost).into_iter().chain(own)
+        })
+    }
+
+    /// Asks the streams a question. RecordingError if their file was cut or changed meanwhile or before.
+    pub(crate) fn asked<T: Send>(
+        &self,
+        py: Python<'_>,
+        question: impl Send + FnOnce(Ask<'_>) -> Result<T, Interrupted>,
+    ) -> PyResult<T> {
+        let answer = asked(py, question);
+        self.check(py)?;
+        answer
+    }
+
+    /// RecordingError if the file of some trace was cut or changed since it was opened.
+    pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let mut last: Option<&Arc<Stream>> = None;
+        for part in &self.parts {
+            if !last.is_some_and(|last| Arc::ptr_eq(last, &part.stream)) {
+                mapped::check(py, (**part.stream.trace()).as_ref())?;
+            }
+            last = Some(&part.stream);
+        }
+        Ok(())
     }
 
     fn times(&self, ticks: &[u64]) -> Vec<Option<i64>> {
@@ -326,8 +386,11 @@ impl RawHistory {
             on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },
             ..options(to_psb, threads)
         };
+        let bytes = trace.clone();
         let stream =
-            decoded(py, progress, &unknown, |stop| history::decode(trace, &config, timeline, options, stop))?;
+            decoded(py, progress, &unknown, |stop| history::decode(trace, &config, timeline, options, stop));
+        mapped::check(py, (*bytes).as_ref())?;
+        let stream = stream?;
         Ok(RawHistory::of(stream, base, self::clock(clock)))
     }
 
@@ -354,7 +417,7 @@ impl RawHistory {
     }
 
     /// Steps `start..stop` as a history of its own. What happened behind the last step belongs to the one that ends there.
-    fn part(&self, py: Python<'_>, start: u64, stop: u64) -> RawHistory {
+    fn part(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawHistory> {
         let total = self.total();
         let mut parts = py.detach(|| {
             let mut parts = Vec::new();
@@ -378,7 +441,7 @@ impl RawHistory {
             part.at = at;
             at += part.last - part.first;
         }
-        RawHistory { parts, clock: self.clock }
+        self.check(py).map(|()| RawHistory { parts, clock: self.clock })
     }
 
     #[getter]
@@ -407,7 +470,7 @@ impl RawHistory {
         // checked above; the buffer is held until the end of this function. The only caller, `History.ips`, hands over
         // an array it has just made and that nobody else knows yet, so nobody else reads or writes it.
         let mut ips = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u64>(), length) };
-        asked(py, |ask| {
+        self.asked(py, |ask| {
             for (part, start, stop) in self.cut(start, start.saturating_add(length as u64)) {
                 let count = (stop.saturating_sub(start) as usize).min(ips.len());
                 let (here, rest) = std::mem::take(&mut ips).split_at_mut(count);
@@ -419,7 +482,7 @@ impl RawHistory {
     }
 
     fn instructions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let columns = asked(py, |ask| {
+        let columns = self.asked(py, |ask| {
             let mut columns = InstructionColumns::default();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.instructions(start, stop, part.base(), &mut columns, ask)?;
@@ -445,7 +508,7 @@ impl RawHistory {
     }
 
     fn blocks(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let columns = asked(py, |ask| {
+        let columns = self.asked(py, |ask| {
             let mut columns = BlockColumns::default();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.blocks(start, stop, part.base(), &mut columns, ask)?;
@@ -467,12 +530,27 @@ impl RawHistory {
             .build()
     }
 
-    fn events(&self, py: Python<'_>) -> PyResult<RawTable> {
-        let columns = asked(py, |ask| {
+    /// All events, or those of some `kinds` that are not in PSB+; at most `most`.
+    #[pyo3(signature = (kinds=None, most=None))]
+    fn events(&self, py: Python<'_>, kinds: Option<Vec<String>>, most: Option<usize>) -> PyResult<RawTable> {
+        let of_kind = |name: &&str| kinds.iter().flatten().any(|kind| kind == name);
+        let most = most.unwrap_or(usize::MAX);
+        let mut chosen = Chosen {
+            kinds: kinds.as_ref().map(|_| EventColumns::KINDS.iter().map(|name| of_kind(&name)).collect()),
+            ..Chosen::default()
+        };
+        let columns = self.asked(py, |ask| {
             let mut columns = EventColumns::default();
             for part in &self.parts {
                 let mut more = EventColumns::default();
-                part.stream.events(part.within.clone(), 0, &mut more, ask)?;
+                chosen.most = most - columns.step.len();
+                if chosen.most == 0 {
+                    break;
+                }
+                let first = if part.only.0 { part.first } else { 0 };
+                let last = if part.only.1 { part.last.saturating_sub(1) } else { u64::MAX };
+                chosen.steps = (first, last);
+                part.stream.chosen_events(&chosen, part.within.clone(), 0, &mut more, ask)?;
                 if part.only.0 || part.only.1 {
                     more.keep(|step| part.has(step as u64));
                 }
@@ -500,36 +578,38 @@ impl RawHistory {
             .build()
     }
 
-    fn gaps(&self) -> Vec<RawGap> {
-        let mut all = Vec::new();
-        for part in &self.parts {
-            if part.lost {
-                let lost = PtError::Eos.code();
-                all.push((part.at, GapCause::Lost.name(), Some(lost), part.base, 0, None, None, None, None));
+    /// The gaps before steps `first..=last`, at most `most`.
+    #[pyo3(signature = (first=0, last=u64::MAX, most=None))]
+    fn gaps(&self, first: u64, last: u64, most: Option<usize>) -> Vec<RawGap> {
+        let inside = self.each_gap().filter(|gap| (first..=last).contains(&gap.0));
+        inside.take(most.unwrap_or(usize::MAX)).collect()
+    }
+
+    /// How many gaps there are; notes are none.
+    fn gap_count(&self) -> usize {
+        self.each_gap().filter(|gap| gap.1 != GapCause::Ambiguous.name()).count()
+    }
+
+    /// The gaps by cause, code and, where memory was missing, page: the first one, their number and the bytes they
+    /// lost. After `most` of them pages and addresses are no longer told apart.
+    fn gap_kinds(&self, most: usize) -> Vec<(RawGap, u64, u64)> {
+        let mut kinds: Vec<(RawGap, u64, u64)> = Vec::new();
+        let mut known = HashMap::new();
+        for mut gap in self.each_gap() {
+            let (cause, code) = (gap.1, gap.2);
+            let page = gap.5.filter(|_| cause == GapCause::Memory.name()).map(|ip| ip >> 12);
+            let mut key = (cause, code, page);
+            if kinds.len() >= most && !known.contains_key(&key) {
+                key.2 = None;
+                gap.5 = None;
             }
-            let inside = |gaps: &[Gap]| -> Vec<Gap> {
-                let first = gaps.partition_point(|gap| gap.offset < part.within.start);
-                let inside = gaps.iter().skip(first).take_while(|gap| gap.offset < part.within.end);
-                inside.filter(|gap| part.has(gap.step)).copied().collect()
-            };
-            let mut found = inside(part.stream.gaps());
-            found.extend(inside(part.stream.notes()));
-            found.sort_by_key(|gap| gap.step);
-            for gap in found {
-                all.push((
-                    gap.step.clamp(part.first, part.last) - part.first + part.at,
-                    gap.cause.name(),
-                    gap.code.map(|code| code.code()),
-                    gap.offset + part.base,
-                    gap.bytes_lost,
-                    gap.ip,
-                    gap.asid.cr3,
-                    gap.asid.vmcs,
-                    gap.tsc.and_then(|tsc| self.clock.ns(tsc)),
-                ));
+            let at = *known.entry(key).or_insert(kinds.len());
+            match kinds.get_mut(at) {
+                Some((_, count, lost)) => (*count, *lost) = (*count + 1, *lost + gap.4),
+                None => kinds.push((gap, 1, gap.4)),
             }
         }
-        all
+        kinds
     }
 
     /// Steps that hit: instructions that start at one of the ascending `addresses`, or, of two addresses and with
@@ -548,7 +628,7 @@ impl RawHistory {
             [address] => Wanted::Start(address),
             _ => Wanted::Starts(addresses),
         };
-        let steps = asked(py, |ask| {
+        let steps = self.asked(py, |ask| {
             let mut steps = Vec::new();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.find(&wanted, (start, stop), part.base(), limit, &mut steps, ask)?;
@@ -560,7 +640,7 @@ impl RawHistory {
 
     /// Executions by address: ip, count.
     fn count(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let counts = asked(py, |ask| {
+        let counts = self.asked(py, |ask| {
             let mut counts = Counts::default();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.count(start, stop, &mut counts, ask)?;
@@ -572,7 +652,7 @@ impl RawHistory {
 
     /// Blocks (ip, end_ip, ninsn, count) and edges (from, to, count).
     fn coverage(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<(RawTable, RawTable)> {
-        let coverage = asked(py, |ask| {
+        let coverage = self.asked(py, |ask| {
             let mut coverage = Coverage::default();
             for (part, start, stop) in self.cut(start, stop) {
                 part.stream.coverage(start, stop, &mut coverage, ask)?;
@@ -607,7 +687,7 @@ impl RawHistory {
 
     /// The hash over the addresses of all instructions: the recorders' one, or FNV-1a.
     fn hash(&self, py: Python<'_>, fnv: bool) -> PyResult<u64> {
-        asked(py, |ask| {
+        self.asked(py, |ask| {
             let mut hashing = if fnv { Hashing::FNV } else { Hashing::ROTATING };
             for part in &self.parts {
                 hashing = part.stream.hash(part.first, part.last, hashing, ask)?;
@@ -617,9 +697,9 @@ impl RawHistory {
     }
 
     /// The first step at or after a time in ns; None if the clock is unknown.
-    fn at_time(&self, py: Python<'_>, ns: i64) -> Option<u64> {
-        let tsc = self.clock.tsc(ns)?;
-        Some(py.detach(|| {
+    fn at_time(&self, py: Python<'_>, ns: i64) -> PyResult<Option<u64>> {
+        let Some(tsc) = self.clock.tsc(ns) else { return Ok(None) };
+        let step = py.detach(|| {
             for part in &self.parts {
                 let step = part.stream.step_at_tsc(tsc).max(part.first);
                 if step < part.last {
@@ -627,7 +707,8 @@ impl RawHistory {
                 }
             }
             self.total()
-        }))
+        });
+        self.check(py).map(|()| Some(step))
     }
 
     /// First and last time in ns, where known.

@@ -218,6 +218,17 @@ impl RawImage {
         py.detach(|| self.image().copy_from(&source))
     }
 
+    /// Nothing lies from `first` to `last` (both included) any more.
+    fn _clear(&self, first: Number, last: Number) {
+        self.image().clear(first.0, last.0);
+    }
+
+    /// Sections of `over` with a byte from `first` to `last` (both included) come to lie over this image.
+    fn _overlay(&self, over: &Bound<'_, RawImage>, first: Number, last: Number) {
+        let over = over.get().snapshot();
+        self.image().overlay(&over, first.0, last.0);
+    }
+
     fn _remove_by_filename(
         &self,
         py: Python<'_>,

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::{self, Place};
 use crate::history::{lend, Lent};
 use crate::image::RawImage;
+use crate::mapped;
 
 /// kind, ip, to, tsc, status update; None where it is not known.
 type Stop = (&'static str, Option<u64>, Option<u64>, Option<u64>, bool);
@@ -71,7 +72,9 @@ impl RawInstructionListing {
         };
         let RawInstructionListing { trace, listing, text, ended } = self;
         let trace = trace.as_ref();
-        let event = match py.detach(|| listing.next_piece(trace, stop_at, text)) {
+        let progress = py.detach(|| listing.next_piece(trace, stop_at, text));
+        mapped::check(py, trace)?;
+        let event = match progress {
             Progress::More => None,
             Progress::Event(event) => Some(stop(&event)),
             Progress::End => {

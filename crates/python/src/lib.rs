@@ -20,6 +20,7 @@ mod landing;
 mod lines;
 mod listing;
 mod live;
+mod mapped;
 mod packet;
 mod recorder;
 mod saved;
@@ -52,6 +53,7 @@ mod _native {
         crate::height::register(module)?;
         crate::saved::register(module)?;
         crate::live::register(module)?;
+        crate::mapped::register(module)?;
         crate::stack::register(module)?;
         crate::sums::register(module)?;
         crate::symbols::register(module)?;

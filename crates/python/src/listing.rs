@@ -9,6 +9,7 @@ use crate::argument::Number;
 use crate::config::Config;
 use crate::error;
 use crate::history::{lend, Lent};
+use crate::mapped;
 
 /// The packets of a trace as `ptdump` prints them.
 #[pyclass(module = "odograph._native")]
@@ -36,16 +37,21 @@ impl RawPacketListing {
 
     /// The next piece of text, and the time if the piece ended because it reached `limit`.
     #[pyo3(signature = (limit=None))]
-    fn next_piece<'py>(&mut self, py: Python<'py>, limit: Option<u64>) -> (Bound<'py, PyBytes>, Option<u64>) {
+    fn next_piece<'py>(
+        &mut self,
+        py: Python<'py>,
+        limit: Option<u64>,
+    ) -> PyResult<(Bound<'py, PyBytes>, Option<u64>)> {
         let mut text = Vec::new();
         let (trace, listing) = (self.trace.as_ref(), &mut self.listing);
         let progress = py.detach(|| listing.next_piece(trace, limit, &mut text));
+        mapped::check(py, trace)?;
         self.ended = progress == Progress::End;
         let reached = match progress {
             Progress::Reached(tsc) => Some(tsc),
             Progress::More | Progress::End => None,
         };
-        (PyBytes::new(py, &text), reached)
+        Ok((PyBytes::new(py, &text), reached))
     }
 
     /// There are no more pieces.
@@ -84,11 +90,12 @@ impl RawFieldListing {
     }
 
     /// The next piece of text.
-    fn next_piece(&mut self, py: Python<'_>) -> String {
+    fn next_piece(&mut self, py: Python<'_>) -> PyResult<String> {
         let mut text = Vec::new();
         let (trace, listing) = (self.trace.as_ref(), &mut self.listing);
         self.ended = !py.detach(|| listing.next_piece(trace, &mut text));
-        String::from_utf8_lossy(&text).into_owned()
+        mapped::check(py, trace)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// There are no more pieces.

@@ -12,6 +12,7 @@ use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::event::{raw_time, RawTime};
 use crate::history::{lend, Lent};
+use crate::mapped;
 
 /// A packet as Python sees it: its kind and its fields.
 type RawPacket<'py> = (&'static str, Bound<'py, PyDict>);
@@ -215,8 +216,9 @@ impl RawPacketDecoder {
                 self.pos = Some(pos + size);
                 Ok(Some((pos, size, to_python(py, &packet)?)))
             }
-            Err(PtError::Eos) => Ok(None),
+            Err(PtError::Eos) => mapped::check(py, self.trace.as_ref()).map(|()| None),
             Err(code) => {
+                mapped::check(py, self.trace.as_ref())?;
                 let place = Place { offset: Some(pos as u64), ..Place::default() };
                 let error = || error::pt(py, Kind::Trace, code, code.message(), place);
                 Err(self.unknown.raised(py).unwrap_or_else(error))
@@ -256,6 +258,7 @@ fn encode_packet(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Vec<u8>> {
 fn count_packets(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<(Vec<(&'static str, u64)>, u64)> {
     let trace = lend(trace)?;
     let (counts, errors) = py.detach(|| packet::count_kinds(trace.as_ref()));
+    mapped::check(py, trace.as_ref())?;
     let named = Packet::KINDS.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
     Ok((named, errors))
 }

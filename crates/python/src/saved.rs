@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 use crate::config::Config;
 use crate::error::{self, Kind, Place};
 use crate::history::{gap_error, lend, options, timeline, RawClock, RawHistory, RawMoment, ASK_EVERY};
+use crate::mapped;
 
 /// A history, or why there is none.
 #[derive(IntoPyObject)]
@@ -47,6 +48,7 @@ fn load_history(
     base: u64,
 ) -> PyResult<Loaded> {
     let (saved, trace) = (lend(saved)?, Arc::new(lend(trace)?));
+    let bytes = trace.clone();
     let timeline = timeline(&moments);
     let options = options(to_psb, threads);
     let mut raised: Option<PyErr> = None;
@@ -61,6 +63,7 @@ fn load_history(
             raised.is_some()
         })
     });
+    mapped::check(py, (*bytes).as_ref())?;
     match (raised, loaded) {
         (Some(error), Err(Stale::Interrupted)) => Err(error),
         (_, Err(stale)) => Ok(Loaded::Stale(stale.to_string())),

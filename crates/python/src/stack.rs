@@ -3,7 +3,7 @@
 use odograph_core::history::{CallStack, FrameKind, Names, StackFrame, Stacks};
 use pyo3::prelude::*;
 
-use crate::history::{asked, RawHistory};
+use crate::history::RawHistory;
 
 /// A frame: where it goes on, a step, how it was found (0 a call, 1 interrupted, 2 revealed by a later return, 3 interrupted
 /// and revealed when it went on), and whether it is a guess.
@@ -30,7 +30,10 @@ fn listed(stack: &CallStack) -> Listed {
 
 /// The call stacks of a history.
 #[pyclass(frozen, module = "odograph._native")]
-struct RawStacks(Stacks);
+struct RawStacks {
+    history: Py<RawHistory>,
+    stacks: Stacks,
+}
 
 #[pymethods]
 impl RawStacks {
@@ -39,40 +42,41 @@ impl RawStacks {
     #[new]
     fn new(
         py: Python<'_>,
-        history: PyRef<'_, RawHistory>,
+        history: Py<RawHistory>,
         is_first: bool,
         starts: Vec<u64>,
         ends: Vec<u64>,
         pads: Vec<(u64, u64, u64)>,
         programs: Vec<u64>,
     ) -> PyResult<RawStacks> {
-        let parts = history.stack_parts();
+        let parts = history.get().stack_parts();
         let names = Names::new(starts, ends, pads);
-        Ok(RawStacks(asked(py, |ask| Stacks::new(parts, is_first, names, programs, ask))?))
+        let stacks = history.get().asked(py, |ask| Stacks::new(parts, is_first, names, programs, ask))?;
+        Ok(RawStacks { history, stacks })
     }
 
     /// The frames around the innermost one before a step.
     fn at(&self, py: Python<'_>, step: u64, most: usize) -> PyResult<Listed> {
-        Ok(listed(&asked(py, |ask| self.0.at(step, most, ask))?))
+        Ok(listed(&self.history.get().asked(py, |ask| self.stacks.at(step, most, ask))?))
     }
 
     /// The same at the end, behind the last of so many steps, where execution is known to go on at `ip`; and the frames
     /// that going there reveals below the first edge.
     fn at_end(&self, py: Python<'_>, steps: u64, ip: u64) -> PyResult<(Listed, Vec<Frame>)> {
-        let (stack, revealed) = asked(py, |ask| self.0.at_end(steps, ip, ask))?;
+        let (stack, revealed) = self.history.get().asked(py, |ask| self.stacks.at_end(steps, ip, ask))?;
         Ok((listed(&stack), revealed.iter().map(frame).collect()))
     }
 
     /// Addresses that execution went to with another stack pointer and for no known reason.
     #[getter]
     fn unexplained(&self) -> Vec<u64> {
-        self.0.unexplained().to_vec()
+        self.stacks.unexplained().to_vec()
     }
 
     /// Bytes that it occupies, roughly.
     #[getter]
     fn size(&self) -> usize {
-        self.0.size()
+        self.stacks.size()
     }
 }
 

@@ -85,7 +85,7 @@ impl RawSum {
         let stream = history.stream().ok_or_else(none)?.clone();
         // Taken out: while it is asked, Python code may run.
         let mut sum = self.lock().clone();
-        let sum = history::asked(py, move |ask| sum.ask(&stream, start, stop, ask).map(|()| sum))?;
+        let sum = history.asked(py, move |ask| sum.ask(&stream, start, stop, ask).map(|()| sum))?;
         *self.lock() = sum;
         Ok(())
     }

@@ -18,23 +18,17 @@ def explainer(recording: Recording, tid: int) -> Explain:
     from odograph.recording.binaries import Missing
 
     source = recording.source
-    mappings = [
-        change.mapping
-        for _, changes in (source.image_timeline(source.thread(tid).pid) if source.kind != "raw" else ())
-        for change in changes
-        if change.kind == "add" and change.mapping is not None and change.mapping.code is None
-    ]
 
     def explain(gap: Gap) -> tuple[str, str] | None:
         if gap.cause != "memory" or gap.ip is None:
             return None
-        for mapping in reversed(mappings):
-            if mapping.address <= gap.ip < mapping.end:
-                found = source.resolve(mapping)
-                if isinstance(found, Missing):
-                    return found.reason, found.hint
-                name = mapping.filename or "this mapping"
-                return f"{name} is shorter than what was mapped", "name the recorded file with --sysroot"
+        mapping = None if source.kind == "raw" else source.mapping_at(source.thread(tid).pid, gap.ip)
+        if mapping is not None:
+            found = source.resolve(mapping)
+            if isinstance(found, Missing):
+                return found.reason, found.hint
+            name = mapping.filename or "this mapping"
+            return f"{name} is shorter than what was mapped", "name the recorded file with --sysroot"
         page = gap.ip & ~0xFFF
         if source.kind == "raw":
             reason = (

@@ -72,7 +72,7 @@ def describe(recording: Recording, tid: int | None, *, decode: bool) -> dict[str
         if decode:
             with progress(f"decoding thread {thread.tid}") as report:
                 history = recording.history(thread.tid, progress=report)
-            groups = gap_groups(history.gaps(), explainer(recording, thread.tid))
+            groups = gap_groups(history, explainer(recording, thread.tid))
             entry["instructions"] = len(history)
             entry["gaps"] = [asdict(group) for group in groups]
         threads.append(entry)

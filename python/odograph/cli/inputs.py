@@ -84,6 +84,18 @@ class _Processor(click.ParamType[Any]):
         return parts
 
 
+class _Size(click.ParamType[Any]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = str(value).upper().removesuffix("B").removesuffix("I")
+        shift = {"K": 10, "M": 20, "G": 30, "T": 40}.get(text[-1:], 0)
+        try:
+            return int(text[:-1] if shift else text) << shift
+        except ValueError:
+            self.fail(f"{value!r} is not a size, such as 1000000, 64M or 2G", param, ctx)
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """A trace file and what the options said about it."""
@@ -97,6 +109,7 @@ class Input:
     resync: Literal["ip", "psb"]
     kcore: str | None = None
     index: bool | str = True
+    max_expanded: int | None = None
 
     def open(self, *, index: bool | str | None = None, tells: bool = True) -> Recording:
         """Open it, with another ``index`` than the options say if one is given.
@@ -125,6 +138,7 @@ class Input:
             resync=self.resync,
             kcore=self.kcore,
             index=self.index if index is None else index,
+            max_expanded=self.max_expanded,
         )
         if tells:
             tell_refused(recording)
@@ -196,10 +210,11 @@ def _with_input(command: Callable[..., Any], required: bool) -> Callable[..., An
         kcore: str | None,
         index: str | None,
         no_index: bool,
+        max_expanded: int | None,
         **rest: Any,
     ) -> Any:
-        path = file or ""
-        source = Input(path, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore, index or not no_index)
+        path, which = file or "", index or not no_index
+        source = Input(path, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore, which, max_expanded)
         return command(source=source, **rest)
 
     with_input.__name__ = command.__name__
@@ -258,6 +273,12 @@ def _with_input(command: Callable[..., Any], required: bool) -> Callable[..., An
             "--index", metavar="PATH", help="An index made by odograph index, if it is not FILE.odx."
         ),
         click.option("--no-index", is_flag=True, help="Decode even if there is an index."),
+        click.option(
+            "--max-expanded",
+            type=_Size(),
+            metavar="SIZE",
+            help="What compressed parts may become in memory (32M, or 64 times the file if that is more).",
+        ),
     ]
     wrapped: Callable[..., Any] = with_input
     for decorate in reversed(decorators):

@@ -95,7 +95,7 @@ def summary_of(recording: Recording, *, min_share: float = 0.02, max_depth: int 
         with progress(f"decoding thread {thread.tid}") as report:
             history = recording.history(thread.tid, progress=report)
         histories.append((thread.tid, thread.pid, thread.comm, history))
-        if explain is None and history.gaps():
+        if explain is None and history.gap_count:
             explain = explainer(recording, thread.tid)
     return summarise(
         histories,

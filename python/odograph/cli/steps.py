@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _CHUNK = 4096
+#: What happened is looked up for so many steps at once, or for so many events and gaps.
+_NOTED_STEPS = 1 << 20
+_MOST_NOTES = 20_000
 
 
 @click.command()
@@ -62,20 +65,21 @@ def command(
         history = recording.history(thread, progress=report)
     start, stop, _ = slice(first if tail is None else max(0, len(history) - tail), last).indices(len(history))
     stop = max(start, stop)
-    gaps = history.gaps()
     if as_json:
+        gaps = history.gaps_before(start, stop, _MOST_NOTES)
         head = {
             "path": recording.path,
             "tid": thread,
             "instructions": len(history),
             "from": start,
             "to": stop,
-            "gaps": [_gap_row(gap) for gap in gaps if start <= gap.step <= stop],
+            "gap_count": history.gap_count,
+            "gaps": [_gap_row(gap) for gap in gaps],
         }
         write_json_rows(head, "steps", _json_rows(history, start, stop, symbols))
     else:
-        write_lines(_lines(history, start, stop, symbols, gaps))
-    return fail_on_damage(_losses(gaps), max_gaps)
+        write_lines(_lines(history, start, stop, symbols))
+    return fail_on_damage(history.gap_count, max_gaps)
 
 
 def _follow(source: Input) -> int:
@@ -84,9 +88,8 @@ def _follow(source: Input) -> int:
 
     count = 0
     for history in source.follow():
-        gaps = history.gaps()
-        count += _losses(gaps)
-        write_lines(_lines(history, 0, len(history), False, gaps, width=10))
+        count += history.gap_count
+        write_lines(_lines(history, 0, len(history), False, width=10))
         sys.stdout.flush()
     return count
 
@@ -148,10 +151,8 @@ def _json_rows(history: History, start: int, stop: int, symbols: bool) -> Iterat
             step += 1
 
 
-def _lines(
-    history: History, start: int, stop: int, symbols: bool, gaps: list[Gap], width: int | None = None
-) -> Iterator[str]:
-    notes = _notes(history, start, stop, gaps)
+def _lines(history: History, start: int, stop: int, symbols: bool, width: int | None = None) -> Iterator[str]:
+    notes = _notes(history, start, stop)
     note = next(notes, None)
     width = max(4, len(str(max(stop - 1, 0)))) if width is None else width
     before = history.first_step
@@ -194,34 +195,65 @@ _SHOWN = {
 _MODES = {1: "16-bit", 2: "32-bit", 3: "64-bit"}
 
 
-def _notes(history: History, start: int, stop: int, gaps: list[Gap]) -> Iterator[tuple[int, str]]:
-    """(step, text) of what happened between the steps, in order."""
+def _notes(history: History, start: int, stop: int) -> Iterator[tuple[int, str]]:
+    """(step, text) of what happened between the steps, in order: up to ``stop``, which is included."""
+    step = start
+    while step <= stop:
+        end = min(step + _NOTED_STEPS, stop + 1)
+        notes, complete = _some_notes(history, step, end)
+        if complete:
+            yield from ((at, text) for at, _, text in notes)
+            step = end
+            continue
+        # There are too many at once. What stands before the last step is complete.
+        last = notes[-1][0]
+        if last > step:
+            yield from ((at, text) for at, _, text in notes if at < last)
+            step = last
+            continue
+        yield from ((at, text) for at, _, text in notes)
+        yield step, f"[more than {len(notes)} events and gaps are here; the others are not listed]"
+        step += 1
+
+
+def _some_notes(history: History, start: int, end: int) -> tuple[list[tuple[int, int, str]], bool]:
+    """(step, 0 for events and 1 for gaps, text) before steps ``start..end``, and whether they are all."""
+    from odograph.table import Table
+
     before = history.first_step
-    inside = [gap for gap in gaps if start <= gap.step <= stop]
+    gaps = history.gaps_before(start, end - 1, _MOST_NOTES)
     notes = [
         (gap.step, 1, f"[{'note' if gap.is_note else 'gap'}: {replace(gap, step=before + gap.step)}]")
-        for gap in inside
+        for gap in gaps
     ]
     # Only the trace of these steps is looked at, and of the one that events behind the last step belong to.
     first = max(min(start, len(history) - 1), 0)
-    last = min(stop + 1, len(history))
+    last = min(end, len(history))
     part = history if (first, last) == (0, len(history)) else history.part(first, last)
-    for event in part.events():
+    rows = Table(part._raw.events(sorted(_SHOWN), _MOST_NOTES))
+    for event in rows:
         step = first + event["step"]
-        shown = start <= step <= stop and event["kind"] in _SHOWN and not event["status_update"]
-        if shown:
+        if start <= step < end:
             ip = f" at {event['ip']:#x}" if event["ip"] is not None else ""
             to = f" to {event['to']:#x}" if event["to"] not in (None, event["ip"]) else ""
             detail = f" ({event['detail']})" if event["detail"] else ""
             if event["kind"] == "exec_mode":
                 detail = f": {_MODES.get(event['value'], 'unknown')}"
             notes.append((step, 0, f"[{event['kind'].replace('_', ' ')}{ip}{to}{detail}]"))
+    complete = len(gaps) < _MOST_NOTES and len(rows) < _MOST_NOTES
+    if not complete:
+        # Of both only what the shorter list reaches is known.
+        reached = [
+            steps[-1]
+            for steps, full in (
+                ([gap.step for gap in gaps], len(gaps) == _MOST_NOTES),
+                ([first + int(step) for step in rows["step"]], len(rows) == _MOST_NOTES),
+            )
+            if full
+        ]
+        notes = [note for note in notes if note[0] <= min(reached)]
     notes.sort(key=lambda note: note[:2])
-    return iter([(step, text) for step, _, text in notes])
-
-
-def _losses(gaps: list[Gap]) -> int:
-    return sum(not gap.is_note for gap in gaps)
+    return notes, complete or not notes
 
 
 def _gap_row(gap: Gap) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def command(source: Input, tid: int | None, as_json: bool) -> int:
                 "decoded_instructions": len(history),
                 "recorded_hash": f"{thread.truth.hash:016x}",
                 "decoded_hash": f"{history.hash():016x}",
-                "gaps": sum(not gap.is_note for gap in history.gaps()),
+                "gaps": history.gap_count,
             }
         )
     for row in rows:

@@ -48,24 +48,33 @@ def open_recording(
     buildid_dirs: Paths = (),
     config: Any = None,
     kcore: str | os.PathLike[str] | None = None,
+    max_expanded: int | None = None,
 ) -> Recording:
     """Open a perf.data file (file, pipe or directory form), a raw PT file, or ``-`` for standard input.
 
     ``sysroot`` and ``buildid_dirs`` are searched for the binaries before the paths that the recording
     names. ``image`` is memory the caller knows better; ``config`` is kept for whoever decodes. ``kcore``
     is a copy of the kernel's memory, by default the one in the directory form (perf record --kcore).
+    ``max_expanded`` is how many bytes of memory its compressed parts may become, by default 32 MiB or 64
+    times the size of the file; what goes beyond is left out, which is a problem.
     Raises RecordingError, with the file offset where there is one, if the file is no recording or
     ``kcore`` no ELF file; damage that leaves something to decode is listed in ``problems``.
     """
     name = os.fspath(path)
     with _collector_paused():
-        recording = _open(name, sysroot, buildid_dirs, kcore)
+        recording = _open(name, sysroot, buildid_dirs, kcore, max_expanded)
     recording.user_image = None if image is None else image.snapshot()
     recording.config = config
     return recording
 
 
-def _open(name: str, sysroot: Paths, buildid_dirs: Paths, kcore: str | os.PathLike[str] | None) -> Recording:
+def _open(
+    name: str,
+    sysroot: Paths,
+    buildid_dirs: Paths,
+    kcore: str | os.PathLike[str] | None,
+    max_expanded: int | None,
+) -> Recording:
     try:
         is_directory = name != "-" and os.path.isdir(name)
         data_path = os.path.join(name, "data") if is_directory else name
@@ -77,7 +86,10 @@ def _open(name: str, sysroot: Paths, buildid_dirs: Paths, kcore: str | os.PathLi
         data = map_file(data_path, recorded=is_directory)
         if detect(data, data_path) == "raw":
             return read_raw(name, data)
-        reader = PerfDataReader.open(name) if is_directory else PerfDataReader(data)
+        if is_directory:
+            reader = PerfDataReader.open(name, max_expanded)
+        else:
+            reader = PerfDataReader(data, max_expanded=max_expanded)
         binaries.evidence.finished = written_at(data_path)
         return read_perfdata(name, reader, binaries)
     except struct.error as error:

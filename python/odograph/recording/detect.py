@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 
+from odograph._native import RawMapping
 from odograph.errors import RecordingError
 from odograph.recording.perfdata.format import (
     MAGIC,
@@ -41,7 +41,7 @@ _FOREIGN = (
 )
 
 
-def detect(data: bytes | mmap.mmap, name: str) -> str:
+def detect(data: bytes | RawMapping, name: str) -> str:
     """``"perf.data"`` or ``"raw"`` for the bytes of the file ``name``; RecordingError for anything else.
 
     A raw file is anything that contains a PSB and is not known to be something else.

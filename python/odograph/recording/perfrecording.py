@@ -211,7 +211,9 @@ class _Samples:
         self.reader = reader
         self.sideband = sideband
         self.pieces: dict[tuple[int | None, int | None], list[tuple[int, Piece]]] = {}
-        self._attributes: dict[int, Attribute] | None = None
+        self._attributes: dict[int, Attribute] = {}
+        self._known = 0
+        self._seen = reader.attributes
 
     def add(self, record: Record) -> None:
         attribute = self._attribute_of(record)
@@ -238,8 +240,12 @@ class _Samples:
         attributes = self.reader.attributes
         if len(attributes) == 1:
             return attributes[0]
-        if self._attributes is None or self.reader.pipe:
-            self._attributes = {number: a for a in attributes for number in a.ids}
+        # In pipe form attributes come among the records, and get their names once.
+        if attributes is not self._seen:
+            self._seen, self._known = attributes, 0
+        for attribute in attributes[self._known :]:
+            self._attributes.update(dict.fromkeys(attribute.ids, attribute))
+        self._known = len(attributes)
         position = 8
         if attributes and not attributes[0].sample_type & SampleType.IDENTIFIER:
             before = (
@@ -283,6 +289,10 @@ class _Samples:
 
 def _attribute(streams: list[TraceStream], sideband: Sideband, parameters: PtParameters) -> None:
     """Say which thread each stream's trace is about."""
+    all_tids = {thread.tid for thread in sideband.threads.values() if thread.tid > 0}
+    # Several threads of one process: nobody says who ran when, but memory is the same for all.
+    pids = {thread.pid for thread in sideband.threads.values() if thread.tid > 0}
+    only = next(iter(pids)) if len(pids) == 1 else -1
     for stream in streams:
         regions = sideband.switches.get(stream.cpu) if stream.cpu is not None else None
         if stream.tid is not None:
@@ -292,11 +302,8 @@ def _attribute(streams: list[TraceStream], sideband: Sideband, parameters: PtPar
             stream.regions = list(regions)
         else:
             tids = {region.tid for region in regions or () if region.tid > 0}
-            tids = tids or {thread.tid for thread in sideband.threads.values() if thread.tid > 0}
-            tid = tids.pop() if len(tids) == 1 else -1
-            # Several threads of one process: nobody says who ran when, but memory is the same for all.
-            pids = {thread.pid for thread in sideband.threads.values() if thread.tid > 0}
-            only = pids.pop() if len(pids) == 1 else -1
+            tids = tids or all_tids
+            tid = next(iter(tids)) if len(tids) == 1 else -1
             stream.regions = [Region(0, tid, _pid_of(tid, sideband) if tid > 0 else only)]
         if stream.tid is None and len(stream.regions) == 1 and stream.regions[0].tid > 0:
             stream.tid, stream.pid = stream.regions[0].tid, stream.regions[0].pid
@@ -378,7 +385,7 @@ def _executed(reader: PerfDataReader) -> ExecutedFacts | None:
             )
         return None
     try:
-        executed = read_trailer(data)
+        executed = read_trailer(data, reader.expansion)
     except ValueError as error:
         reader.problems.add(
             len(data), f"the executed bytes kept with this recording are damaged and not used: {error}"

@@ -7,6 +7,7 @@ stays in proportion to the recording.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from functools import cached_property
 from typing import NamedTuple
 
 __all__ = ["KERNEL_PID", "Change", "Mapping", "ProcessMemory"]
@@ -50,10 +51,35 @@ class Change(NamedTuple):
 
     ``"add"``: ``mapping`` now lies over whatever was there. ``"remove"``: nothing lies in ``mapping``'s
     range any more. ``"clear"``: all user memory (addresses below 2**63) is gone; another program runs now.
+    ``"inherit"``: a clear too, after which lies there what ``inherited`` says, code of the parent included.
     """
 
     kind: str
     mapping: Mapping | None = None
+    inherited: Inherited | None = None
+
+
+class Inherited:
+    """What a parent held when it forked: one object for all children between whose forks nothing changed."""
+
+    def __init__(self, mappings: list[Mapping]) -> None:
+        #: Sorted by address, without overlap.
+        self.mappings = mappings
+
+    @cached_property
+    def files(self) -> dict[tuple[str, bytes | None], Mapping]:
+        """The first mapping of each file, by name and build id."""
+        found: dict[tuple[str, bytes | None], Mapping] = {}
+        for mapping in self.mappings:
+            if mapping.code is None:
+                found.setdefault((mapping.filename, mapping.build_id), mapping)
+        return found
+
+    def at(self, address: int) -> Mapping | None:
+        """The file mapped at an address."""
+        index = bisect_right(self.mappings, address, key=lambda mapping: mapping.address) - 1
+        mapping = self.mappings[index] if index >= 0 else None
+        return mapping if mapping is not None and mapping.code is None and address < mapping.end else None
 
 
 class _Inherit(NamedTuple):
@@ -68,6 +94,7 @@ class ProcessMemory:
         self.pid = pid
         self._changes: list[tuple[int | None, Change | _Inherit]] = []
         self._resets: list[int] = []
+        self._states: dict[int, Inherited] = {}
 
     def add(self, tsc: int | None, mapping: Mapping) -> None:
         """``mapping`` appears; None for ``tsc`` = from the beginning, or times are not known."""
@@ -100,13 +127,17 @@ class ProcessMemory:
         self._changes.append((tsc, _Inherit(parent, len(parent._changes))))
         self._changes += own
 
-    def timeline(self) -> list[tuple[int | None, list[Change]]]:
-        """All changes in order, those of one moment together."""
+    def timeline(self, *, whole: bool = True) -> list[tuple[int | None, list[Change]]]:
+        """All changes in order, those of one moment together. With ``whole`` no change is "inherit"."""
         result: list[tuple[int | None, list[Change]]] = []
         for tsc, change in self._changes:
             if isinstance(change, _Inherit):
-                changes = [Change("clear")] if result else []
-                changes += [Change("add", mapping) for mapping in change.parent.state(change.changes)]
+                inherited = change.parent._state(change.changes)
+                if whole:
+                    changes = [Change("clear")] if result else []
+                    changes += [Change("add", mapping) for mapping in inherited.mappings]
+                else:
+                    changes = [Change("inherit", None, inherited)]
             else:
                 changes = [change]
             if result and result[-1][0] == tsc:
@@ -117,22 +148,31 @@ class ProcessMemory:
 
     def state(self, count: int | None = None) -> list[Mapping]:
         """What lies where after the first ``count`` changes (default: all), sorted and without overlap."""
-        pieces: list[tuple[ProcessMemory, int, int]] = []
-        memory, end = self, len(self._changes) if count is None else count
+        return self._state(len(self._changes) if count is None else count).mappings
+
+    def _state(self, count: int) -> Inherited:
+        """What lies where after the first ``count`` changes."""
+        if (known := self._states.get(count)) is not None:
+            return known
+        layout = _Layout()
+        memory, end = self, count
         while True:
             index = bisect_right(memory._resets, end - 1) - 1
             start = memory._resets[index] if index >= 0 else 0
-            first = memory._changes[start][1] if start < end else None
-            pieces.append((memory, start, end))
-            if not isinstance(first, _Inherit):
-                break
-            memory, end = first.parent, first.changes
-        layout = _Layout()
-        for memory, start, end in pieces:
             for _, change in reversed(memory._changes[start:end]):
                 if isinstance(change, Change) and change.mapping is not None:
                     layout.uncover(change.mapping, change.kind == "add")
-        return layout.mappings()
+            first = memory._changes[start][1] if start < end else None
+            if not isinstance(first, _Inherit):
+                break
+            memory, end = first.parent, first.changes
+            # What was asked for before need not be worked out again, however long the line of parents is.
+            if (known := memory._states.get(end)) is not None:
+                for mapping in known.mappings:
+                    layout.uncover(mapping, True)
+                break
+        result = self._states[count] = Inherited(layout.mappings())
+        return result
 
 
 class _Layout:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
-
+from odograph._native import RawMapping
 from odograph.recording.recording import Recording, Thread
 from odograph.recording.sideband import Region
 from odograph.recording.stream import Piece, TraceStream
@@ -11,7 +10,7 @@ from odograph.recording.stream import Piece, TraceStream
 __all__ = ["read_raw"]
 
 
-def read_raw(path: str, data: mmap.mmap | bytes) -> Recording:
+def read_raw(path: str, data: RawMapping | bytes) -> Recording:
     """One stream, one thread with tid 0, since raw traces name none."""
     stream = TraceStream(0, None, 0, 0, [Piece(0, len(data))], regions=[Region(0, 0, 0)], files=[data])
     return Recording(path, "raw", [stream], [Thread(0, 0)])

@@ -74,6 +74,10 @@ class Recording:
     config: Any = None
     noted: Problems = field(default_factory=Problems)
     _kernel: Image | None = field(default=None, init=False, repr=False)
+    _classes: dict[int, tuple[dict[Mapping, str | None], str | None]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _by_tid: dict[int, Thread] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def problems(self) -> list[Problem]:
@@ -84,23 +88,25 @@ class Recording:
         """The thread with this number, by default the first. InvalidArgument if it was not traced."""
         if tid is None:
             return self.threads[0]
-        for thread in self.threads:
-            if thread.tid == tid:
-                return thread
+        if len(self._by_tid) != len(self.threads):
+            self._by_tid = {thread.tid: thread for thread in reversed(self.threads)}
+        if (found := self._by_tid.get(tid)) is not None:
+            return found
         known = ", ".join(str(thread.tid) for thread in self.threads[:20])
         raise InvalidArgument(f"thread {tid} has no trace in this recording; threads that have: {known}")
 
-    def image_timeline(self, pid: int) -> list[tuple[int | None, list[Change]]]:
+    def image_timeline(self, pid: int, *, whole: bool = True) -> list[tuple[int | None, list[Change]]]:
         """Changes of the memory that process ``pid`` sees, kernel included, in order of TSC.
 
         The first entry may have TSC None: it holds from the beginning (and always, without times).
-        Executed bytes come as mappings with ``code``. Bytes of files: ``resolve``.
+        Executed bytes come as mappings with ``code``. Bytes of files: ``resolve``. With ``whole`` the memory
+        that a process has of its parent comes mapping by mapping, else as one change.
         """
         merged = [
             (tsc, changes)
             for number in dict.fromkeys((KERNEL_PID, pid))
             if number in self.memories
-            for tsc, changes in self.memories[number].timeline()
+            for tsc, changes in self.memories[number].timeline(whole=whole)
         ]
         merged.sort(key=lambda entry: -1 if entry[0] is None else entry[0])
         result: list[tuple[int | None, list[Change]]] = []
@@ -118,18 +124,26 @@ class Recording:
 
     def _process_class(self, mapping: Mapping) -> str | None:
         """By the first ELF file for x86 that the program mapped to which ``mapping`` belongs."""
+        if mapping.pid not in self._classes:
+            self._classes[mapping.pid] = self._vdso_classes(mapping.pid)
+        classes, last = self._classes[mapping.pid]
+        return classes.get(mapping, last)
+
+    def _vdso_classes(self, pid: int) -> tuple[dict[Mapping, str | None], str | None]:
+        """The class of each vdso that a process had mapped, and of the process in the end."""
+        classes: dict[Mapping, str | None] = {}
         known = None
-        memory = self.memories.get(mapping.pid)
+        memory = self.memories.get(pid)
         for _, changes in () if memory is None else memory.timeline():
             for change in changes:
                 if change.kind == "clear":
                     known = None
-                elif change.mapping == mapping:
-                    return known
+                elif change.mapping is not None and change.mapping.filename == VDSO:
+                    classes.setdefault(change.mapping, known)
                 elif known is None and change.mapping is not None and _is_file(change):
                     source = self.binaries.find(change.mapping)
                     known = process_class(source.path) if isinstance(source, CodeSource) else None
-        return known
+        return classes, known
 
     def mappings(self, pid: int) -> list[Mapping]:
         """What lies where in the end, executed bytes included, sorted by address and without overlap."""
@@ -238,30 +252,44 @@ class Recording:
 
         The kernel's are listed under the pid -1, not with each process.
         """
-        result: dict[tuple[str, bytes | None], dict[str, Any]] = {}
-        for _, changes in self.memories[pid].timeline() if pid in self.memories else ():
+        files: dict[tuple[str, bytes | None], Mapping] = {}
+        for _, changes in self.memories[pid].timeline(whole=False) if pid in self.memories else ():
             for change in changes:
                 mapping = change.mapping
-                if change.kind != "add" or mapping is None or mapping.code is not None:
+                if change.inherited is not None:
+                    files = change.inherited.files | files
+                elif change.kind == "add" and mapping is not None and mapping.code is None:
+                    files.setdefault((mapping.filename, mapping.build_id), mapping)
+        result = []
+        for mapping in files.values():
+            source = self.resolve(mapping)
+            entry: dict[str, Any] = {
+                "name": mapping.filename,
+                "address": mapping.address,
+                "size": mapping.length,
+                "offset": mapping.pgoff,
+                "build_id": mapping.build_id.hex() if mapping.build_id else None,
+                "kernel": mapping.kernel,
+                "path": source.path if isinstance(source, CodeSource) else None,
+            }
+            if isinstance(source, Missing):
+                entry["missing"] = source.reason
+                entry["hint"] = source.hint
+            result.append(entry)
+        return result
+
+    def mapping_at(self, pid: int, address: int) -> Mapping | None:
+        """The last file that process ``pid`` had mapped at an address, kernel included; None if none was."""
+        for _, changes in reversed(self.image_timeline(pid, whole=False)):
+            for change in reversed(changes):
+                mapping = change.mapping
+                if change.inherited is not None:
+                    mapping = change.inherited.at(address)
+                elif change.kind != "add" or mapping is None or mapping.code is not None:
                     continue
-                key = (mapping.filename, mapping.build_id)
-                if key in result:
-                    continue
-                source = self.resolve(mapping)
-                entry: dict[str, Any] = {
-                    "name": mapping.filename,
-                    "address": mapping.address,
-                    "size": mapping.length,
-                    "offset": mapping.pgoff,
-                    "build_id": mapping.build_id.hex() if mapping.build_id else None,
-                    "kernel": mapping.kernel,
-                    "path": source.path if isinstance(source, CodeSource) else None,
-                }
-                if isinstance(source, Missing):
-                    entry["missing"] = source.reason
-                    entry["hint"] = source.hint
-                result[key] = entry
-        return list(result.values())
+                if mapping is not None and mapping.address <= address < mapping.end:
+                    return mapping
+        return None
 
     def info(self) -> dict[str, Any]:
         """Everything about the recording that needs no decoding, ready for JSON."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from odograph._native import RawMapping
 from odograph.recording.sideband import Region
 
 __all__ = ["Break", "Piece", "TraceStream"]
@@ -50,7 +50,7 @@ class TraceStream:
     regions: list[Region] = field(default_factory=list)
     reference: int = 0
     task: int | None = None
-    files: Sequence[mmap.mmap | bytes] = ()
+    files: Sequence[RawMapping | bytes] = ()
     _joined: memoryview | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -62,7 +62,8 @@ class TraceStream:
         """All bytes in order.
 
         Not copied if they lie in one piece, otherwise put together once: in memory if they are few, else
-        in a temporary file that is mapped, so that memory stays bounded. OSError if there is no room for it.
+        in a temporary file that is mapped, so that memory stays bounded. OSError if there is no room for it,
+        RecordingError if the recording was cut or changed since it was opened.
         """
         if self._joined is None:
             views = (
@@ -70,6 +71,9 @@ class TraceStream:
                 for piece in self.pieces
             )
             self._joined = next(views) if len(self.pieces) == 1 else _join(views, self.size)
+            for file in self.files:
+                if isinstance(file, RawMapping):
+                    file.check()
         return self._joined
 
     def file_offset(self, offset: int) -> int | None:
@@ -87,4 +91,4 @@ def _join(views: Iterable[memoryview], size: int) -> memoryview:
     with tempfile.TemporaryFile() as file:
         file.writelines(views)
         file.flush()
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(RawMapping("the joined trace", file.fileno()))

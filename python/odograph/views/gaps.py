@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from odograph.history import AMBIGUOUS, Gap
+from odograph.history import AMBIGUOUS, Gap, History
 from odograph.views.numbers import counted, size
 
 __all__ = ["GapGroup", "gap_groups", "gap_lines", "gaps_and_notes", "losses"]
@@ -77,22 +77,36 @@ def gaps_and_notes(groups: Sequence[GapGroup]) -> str:
     return (counted(lost, "gap") if lost else "no gaps") + (f", {counted(notes, 'note')}" if notes else "")
 
 
-def gap_groups(gaps: Iterable[Gap], explain: Explain | None = None) -> list[GapGroup]:
-    """Gaps in groups, in the order of their first ones."""
+def gap_groups(
+    gaps: Iterable[Gap] | History | Iterable[History], explain: Explain | None = None
+) -> list[GapGroup]:
+    """Gaps, or those of histories, in groups, in the order of their first ones."""
     groups: dict[tuple[str, str], GapGroup] = {}
-    for gap in gaps:
+    for gap, number, lost in _kinds(gaps):
         known = explain(gap) if explain is not None else None
         reason, remedy = known or _REASONS.get(gap.cause, (gap.cause, "record again"))
         group = groups.get((gap.cause, reason))
         if group is None:
             code = gap.code.name if gap.code is not None else None
             groups[gap.cause, reason] = GapGroup(
-                gap.cause, code, reason, remedy, 1, gap.bytes_lost, gap.step, gap.offset, gap.ip
+                gap.cause, code, reason, remedy, number, lost, gap.step, gap.offset, gap.ip
             )
         else:
-            group.count += 1
-            group.bytes_lost += gap.bytes_lost
+            group.count += number
+            group.bytes_lost += lost
     return list(groups.values())
+
+
+def _kinds(gaps: Iterable[Gap] | History | Iterable[History]) -> Iterable[tuple[Gap, int, int]]:
+    """(the first one, number, bytes lost) of gaps that are alike, or of each."""
+    if isinstance(gaps, History):
+        yield from gaps.gap_kinds()
+        return
+    for one in gaps:
+        if isinstance(one, History):
+            yield from one.gap_kinds()
+        else:
+            yield one, 1, one.bytes_lost
 
 
 def gap_lines(groups: list[GapGroup], most: int = 8) -> list[str]:

@@ -13,7 +13,7 @@ from odograph.views.nameless import Nameless, nameless, nameless_lines
 from odograph.views.numbers import count, counted, share
 
 if TYPE_CHECKING:
-    from odograph.history import Gap, History
+    from odograph.history import History
     from odograph.symbols import Module, Symbols
 
 Programs = Callable[[int], "list[tuple[str, int, int, Symbols | None]]"]
@@ -62,12 +62,8 @@ def summarise(
     """
     summary = Summary(0, 0)
     counted_functions = []
-    gaps: list[Gap] = []
     modules_seen: list[Module] = []
     for tid, pid, comm, history in histories:
-        found = history.gaps()
-        lost = sum(not gap.is_note for gap in found)
-        gaps += found
         number = 0
         trees = []
         ran = programs(tid) if programs is not None else []
@@ -79,12 +75,12 @@ def summarise(
             trees.append(call_tree(calls, symbols, min_share=min_share, max_depth=max_depth))
             trees[-1].name = name or None
         tree = trees[0] if len(trees) == 1 else _joined(trees)
-        summary.threads.append(ThreadSummary(tid, pid, comm, len(history), number, lost, tree))
+        summary.threads.append(ThreadSummary(tid, pid, comm, len(history), number, history.gap_count, tree))
         summary.instructions += len(history)
         summary.calls += number
     summary.functions = merged(counted_functions)
     summary.modules = modules(summary.functions)
-    summary.gaps = gap_groups(gaps, explain)
+    summary.gaps = gap_groups([history for *_, history in histories], explain)
     summary.nameless = nameless(
         ((row.module, row.name, row.instructions) for row in summary.functions),
         modules_seen,

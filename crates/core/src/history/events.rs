@@ -91,7 +91,7 @@ impl EventColumns {
     }
 
     /// Drops the events before the steps that are not wanted.
-    pub fn keep(&mut self, wanted: impl Fn(i64) -> bool) {
+    pub fn keep(&mut self, mut wanted: impl FnMut(i64) -> bool) {
         let keep: Vec<bool> = self.step.iter().map(|&step| wanted(step)).collect();
         fn only<T>(keep: &[bool], column: &mut Vec<T>) {
             let mut row = keep.iter();
@@ -110,6 +110,16 @@ impl EventColumns {
         only(&keep, &mut self.status_update);
         only(&keep, &mut self.resumed);
         only(&keep, &mut self.detail);
+    }
+
+    /// Drops all events but the first `most`.
+    pub fn truncate(&mut self, most: usize) {
+        let mut left = most;
+        self.keep(|_| {
+            let kept = left > 0;
+            left = left.saturating_sub(1);
+            kept
+        });
     }
 
     /// Appends the events of a later part.
@@ -222,9 +232,37 @@ fn event_detail(event: &Event) -> Option<String> {
     }
 }
 
+/// Which events are wanted; by default all.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// Kinds as in [`EventColumns::KINDS`]; None for all, those of PSB+ included, which otherwise do not count.
+    pub kinds: Option<Vec<bool>>,
+    /// Steps before which they lie, both included.
+    pub steps: (u64, u64),
+    /// At most so many.
+    pub most: usize,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Chosen { kinds: None, steps: (0, u64::MAX), most: usize::MAX }
+    }
+}
+
+impl Chosen {
+    fn has(&self, event: &Event, place: &Where) -> bool {
+        let kind = || EventColumns::KINDS.iter().position(|name| *name == event.name());
+        let wanted = |kinds: &Vec<bool>| {
+            !event.status_update && kind().and_then(|kind| kinds.get(kind)).copied().unwrap_or(false)
+        };
+        (self.steps.0..=self.steps.1).contains(&place.step) && self.kinds.as_ref().is_none_or(wanted)
+    }
+}
+
 struct Events<'a> {
     within: &'a Range<u64>,
     base: i64,
+    chosen: &'a Chosen,
     ended: bool,
     columns: EventColumns,
 }
@@ -233,10 +271,10 @@ impl Sink for Events<'_> {
     const RUNS: Runs = Runs::Any;
 
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
-        if self.within.contains(&event.offset) {
+        if self.within.contains(&event.offset) && self.chosen.has(event, &place) {
             self.columns.push(event, &place, self.base);
         }
-        self.ended |= event.offset >= self.within.end;
+        self.ended |= event.offset >= self.within.end || self.columns.step.len() >= self.chosen.most;
     }
 }
 
@@ -246,12 +284,13 @@ impl Pass for Events<'_> {
     }
 }
 
-struct Listing {
+struct Listing<'a> {
     within: Range<u64>,
     base: i64,
+    chosen: &'a Chosen,
 }
 
-impl Verb for Listing {
+impl Verb for Listing<'_> {
     type Worker = ();
     type Part = EventColumns;
     type Sum = ();
@@ -260,7 +299,8 @@ impl Verb for Listing {
 
     fn piece(&self, (): &mut (), walker: &mut Walker<'_>, _: usize, piece: Piece) -> EventColumns {
         let columns = EventColumns::default();
-        let mut pass = Events { within: &self.within, base: self.base, ended: false, columns };
+        let (within, chosen) = (&self.within, self.chosen);
+        let mut pass = Events { within, base: self.base, chosen, ended: false, columns };
         walker.walk(piece, &mut pass);
         pass.columns
     }
@@ -286,12 +326,25 @@ impl Stream {
         columns: &mut EventColumns,
         ask: Ask<'_>,
     ) -> Result<(), Interrupted> {
+        self.chosen_events(&Chosen::default(), within, base, columns, ask)
+    }
+
+    /// The same for some events only, until `columns` has as many as are wanted.
+    pub fn chosen_events(
+        &self,
+        chosen: &Chosen,
+        within: Range<u64>,
+        base: i64,
+        columns: &mut EventColumns,
+        ask: Ask<'_>,
+    ) -> Result<(), Interrupted> {
         let first = self.checkpoint_before_offset(within.start);
         let pieces = self.cut_from(first, (0, u64::MAX), within.end, false);
-        self.in_pieces(&Listing { within, base }, &pieces, ask, |part| {
+        self.in_pieces(&Listing { within, base, chosen }, &pieces, ask, |part| {
             columns.append(part);
-            true
+            columns.step.len() < chosen.most
         })?;
+        columns.truncate(chosen.most);
         Ok(())
     }
 }

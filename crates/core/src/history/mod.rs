@@ -47,7 +47,7 @@ pub use columns::InstructionColumns;
 pub use count::Counts;
 pub use coverage::Coverage;
 pub use decode::decode;
-pub use events::EventColumns;
+pub use events::{Chosen, EventColumns};
 pub use find::Wanted;
 pub use functions::{FunctionCost, Functions};
 pub use hash::Hashing;

@@ -49,6 +49,13 @@ impl SectionMap {
         }
     }
 
+    /// The parts that have a byte in `first..=last`, by address.
+    pub fn overlapping(&self, first: u64, last: u64) -> impl Iterator<Item = &Part> {
+        let chunks = self.chunks.get(self.chunk_at(first)..).unwrap_or_default();
+        let parts = chunks.iter().flat_map(|chunk| chunk.iter());
+        parts.skip_while(move |part| part.last < first).take_while(move |part| part.first <= last)
+    }
+
     /// Makes `first..=last` free; what lay there is truncated or split.
     pub fn carve(&mut self, first: u64, last: u64) {
         let mut index = self.chunk_at(first);

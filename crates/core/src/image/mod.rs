@@ -8,6 +8,7 @@
 mod cache;
 mod changes;
 mod file;
+mod layers;
 mod map;
 mod pages;
 mod section;

@@ -55,7 +55,7 @@ def _size(session: Session, arguments: list[str]) -> str:
     time = (
         "" if first is None or last is None else f", {(last - first) / 1e9:.9f} s from {first / 1e9:.9f} s on"
     )
-    gaps = sum(not gap.is_note for gap in target.history.gaps())
+    gaps = target.history.gap_count
     return f"{len(target.history)} instructions{time}, {gaps or 'no'} gap{'' if gaps == 1 else 's'}\n"
 
 

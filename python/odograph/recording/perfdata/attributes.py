@@ -148,23 +148,28 @@ class Stamper:
     """Finds the layout of each record's identifying block among all events of a recording."""
 
     def __init__(self, attributes: Iterable[Attribute]) -> None:
-        stamped = [a for a in attributes if a.has_stamps]
-        layouts = {a.sample_type & _STAMP_MASK: StampLayout(a.sample_type) for a in stamped}
+        self._layouts: dict[int, StampLayout] = {}
         self._single: StampLayout | None = None
         self._by_id: dict[int, StampLayout] = {}
+        self._distances: set[int] = set()
         self._from_end = 0
-        if not stamped:
+        for attribute in attributes:
+            self.add(attribute)
+
+    def add(self, attribute: Attribute) -> None:
+        """Takes in one more event."""
+        if not attribute.has_stamps:
             return
-        if len(layouts) == 1:
-            self._single = next(iter(layouts.values()))
-            return
-        for attribute in stamped:
-            layout = layouts[attribute.sample_type & _STAMP_MASK]
-            self._by_id.update(dict.fromkeys(attribute.ids, layout))
+        kind = attribute.sample_type & _STAMP_MASK
+        layout = self._layouts.get(kind)
+        if layout is None:
+            layout = self._layouts[kind] = StampLayout(attribute.sample_type)
+            self._fallback = next(iter(self._layouts.values()))
+        self._single = layout if len(self._layouts) == 1 else None
+        self._by_id.update(dict.fromkeys(attribute.ids, layout))
         # Layouts that differ can be told apart only by an id at one distance from the end.
-        distances = {_id_distance(a.sample_type) for a in stamped}
-        self._from_end = distances.pop() if len(distances) == 1 else 0
-        self._fallback = layouts[stamped[0].sample_type & _STAMP_MASK]
+        self._distances.add(_id_distance(attribute.sample_type))
+        self._from_end = next(iter(self._distances)) if len(self._distances) == 1 else 0
 
     def stamp(self, record: bytes) -> Stamp:
         """The identifying block of ``record`` (a whole kernel record); empty where there is none."""

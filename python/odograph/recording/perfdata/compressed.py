@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from odograph.errors import RecordingError
@@ -12,8 +13,9 @@ __all__ = ["Decompressor"]
 class Decompressor:
     """Gives back the record stream. Frames may span records, and a record may hold several frames."""
 
-    #: More than this out of one record of at most 64 KiB is not a recording but an attack.
-    LIMIT = 64 << 20
+    #: A larger window of earlier bytes is not that of a recording.
+    _WINDOW = 64 << 20
+    #: So few bytes at once cannot become many.
     _STEP = 256
 
     def __init__(self) -> None:
@@ -27,21 +29,19 @@ class Decompressor:
         self._zstandard: Any = zstandard
         self._frame: Any = None
 
-    def feed(self, data: bytes) -> bytes:
-        """What ``data`` expands to. Raises ValueError if it is damaged or grows beyond LIMIT."""
-        output = []
-        total = 0
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What ``data`` expands to, piece by piece. Raises ValueError if it is damaged."""
         pending = [data[at : at + self._STEP] for at in range(0, len(data), self._STEP)]
         pending.reverse()
         try:
             while pending:
                 if self._frame is None:
-                    self._frame = self._zstandard.ZstdDecompressor(max_window_size=self.LIMIT).decompressobj()
+                    self._frame = self._zstandard.ZstdDecompressor(
+                        max_window_size=self._WINDOW
+                    ).decompressobj()
                 piece = self._frame.decompress(pending.pop())
-                total += len(piece)
-                if total > self.LIMIT:
-                    raise ValueError("a compressed record expands beyond all measure")
-                output.append(piece)
+                if piece:
+                    yield piece
                 if self._frame.eof:
                     rest = self._frame.unused_data
                     self._frame = None
@@ -50,4 +50,3 @@ class Decompressor:
         except self._zstandard.ZstdError as error:
             self._frame = None
             raise ValueError(str(error)) from error
-        return b"".join(output)

@@ -15,14 +15,15 @@ Unknown kinds are skipped, so later versions may add some; a higher version is r
 from __future__ import annotations
 
 import json
-import mmap
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from odograph._native import RawMapping
 from odograph.recording.evidence import FileFacts
+from odograph.recording.expansion import Expansion
 
 __all__ = ["Code", "ExecutedFacts", "Truth", "read_trailer", "trailer_bytes"]
 
@@ -37,7 +38,8 @@ _CODE = struct.Struct("<iIQQ")
 _CODE_SECTION, _FACTS_SECTION = 1, 2
 #: A code section is split at this size when written, so that reading needs little memory at a time.
 _CHUNK = 16 << 20
-_EXPANDED_LIMIT = 1 << 28
+#: What an entry of code costs in memory besides its bytes, what each of those costs, and a byte of facts.
+_ENTRY_COST, _BYTE_COST, _FACT_COST = 512, 5, 32
 
 
 class Code(NamedTuple):
@@ -110,13 +112,16 @@ def _sections(facts: ExecutedFacts, code: Iterable[Code]) -> Iterator[tuple[int,
         yield _CODE_SECTION, b"".join(pending)
 
 
-def has_trailer(data: mmap.mmap | bytes) -> bool:
+def has_trailer(data: RawMapping | bytes) -> bool:
     """True if the file ends in a trailer's footer, sound or not."""
     return len(data) >= _FOOTER.size and data[-len(MAGIC) :] == MAGIC
 
 
-def read_trailer(data: mmap.mmap | bytes) -> ExecutedFacts | None:
-    """The trailer at the end of a file, None if there is none. Raises ValueError if it is damaged."""
+def read_trailer(data: RawMapping | bytes, expansion: Expansion | None = None) -> ExecutedFacts | None:
+    """The trailer at the end of a file, None if there is none.
+
+    Raises ValueError if it is damaged, or if what it expands to is more than ``expansion`` allows.
+    """
     if not has_trailer(data):
         return None
     end = len(data) - _FOOTER.size
@@ -127,42 +132,57 @@ def read_trailer(data: mmap.mmap | bytes) -> ExecutedFacts | None:
         raise ValueError(f"it has version {version}; this Odograph knows up to {VERSION}")
     if offset + size != end:
         raise ValueError("its parts do not lie where it says; the file was cut or changed")
-    sections = data[offset:end]
-    if zlib.crc32(sections) != checksum:
+    if _checksum(data, offset, end) != checksum:
         raise ValueError("its checksum is wrong")
+    expansion = expansion or Expansion(len(data))
     facts = ExecutedFacts()
-    at = 0
+    at = offset
     for _ in range(count):
-        try:
-            kind, _, expanded, packed = _SECTION.unpack_from(sections, at)
-            at += _SECTION.size
-            raw = _expand(sections[at : at + packed], expanded)
-        except (struct.error, zlib.error, OverflowError) as error:
-            raise ValueError(str(error)) from error
+        if end - at < _SECTION.size:
+            raise ValueError("a section is cut")
+        kind, _, expanded, packed = _SECTION.unpack_from(data, at)
+        at += _SECTION.size
+        if packed > end - at:
+            raise ValueError("a section is cut")
+        if kind in (_CODE_SECTION, _FACTS_SECTION):
+            raw = _expand(data[at : at + packed], expanded, expansion)
+            if kind == _CODE_SECTION:
+                facts.code.extend(_parse_code(raw, expansion))
+            else:
+                expansion.take(_FACT_COST * len(raw))
+                _parse_facts(raw, facts)
         at += packed
-        if kind == _CODE_SECTION:
-            facts.code.extend(_parse_code(raw))
-        elif kind == _FACTS_SECTION:
-            _parse_facts(raw, facts)
     return facts
 
 
-def _expand(packed: bytes, size: int) -> bytes:
-    if size > _EXPANDED_LIMIT:
-        raise ValueError(f"a section claims {size} bytes")
-    raw = zlib.decompressobj().decompress(packed, size + 1)
+def _checksum(data: RawMapping | bytes, start: int, end: int) -> int:
+    checksum = 0
+    for at in range(start, end, _CHUNK):
+        checksum = zlib.crc32(data[at : min(at + _CHUNK, end)], checksum)
+    return checksum
+
+
+def _expand(packed: bytes, size: int, expansion: Expansion) -> bytes:
+    # It is held only while it is read; what is made of it counts.
+    if size > expansion.left:
+        expansion.take(size)
+    try:
+        raw = zlib.decompressobj().decompress(packed, size + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
     if len(raw) != size:
         raise ValueError(f"a section expands to {len(raw)} bytes instead of {size}")
     return raw
 
 
-def _parse_code(raw: bytes) -> Iterator[Code]:
+def _parse_code(raw: bytes, expansion: Expansion) -> Iterator[Code]:
     at = 0
     while at + _CODE.size <= len(raw):
         pid, size, tsc, address = _CODE.unpack_from(raw, at)
         at += _CODE.size
         if at + size > len(raw) or address + size > 1 << 64:
             raise ValueError("an entry of its code is cut")
+        expansion.take(_ENTRY_COST + _BYTE_COST * size)
         yield Code(pid, tsc, address, raw[at : at + size])
         at += size
 

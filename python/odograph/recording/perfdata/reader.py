@@ -6,13 +6,14 @@ for ``odograph.recording.sideband``. Damage that leaves something to read is not
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from odograph._native import RawMapping
 from odograph.errors import RecordingError
+from odograph.recording.expansion import Expansion, TooLarge
 from odograph.recording.perfdata.attributes import Attribute, Stamper, parse_attribute
 from odograph.recording.perfdata.auxtrace import AuxTraceInfo, parse_auxtrace_info
 from odograph.recording.perfdata.compressed import Decompressor
@@ -24,6 +25,7 @@ from odograph.recording.perfdata.format import (
     FILE_HEADER_SIZE,
     PIPE_HEADER_SIZE,
     RECORD_HEADER,
+    Feature,
     RecordType,
     padded,
 )
@@ -34,8 +36,12 @@ from odograph.recording.problem import Problems
 
 __all__ = ["PerfDataReader"]
 
-Buffer = mmap.mmap | bytes
+Buffer = RawMapping | bytes
 
+#: What a record out of a compressed one costs, besides its bytes.
+_RECORD_COST = 256
+#: A record has no more bytes than this.
+_LARGEST_RECORD = 1 << 16
 _AUXTRACE_RECORD_SIZE = RECORD_HEADER.size + AUXTRACE.size
 
 
@@ -47,7 +53,14 @@ class PerfDataReader:
     once). ``auxtraces`` collects where the trace bytes lie. Raises RecordingError if nothing can be read.
     """
 
-    def __init__(self, data: Buffer, parts: Sequence[Buffer] = (), problems: Problems | None = None) -> None:
+    def __init__(
+        self,
+        data: Buffer,
+        parts: Sequence[Buffer] = (),
+        problems: Problems | None = None,
+        max_expanded: int | None = None,
+    ) -> None:
+        self.expansion = Expansion(len(data) + sum(map(len, parts)), max_expanded)
         self.files: list[Buffer] = [data, *parts]
         self.problems = Problems() if problems is None else problems
         self.attributes: list[Attribute] = []
@@ -61,17 +74,18 @@ class PerfDataReader:
         self.data_offset = PIPE_HEADER_SIZE
         self.data_end = len(data)
         self._stamper: Stamper | None = None
+        self._named = False
         self._read_header()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> PerfDataReader:
+    def open(cls, path: str | os.PathLike[str], max_expanded: int | None = None) -> PerfDataReader:
         """The reader of a file, of ``-``, or of a directory (``perf record --kcore`` or ``--threads``)."""
         if path != "-" and os.path.isdir(path):
             directory = Path(path)
             parts = sorted(directory.glob("data.*"), key=lambda part: (len(part.name), part.name))
-            data = map_file(directory / "data", recorded=True)
-            return cls(data, [map_file(part, recorded=True) for part in parts])
-        return cls(map_file(path))
+            files = [map_file(part, recorded=True) for part in parts]
+            return cls(map_file(directory / "data", recorded=True), files, max_expanded=max_expanded)
+        return cls(map_file(path), max_expanded=max_expanded)
 
     @property
     def stamper(self) -> Stamper:
@@ -127,12 +141,18 @@ class PerfDataReader:
         if offset + size > len(data):
             self.problems.add(24, "the attribute section runs past the end of the file")
             size = max(0, len(data) - offset)
+        # Each id stands once in the file, so together they are no more than it.
+        room = len(data)
         for at in range(offset, offset + size - entry_size + 1, entry_size):
             entry = data[at : at + entry_size]
             attribute = parse_attribute(entry, 0, entry_size - 16)
             ids_offset, ids_size = struct.unpack_from("<QQ", entry, entry_size - 16)
             if ids_offset + ids_size > len(data):
                 self.problems.add(at, "the ids of an event lie outside the file")
+                ids_size = 0
+            room -= ids_size
+            if room < 0:
+                self.problems.add(at, "the ids of events overlap; those from this event on are not used")
                 ids_size = 0
             ids = struct.unpack_from(f"<{ids_size // 8}Q", data, ids_offset) if ids_size >= 8 else ()
             self.attributes.append(attribute.with_ids(ids))
@@ -174,6 +194,7 @@ class PerfDataReader:
     def _records(self, file: int, position: int, end: int) -> Iterator[Record]:
         data = self.files[file]
         decompressor: Decompressor | None = None
+        too_large = False
         pending = b""
         unpack = RECORD_HEADER.unpack_from
         while position + 8 <= end:
@@ -189,20 +210,30 @@ class PerfDataReader:
                 position = self._note_auxtrace(record, position, end)
                 yield record
             elif kind in (RecordType.COMPRESSED, RecordType.COMPRESSED2):
+                if too_large:
+                    continue
                 decompressor = decompressor or Decompressor()
                 try:
-                    pending += decompressor.feed(_compressed_bytes(record))
+                    for piece in decompressor.feed(_compressed_bytes(record)):
+                        self.expansion.take(len(piece))
+                        pending += piece
+                        used = 0
+                        for inner in self._inner_records(pending, record.offset, file):
+                            used += inner.size
+                            self.expansion.take(_RECORD_COST)
+                            yield inner
+                        pending = pending[used:]
+                        if len(pending) >= _LARGEST_RECORD:
+                            self.problems.add(record.offset, "the compressed records make no sense from here")
+                            pending = b""
+                except TooLarge as error:
+                    too_large = True
+                    self.problems.add(
+                        record.offset, f"the compressed records from here on are left out: {error}"
+                    )
+                    pending = b""
                 except (ValueError, struct.error) as error:
                     self.problems.add(record.offset, f"a compressed record is damaged and left out: {error}")
-                    pending = b""
-                    continue
-                used = 0
-                for inner in self._inner_records(pending, record.offset, file):
-                    used += inner.size
-                    yield inner
-                pending = b"" if used < 0 else pending[used:]
-                if len(pending) >= 1 << 17:
-                    self.problems.add(record.offset, "the compressed records make no sense from here")
                     pending = b""
             elif kind == RecordType.HEADER_TRACING_DATA:
                 if size >= 12:
@@ -278,7 +309,9 @@ class PerfDataReader:
         elif kind == RecordType.HEADER_FEATURE:
             (number,) = struct.unpack_from("<Q", data, 8)
             self.features.add(number, data[16:], record.offset, self.problems)
-            self._name_attributes()
+            if number == Feature.EVENT_DESCRIPTION and not self._named:
+                self._named = True
+                self._name_attributes()
         elif kind == RecordType.HEADER_BUILD_ID and len(data) >= 36:
             self.features.add_build_id(data, record.misc)
 
@@ -287,8 +320,9 @@ class PerfDataReader:
         size = max(64, size)
         attribute = parse_attribute(data, 8, size)
         ids = struct.unpack_from(f"<{max(0, len(data) - 8 - size) // 8}Q", data, 8 + size)
-        self.attributes.append(attribute.with_ids(ids))
-        self._stamper = None
+        attribute = attribute.with_ids(ids)
+        self.attributes.append(attribute)
+        self.stamper.add(attribute)
 
 
 def _compressed_bytes(record: Record) -> bytes:

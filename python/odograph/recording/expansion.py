@@ -1,0 +1,40 @@
+"""How much what a recording holds in a compact form may become, all of it together."""
+
+from __future__ import annotations
+
+__all__ = ["Expansion", "TooLarge"]
+
+#: Files may always become this much, in bytes.
+_ALWAYS = 32 << 20
+#: Larger ones may become this many times as much. Honest recordings need up to 24 times.
+_TIMES = 64
+
+
+class TooLarge(ValueError):
+    """What is expanded becomes larger than is allowed."""
+
+
+class Expansion:
+    """Counts the bytes of memory that the compressed parts of a recording of ``size`` bytes become.
+
+    ``most`` replaces the limit, which otherwise follows from the size. A small file cannot claim much memory
+    then, wherever in it the claim stands.
+    """
+
+    def __init__(self, size: int, most: int | None = None) -> None:
+        self.most = max(_ALWAYS, _TIMES * size) if most is None else most
+        self.used = 0
+
+    @property
+    def left(self) -> int:
+        """How many bytes may still come."""
+        return max(0, self.most - self.used)
+
+    def take(self, amount: int) -> None:
+        """Counts ``amount`` bytes. Raises TooLarge, which says what to do, if there are too many by now."""
+        self.used += amount
+        if self.used > self.most:
+            raise TooLarge(
+                f"it would take more than {self.most >> 20} MiB of memory, which is much for its size; if "
+                "you trust the file, --max-expanded SIZE (max_expanded in Python) allows more"
+            )

@@ -1,0 +1,132 @@
+"""A recording that is cut or changed while it is open: every later question is an error, and nothing dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import odograph
+from odograph import RecordingError
+from odograph._native import RawMapping
+from odograph.recording import open_recording
+from odograph.recording.perfdata.source import map_file
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+QUESTIONS: dict[str, Callable[[odograph.Recording, odograph.History], object]] = {
+    "hash": lambda _, history: history.hash(),
+    "counts": lambda _, history: history.counts(),
+    "instruction": lambda _, history: history[9_000],
+    "addresses": lambda _, history: history.ips(5, 10),
+    "stack": lambda _, history: history.stack(9_000),
+    "functions": lambda _, history: history.functions(),
+    "events": lambda _, history: history.events(),
+    "find": lambda _, history: history.find(0x1234),
+    "part": lambda _, history: history.part(5, 9_000).hash(),
+    "time": lambda _, history: history.time(9_000),
+    "at time": lambda _, history: history.at_time(0),
+    "packets": lambda recording, _: recording.packets(),
+    "verify": lambda recording, _: recording.verify(),
+}
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 1500)
+
+
+def rewrite(path: Path) -> None:
+    # Its size stays; only its time tells.
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("change", [cut, rewrite])
+def test_questions_about_a_file_that_changed_are_errors(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = shutil.copy(CORPUS / "dynamic.qemu.data", tmp_path)
+    recording = odograph.open(path)
+    history = recording.history()
+    change(path)
+    for question in QUESTIONS.values():
+        with pytest.raises(RecordingError, match="changed or cut while it was open"):
+            question(recording, history)
+
+
+def test_a_file_that_is_cut_before_it_is_decoded_is_an_error(tmp_path: Path) -> None:
+    path = shutil.copy(CORPUS / "dynamic.qemu.data", tmp_path)
+    recording = odograph.open(path)
+    cut(path)
+    with pytest.raises(RecordingError, match="changed or cut"):
+        recording.history()
+    recording = odograph.open(path)
+    assert any("missing" in problem.message for problem in recording.source.problems)
+
+
+def test_a_file_that_is_cut_while_it_is_decoded_is_an_error(tmp_path: Path) -> None:
+    """In a process of its own, which a signal would kill."""
+    script = """
+import os, sys, odograph
+from odograph import Packet, PacketEncoder
+encoder = PacketEncoder()
+for packet in (Packet("psb"), Packet("mode.exec", csl=True, csd=False, iflag=False),
+               Packet("fup", compression=3, ip=0x401000), Packet("psbend")):
+    encoder.add(packet)
+psb = bytes(encoder)
+path = sys.argv[1]
+with open(path, "wb") as file:
+    file.write((psb + bytes([0xfe]) * 4000) * 8000)
+image = odograph.Image()
+image.add_bytes(bytes.fromhex("75fe"), 0x401000)
+recording = odograph.open(path, image=image)
+calls = []
+def progress(done, total):
+    calls.append(done)
+    os.truncate(path, 4096)
+try:
+    recording.history(progress=progress)
+except odograph.RecordingError as error:
+    print(len(calls) > 0, error)
+"""
+    words = [sys.executable, "-X", "faulthandler", "-c", script, str(tmp_path / "raw.pt")]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("True ")
+    assert "changed or cut while it was open" in run.stdout
+
+
+def test_pieces_that_are_put_together_are_checked(tmp_path: Path) -> None:
+    shutil.copytree(CORPUS / "static.directory.data", tmp_path / "directory")
+    recording = open_recording(tmp_path / "directory")
+    (stream,) = recording.streams
+    stream.pieces = [piece for piece in stream.pieces for _ in range(2)]
+    os.truncate(tmp_path / "directory" / "data.0", 10)
+    with pytest.raises(RecordingError, match="was changed or cut"):
+        stream.read()
+
+
+def test_a_mapping_is_read_like_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40
+    (tmp_path / "file").write_bytes(content)
+    mapped = map_file(tmp_path / "file")
+    assert isinstance(mapped, RawMapping)
+    for part in (slice(None), slice(3, 9), slice(-5, None), slice(9, 3), slice(10_000, 20_000)):
+        assert mapped[part] == content[part]
+    assert (mapped[0], mapped[-1], len(mapped)) == (0, 255, len(content))
+    for sub in (b"", b"\x05\x06", b"\x06\x05", b"\xff\x00"):
+        for start, end in ((0, None), (7, None), (7, 300), (300, 7), (10_240, None)):
+            assert mapped.find(sub, start, end) == content.find(sub, start, end)
+    assert bytes(memoryview(mapped)[5:8]) == b"\x05\x06\x07"
+    with pytest.raises(IndexError):
+        mapped[len(content)]
+    with pytest.raises(TypeError):
+        memoryview(mapped)[0] = 1
+    cut(tmp_path / "file")
+    with pytest.raises(RecordingError):
+        mapped.check()
+    with pytest.raises(RecordingError):
+        mapped[9000:9010]
