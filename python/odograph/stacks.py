@@ -107,9 +107,7 @@ class CallStacks:
         frames = [frame for frame in seed if frame.found is not Found.TAIL_CALL]
         found = [frame.found for frame in frames]
         inner = [
-            frame
-            for at, frame in enumerate(frames)
-            if at == 0 or found[at + 1 : at + 2] != [Found.SIGNAL]
+            frame for at, frame in enumerate(frames) if at == 0 or found[at + 1 : at + 2] != [Found.SIGNAL]
         ]
         if not inner:
             raise InvalidArgument("this stack has no frames")
@@ -126,7 +124,9 @@ class CallStacks:
                 "this stack is not the one at the end of the history: the frames that are known are not in it, "
                 "or in several places"
             )
-        outer = [replace(one, found=Found.CORE, registers={}, step=None) for one in inner[place + len(sure) :]]
+        outer = [
+            replace(one, found=Found.CORE, registers={}, step=None) for one in inner[place + len(sure) :]
+        ]
         below = [*self._frames(revealed), *outer]
         guessed = [frame.address for frame in known[len(sure) :]]
         # If the guesses are right, what lies around them lies around what is known of earlier stacks.

@@ -86,7 +86,11 @@ def assert_equal_to_the_recorder(path: Path) -> None:
 
 @recorders
 def test_another_file_at_an_address_is_another_map(
-    build: Build, backend: str, two_files: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    build: Build,
+    backend: str,
+    two_files: tuple[Path, Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     program = build("remaps", "-static")
     result = record([program, *map(str, two_files), *REMAPS], tmp_path / "x", backend=backend)
@@ -143,7 +147,9 @@ def test_old_code_that_qemu_runs_is_told(
     lines = [line.rsplit(" ", 2) for line in capfd.readouterr().out.splitlines()]
     old = {address for _, address, code in lines if code == "old"}
     gaps = odograph.open(result.path).source.executed.gaps
-    told = {found for gap in gaps for found in re.findall(r"code at (0x[0-9a-f]+) was changed", gap["message"])}
+    told = {
+        found for gap in gaps for found in re.findall(r"code at (0x[0-9a-f]+) was changed", gap["message"])
+    }
     assert len(lines) == 16
     assert {gap["cause"] for gap in gaps} <= {"stale"}
     assert told == old

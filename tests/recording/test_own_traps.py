@@ -20,7 +20,17 @@ needs_qemu = pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU"
 needs_ptrace = pytest.mark.skipif(ptrace.unavailable() is not None, reason="no ptrace")
 
 CASES = [
-    *("int3", "int3-long", "raise", "kill", "nodefer", "reset", "no-handler", "blocked-raise", "blocked-int3"),
+    *(
+        "int3",
+        "int3-long",
+        "raise",
+        "kill",
+        "nodefer",
+        "reset",
+        "no-handler",
+        "blocked-raise",
+        "blocked-int3",
+    ),
     *("blocked-wait", "suspend", "ignored-raise", "ignored-int3", "ignored-exec", "blocked-fork", "thread"),
     *("killed-thread", "longjmp", "longjmp-blocked", "flags", "other-signal", "restart"),
 ]

@@ -26,7 +26,12 @@ KINDS = ["file", "deleted", "memfd"]
 PROGRAMS = list(product([*WAYS, "self", "self-cloexec"], KINDS))
 #: An interpreter cannot open a script that was closed; QEMU 7.2, which has no execveat, then gives another error.
 SCRIPTS = list(product([way for way in WAYS if not way.startswith(("fexecve-", "execveat-"))], KINDS))
-SAMPLE = [("fexecve-cloexec", "memfd"), ("execveat-cloexec", "deleted"), ("dev-cloexec", "file"), ("self", "memfd")]
+SAMPLE = [
+    ("fexecve-cloexec", "memfd"),
+    ("execveat-cloexec", "deleted"),
+    ("dev-cloexec", "file"),
+    ("self", "memfd"),
+]
 
 
 def script(directory: Path) -> Path:
