@@ -88,9 +88,9 @@ class Gap:
     ``endless`` and ``ambiguous``; ``code`` libipt's error, if it names one. ``offset`` is the trace offset
     where it was noticed and ``bytes_lost`` how many trace bytes were not used from there on.
 
-    ``ambiguous`` is a note (``is_note``): nothing is known to be lost. Between the packet before and the event
-    at ``ip`` the code goes round in direct jumps and calls, which write no packets, so it may have come by
-    there more often than was decoded.
+    ``ambiguous`` is a note (``is_note``): nothing is known to be lost. Between the packet before and the
+    event at ``ip`` the code goes round in direct jumps and calls, which write no packets, so it may have come
+    by there more often than was decoded.
     """
 
     step: int
@@ -111,7 +111,8 @@ class Gap:
         what = self.code.name if self.code is not None else self.cause
         where = f" at {self.ip:#x}" if self.ip is not None else ""
         if self.is_note:
-            return f"{self.cause}{where}, step {self.step}, offset {self.offset:#x}, may be a loop without packets"
+            place = f"step {self.step}, offset {self.offset:#x}"
+            return f"{self.cause}{where}, {place}, a loop without packets"
         lost = f"{self.bytes_lost} bytes lost"
         return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {lost}"
 

@@ -9,11 +9,12 @@ use odograph_core::config::TraceConfig;
 use odograph_core::flow::{Moment, Timeline};
 use odograph_core::history::{decode, Assembly, DecodeOptions, Part, Resync, Stale, Stream, Unsaved};
 use odograph_core::image::Image;
-use support::attack::{told, Endless};
+use support::attack::Endless;
 use support::forgery::forge;
 use support::program::Program;
 use support::random::Random;
 use support::run::run;
+use support::ways::told;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A trace, its code, and how to decode it.

@@ -47,7 +47,7 @@ _REASONS = {
 
 @dataclass(slots=True)
 class GapGroup:
-    """Gaps, or notes, with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first."""
+    """Gaps or notes with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first."""
 
     cause: str
     code: str | None
