@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -55,3 +57,17 @@ def cluster() -> Iterator[Cluster]:
     pytest.importorskip("distributed")
     with Cluster(workers=2, part_size=1) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def private_mount() -> Callable[[Path, str], list[str]]:
+    """Words before a command that finds a file system of a size at a directory; nobody else sees it."""
+
+    def words(directory: Path, size: str) -> list[str]:
+        script = f'mount -t tmpfs -o size={size} none {directory} && exec "$@"'
+        line = ["unshare", "-m", "sh", "-c", script, "sh"]
+        if shutil.which("unshare") is None or subprocess.run([*line, "true"], capture_output=True).returncode:
+            pytest.skip("no private mounts here")
+        return line
+
+    return words

@@ -15,7 +15,7 @@ import pytest
 
 import odograph
 from odograph import History, Image, InvalidArgument, Packet, PacketEncoder, Recording, TraceConfig, decode
-from odograph.errors import TraceError, UnsupportedOperation
+from odograph.errors import OutputError, TraceError, UnsupportedOperation
 from odograph.saved import Index, IndexUse, write_index
 from sharedtraces import Unpacker, bench_image, mapped_image, shared_paths
 
@@ -204,7 +204,7 @@ def test_callbacks_are_not_saved(index: Path) -> None:
 
 def test_an_index_is_replaced_at_once_or_not_at_all(index: Path, tmp_path: Path) -> None:
     before = index.read_bytes()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OutputError, match="there is no directory"):
         write_index(tmp_path / "nowhere" / "index", {})
     with pytest.raises(TypeError):
         write_index(index, {"trace": "no bytes"})  # type: ignore[dict-item]

@@ -11,6 +11,7 @@ The family tree::
      ├── ClusterError         other processes or machines did not do their part
      ├── UnwindError          a call stack could not be followed
      └── RecordingError       a recording file is damaged, foreign, or could not be made
+          └── OutputError (also OSError)   a file could not be written where it should go
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "ImageError",
     "InvalidArgument",
     "OdographError",
+    "OutputError",
     "PtError",
     "RecordingError",
     "Reentered",
@@ -173,3 +175,10 @@ class ClusterError(OdographError):
 
 class RecordingError(OdographError):
     """A recording is damaged, foreign, or could not be made."""
+
+
+class OutputError(RecordingError, OSError):
+    """A file cannot be written where it should go.
+
+    If it was made already, the message says where it is.
+    """

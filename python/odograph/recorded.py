@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from odograph._native import RawHistory, count_packets, save_history
 from odograph.config import TraceConfig
+from odograph.destination import Destination
 from odograph.errors import InvalidArgument
 from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
@@ -261,6 +262,14 @@ class Recording:
         if path is None and self.path == "-":
             raise InvalidArgument("what came from standard input has no place for its index: give a path")
         target = os.fspath(path) if path is not None else default_path(self.path)
+        if self.path != "-" and os.path.exists(target) and os.path.samefile(target, self.path):
+            raise InvalidArgument(f"{target} is the recording itself; give its index another name")
+        # Decoding takes long: what is wrong with the place is said first.
+        with Destination(target, what="index") as destination:
+            write_index(destination, self._index_entries(progress))
+        return target
+
+    def _index_entries(self, progress: Progress | None) -> dict[str, bytes]:
         entries = {}
         for thread in self.threads:
             for stream in self.streams(thread):
@@ -271,8 +280,7 @@ class Recording:
                         entries[name] = save_history(history)
         for stream in self.source.streams:
             entries[_entry(stream, "packets")] = json.dumps(self._count_packets(stream)).encode()
-        write_index(target, entries)
-        return target
+        return entries
 
     def check_index(self, path: str | os.PathLike[str] | None = None) -> IndexUse:
         """Whether an index, by default the one beside the recording, could be used. Decodes nothing."""

@@ -9,17 +9,16 @@ to this user and nobody else can write them. Otherwise decoding takes its place 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from odograph._native import RawHistory, load_history
+from odograph.destination import Destination
 
 __all__ = ["Index", "IndexUse", "default_path", "why_distrusted", "write_index"]
 
@@ -47,36 +46,28 @@ def default_path(path: str) -> str:
     return f"{path}.odx"
 
 
-def write_index(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> None:
+def write_index(path: str | os.PathLike[str] | Destination, entries: Mapping[str, bytes]) -> None:
     """Writes an index of these contents by name; whoever reads the path sees the old or the whole new file.
 
-    Raises OSError.
+    Raises OutputError, which is also an OSError.
     """
+    if not isinstance(path, Destination):
+        with Destination(path, what="index") as destination:
+            write_index(destination, entries)
+        return
     head = bytearray(_MAGIC + _COUNT.pack(len(entries)))
     for name, content in entries.items():
         coded = name.encode()
         head += _ENTRY.pack(len(coded), len(content), zlib.crc32(content)) + coded
     head += _COUNT.pack(zlib.crc32(head))
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".odx", dir=folder)
-    try:
-        with open(handle, "wb") as file:
-            file.write(head)
-            for content in entries.values():
-                file.write(content)
-        # A temporary file is for its owner alone; this one is as any new file, but not for others to write.
-        os.chmod(temporary, 0o644 & ~_mask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _mask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    made = path.room / "index"
+    with open(made, "wb") as file:
+        file.write(head)
+        for content in entries.values():
+            file.write(content)
+    # Nobody else may write it, whatever the umask says: it would not be used.
+    made.chmod(made.stat().st_mode & ~0o022)
+    path.deliver(made)
 
 
 class Index:

@@ -53,6 +53,16 @@ def test_an_index_elsewhere(run: Run, run_json: Callable[..., Any], trace: Path,
     assert json.loads(stale.stdout)["reason"] == "No such file or directory"
 
 
+def test_an_index_never_replaces_its_recording(run: Run, trace: Path, tmp_path: Path) -> None:
+    before = trace.read_bytes()
+    (tmp_path / "link").symlink_to(trace)
+    for place in (trace, tmp_path / "link"):
+        result = run("index", trace, "--index", place)
+        assert result.returncode == 2
+        assert "is the recording itself" in result.stderr
+    assert trace.read_bytes() == before
+
+
 def test_an_index_that_cannot_be_written(run: Run, trace: Path) -> None:
     result = run("index", trace, "--index", "/nowhere/index")
     assert result.returncode == 2

@@ -1,4 +1,4 @@
-"""Code that changes while a program runs: other files at the same address, and other bytes in the same page."""
+"""Code that changes while a program runs: other files at an address, and other bytes in a page."""
 
 from __future__ import annotations
 

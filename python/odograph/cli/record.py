@@ -66,5 +66,7 @@ def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bo
         }
         say(to_json(document))
     else:
-        say(f"odograph: wrote {result.path}; odograph info {result.path} says what is in it")
+        # What was streamed cannot be read again.
+        advice = f"; odograph info {result.path} says what is in it" if result.path.is_file() else ""
+        say(f"odograph: wrote {result.path}{advice}")
     return result.status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -66,12 +67,21 @@ def command(
     """
     words = needs_command(argv, "run")
 
+    from pathlib import Path
+
     import odograph
+    from odograph.destination import Destination
     from odograph.recording.record import record
 
-    with tempfile.TemporaryDirectory(prefix="odograph-") as directory:
-        path = output if output is not None else os.path.join(directory, "perf.data")
+    with contextlib.ExitStack() as stack:
+        place = None if output is None else stack.enter_context(Destination(output, what="recording"))
+        path = output
+        if path is None or place is None or place.streamed:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="odograph-"))
+            path = os.path.join(directory, "perf.data")
         result = record(words, path, backend=backend)
+        if place is not None and place.streamed:
+            place.deliver(Path(path))
         # What the program wrote comes before what we say about it.
         sys.stdout.flush()
         recording = odograph.open(path)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from odograph._native import RawPath
+from odograph.destination import Destination
 from odograph.recording.perfdata.writer import PerfDataWriter
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ def recorded(
     instructions executed, as ns.
     """
     trace = RawPath(_MODES[processor.bits])
-    with PerfDataWriter(path, timed=True, command_line=[name], recorder="emulator") as writer:
-        writer.add_comm(_PID, _PID, name, exec=True, tsc=1)
-        with processor.observed(trace.step, trace.stop):
-            yield
-        count, digest = trace.truth
-        for tsc, address, data in trace.code():
-            writer.add_code(_PID, tsc, address, data)
-        writer.add_trace(_PID, _PID, trace.take(), tsc=count + 1)
-        writer.set_truth(_PID, count, digest)
-        writer.add_exit(_PID, 0, _PID, 0, tsc=count + 1)
+    with Destination(path, what="recording") as destination:
+        made = destination.room / "recording"
+        with PerfDataWriter(made, timed=True, command_line=[name], recorder="emulator") as writer:
+            writer.add_comm(_PID, _PID, name, exec=True, tsc=1)
+            with processor.observed(trace.step, trace.stop):
+                yield
+            count, digest = trace.truth
+            for tsc, address, data in trace.code():
+                writer.add_code(_PID, tsc, address, data)
+            writer.add_trace(_PID, _PID, trace.take(), tsc=count + 1)
+            writer.set_truth(_PID, count, digest)
+            writer.add_exit(_PID, 0, _PID, 0, tsc=count + 1)
+        destination.deliver(made)

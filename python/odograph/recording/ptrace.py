@@ -19,6 +19,8 @@ __all__ = ["command_line", "exit_status", "forbidden", "unavailable"]
 PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
 _COMMAND = "command.json"
 _STATUS = "status"
+#: Room for the status, so that a disk that the program fills has it.
+_NO_STATUS = " " * 16
 
 
 def unavailable(scope: Path = PTRACE_SCOPE) -> str | None:
@@ -60,6 +62,7 @@ def command_line(
         "environment": [os.fsdecode(name + b"=" + value) for name, value in environment.items()],
     }
     (spool / _COMMAND).write_text(json.dumps(document))
+    (spool / _STATUS).write_text(_NO_STATUS)
     # A process of its own, because it waits for all of its children.
     line = [sys.executable, "-m", "odograph.recording.ptrace", os.fspath(spool)]
     return [os.fsencode(word) for word in line], dict(os.environb)
@@ -78,7 +81,8 @@ def _step(spool: Path) -> None:
     arguments = [os.fsencode(word) for word in document["arguments"]]
     environment = [os.fsencode(word) for word in document["environment"]]
     status = step_program(spool, Path(document["program"]), arguments, environment)
-    (spool / _STATUS).write_text(str(status))
+    with open(spool / _STATUS, "r+") as file:
+        file.write(str(status))
 
 
 if __name__ == "__main__":

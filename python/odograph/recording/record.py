@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import signal
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Literal
 
 from odograph._native import resolve_program
-from odograph.errors import InvalidArgument, RecordingError
+from odograph.destination import Destination
+from odograph.errors import InvalidArgument, OutputError, RecordingError
 from odograph.recording import hardware, ptrace, qemu
 from odograph.recording.perfdata.writer import PerfDataWriter
 from odograph.recording.spool import Spool
 
-__all__ = ["BACKENDS", "Backend", "CommandError", "RecordResult", "choose", "record"]
+__all__ = ["BACKENDS", "Backend", "CommandError", "RecordResult", "choose", "finish", "record"]
 
 Backend = Literal["perf", "qemu", "ptrace"]
 #: The recorders, best first.
@@ -35,6 +37,10 @@ _WHY = {
 }
 #: How long processes that the program left behind may take to end, in seconds.
 _GRACE = 0.5
+#: What the smallest recording takes while it is made, in bytes.
+_LEAST = 1 << 20
+#: The recording, in a directory of the recorder's, and what is to be known of it.
+_RECORDING, _DESCRIPTION = "perf.data", "recording.json"
 
 
 class CommandError(RecordingError):
@@ -96,32 +102,57 @@ def record(
     """Run ``argv`` and write everything it and its children execute to the perf.data file ``output``.
 
     The program has our standard streams, and signals for us are passed on to it. Returns when it has
-    ended. Raises CommandError if there is no such command, RecordingError if it cannot be recorded.
+    ended. ``output`` is a new name, a regular file, which is replaced, or something that can be streamed to
+    (see ``odograph.destination``). Raises CommandError if there is no such command, OutputError if nothing
+    can be written to ``output``, RecordingError if it cannot be recorded. A recording that was made and
+    could not be put into its place is kept, and OutputError says where.
     """
     if not argv:
         raise InvalidArgument("there is no command to record")
     chosen, why = choose(backend)
     environment = dict(os.environ if env is None else env)
-    path = Path(output)
     program = _find(argv[0], environment)
     words = [os.fsencode(word) for word in argv]
-    if chosen == "perf":
-        with _friendly(path):
-            status = _run(hardware.command_line([str(program), *argv[1:]], path), environment)
-        return RecordResult(status, chosen, why, path)
-    try:
-        elf, arguments = resolve_program(program, words)
-    except ValueError as error:
-        raise CommandError(f"cannot record {argv[0]}: {error}", 126) from error
-    with _friendly(path), _spool(path) as directory:
+    path = Path(output)
+    if path.exists() and path.samefile(program):
+        raise OutputError(f"{path} is the program that is to be recorded; give the recording another name")
+    elf, arguments = program, words
+    if chosen != "perf":
+        try:
+            elf, arguments = resolve_program(program, words)
+        except ValueError as error:
+            raise CommandError(f"cannot record {argv[0]}: {error}", 126) from error
+    with _as_recording_errors(), Destination(path, what="recording", least=_LEAST) as destination:
+        directory = destination.room
+        if chosen == "perf":
+            made = directory / _RECORDING
+            status = _run(hardware.command_line([str(program), *argv[1:]], made), environment)
+            if made.exists():
+                destination.deliver(made)
+            return RecordResult(status, chosen, why, path)
+        (directory / _DESCRIPTION).write_text(json.dumps({"argv": list(argv), "backend": chosen}))
         bytes_environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         make = qemu.command_line if chosen == "qemu" else ptrace.command_line
         line, variables = make(elf, [bytes(word) for word in arguments], bytes_environment, directory)
         status = _run(line, variables)
         if chosen == "ptrace":
             status = ptrace.exit_status(directory, status)
-        _assemble(directory, path, argv, chosen, status)
+        _assemble(directory, destination, argv, chosen, status)
     return RecordResult(status, chosen, why, path)
+
+
+def finish(directory: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
+    """Make the recording ``output`` of what a recorder left in ``directory`` when there was no room for it.
+
+    The directory stays. The exit status of the program is not known any more. Raises RecordingError.
+    """
+    try:
+        description = json.loads((Path(directory) / _DESCRIPTION).read_text())
+        argv, backend = description["argv"], description["backend"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordingError(f"{os.fspath(directory)} holds nothing that a recorder left: {error}") from error
+    with _as_recording_errors(), Destination(output, what="recording", least=_LEAST) as destination:
+        _assemble(Path(directory), destination, argv, backend, None)
 
 
 def _find(command: str, environment: Mapping[str, str]) -> Path:
@@ -143,32 +174,13 @@ def _find(command: str, environment: Mapping[str, str]) -> Path:
 
 
 @contextlib.contextmanager
-def _spool(output: Path) -> Iterator[Path]:
-    """A directory beside the output, where a recording of any size has as much room as its result."""
-    directory = Path(tempfile.mkdtemp(prefix=".odograph-", dir=output.absolute().parent))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _friendly(output: Path) -> Iterator[None]:
-    """Turns what the system says about files into a sentence that helps."""
+def _as_recording_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        parent = output.absolute().parent
-        match error.errno:
-            case errno.ENOSPC | errno.EDQUOT:
-                text = f"no room left in {parent} for the recording; give another place with -o"
-            case errno.EACCES | errno.EPERM | errno.EROFS:
-                text = f"cannot write to {parent}: {error.strerror}; give another place with -o"
-            case errno.ENOENT:
-                text = f"there is no directory {parent}" if not parent.exists() else str(error)
-            case _:
-                text = str(error)
-        raise RecordingError(text) from error
+        if isinstance(error, OutputError):
+            raise
+        raise RecordingError(str(error)) from error
 
 
 def _run(
@@ -209,7 +221,10 @@ def _run(
     return 128 - status if status < 0 else status
 
 
-def _assemble(directory: Path, output: Path, argv: Sequence[str], backend: Backend, status: int) -> None:
+def _assemble(
+    directory: Path, destination: Destination, argv: Sequence[str], backend: Backend, status: int | None
+) -> None:
+    """Make one file of the recorder's and put it into its place."""
     spool = Spool(directory)
     until = time.monotonic() + _GRACE
     while spool.running() and time.monotonic() < until:
@@ -217,10 +232,42 @@ def _assemble(directory: Path, output: Path, argv: Sequence[str], backend: Backe
         spool = Spool(directory)
     if not spool.images:
         reason = _UNAVAILABLE[backend]()
-        why = f": {reason}" if reason is not None else f"; its exit status was {status}"
+        ended = "" if status is None else f"; its exit status was {status}"
+        why = f": {reason}" if reason is not None else ended
         raise RecordingError(f"{backend} recorded nothing of {argv[0]}{why}")
-    partial = directory / "perf.data"
-    with PerfDataWriter(partial, timed=True, command_line=argv, recorder=backend) as writer:
+    elsewhere = Path(tempfile.mkdtemp(prefix="odograph-")) if _has_room_elsewhere(destination.room) else None
+    try:
+        for place in filter(None, (destination.room, elsewhere)):
+            made = place / _RECORDING
+            try:
+                _write(spool, made, argv, backend, status)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+                    raise
+                made.unlink(missing_ok=True)
+                continue
+            destination.deliver(made)
+            return
+    finally:
+        if elsewhere is not None:
+            shutil.rmtree(elsewhere, ignore_errors=True)
+    destination.keep_room()
+    raise OutputError(
+        f"no room left in {destination.room.parent} for the recording; "
+        f"what was recorded is kept in {directory}; when there is room, "
+        "odograph.recording.record.finish(DIRECTORY, FILE) makes a recording of it"
+    )
+
+
+def _write(spool: Spool, path: Path, argv: Sequence[str], backend: Backend, status: int | None) -> None:
+    with PerfDataWriter(path, timed=True, command_line=argv, recorder=backend) as writer:
         spool.write(writer)
-        writer.set_exit_status(status)
-    partial.replace(output)
+        if status is not None:
+            writer.set_exit_status(status)
+
+
+def _has_room_elsewhere(room: Path) -> bool:
+    """True if temporary files lie on another file system than ``room``."""
+    with contextlib.suppress(OSError):
+        return os.stat(tempfile.gettempdir()).st_dev != os.stat(room).st_dev
+    return False

@@ -68,7 +68,10 @@ class Spool:
         return sorted({image.pid for image in self.images if image.alive})
 
     def write(self, writer: PerfDataWriter) -> None:
-        """Put everything into ``writer``, each thread's streams in the order they were made."""
+        """Put everything into ``writer``, each thread's streams in the order they were made.
+
+        The directory keeps its files, so that this can be done again where there was no room.
+        """
         if self.images:
             writer.set_extra("began", self.images[0].started + _wall_clock())
         for image in self.images:
@@ -180,7 +183,6 @@ class Spool:
                 writer.add_trace(tid, image.pid, chunk, tsc=end)
                 left -= len(chunk)
         writer.set_truth(tid, count, hash_)
-        path.unlink()
 
     def _code(self, image: ProcessImage) -> Iterator[tuple[int, int, bytes]]:
         data = _appended(self.directory / f"{image.name}.code")

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, NamedTuple, Self
 
+from odograph.destination import must_be_a_file
 from odograph.errors import InvalidArgument, RecordingError
 from odograph.recording.evidence import Identity, identify
 from odograph.recording.perfdata.executed import WRITER_VERSION, Code, ExecutedFacts, Truth, trailer_bytes
@@ -67,6 +68,8 @@ class PerfDataWriter:
     ``cyc``, ``tsc_ctc`` (numerator, denominator) and ``max_nonturbo_ratio`` must be what the trace was made
     with; ``cpuid`` is perf's string (``GenuineIntel,6,78,3``), only if the trace is that processor's.
 
+    The path must be a new name or a regular file, which is written anew.
+
     Records may be added in any order. A file that is never closed still opens: it counts as one whose
     recorder died. Every ``tsc`` is a full 64-bit value; 0 means "before everything".
 
@@ -115,6 +118,7 @@ class PerfDataWriter:
         self._ring: dict[int, int] = {}
         self._waiting: dict[int, tuple[_Queue, bytearray]] = {}
         self._last_tsc = 0
+        must_be_a_file(path)
         self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 (closed by close)
         self._closed = False
         try:
