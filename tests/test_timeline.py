@@ -82,7 +82,7 @@ class Memory:
     def with_user_image(self, image: Image) -> Image:
         return image
 
-    def fill(self, image: Image, mappings: list[Mapping]) -> None:
+    def fill(self, image: Image, mappings: list[Mapping], *, uses: object = None) -> None:
         for mapping in mappings:
             image.add_bytes(mapping.code or b"", mapping.address)
 

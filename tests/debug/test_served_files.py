@@ -83,7 +83,6 @@ def test_editors_read_no_memory_of_other_files_and_no_files(path: Path, secret: 
         # There is no request that reads a file: the editor opens sources itself.
         with pytest.raises(Refused, match="no request 'source'"):
             client.ask("source", source={"path": str(secret)}, sourceReference=1)
-        client.ask("disconnect")
 
 
 def test_what_the_recording_itself_holds_is_served_wherever_it_lay(tmp_path: Path, secret: Path) -> None:
