@@ -59,11 +59,16 @@ class TraceConfig:
             _checked_cpu(self.cpu)
 
     def for_native(
-        self, recorded: tuple[int, int, int] | None = None, *, trace: Any = None
+        self,
+        recorded: tuple[int, int, int] | None = None,
+        *,
+        trace: Any = None,
+        tsc_near: int | None = None,
     ) -> dict[str, Any]:
         """Plain values for the native module; ``recorded`` is the processor the recording names.
 
-        ``trace`` is what ``unknown_packet`` gets.
+        ``trace`` is what ``unknown_packet`` gets. ``tsc_near`` is a TSC of 64 bits within 2**55 ticks of the
+        first TSC packet, which holds 56 bits; None: their upper bits are zero.
         """
         named: tuple[int, int, int] | None
         if self.cpu == "auto":
@@ -86,6 +91,7 @@ class TraceConfig:
             "nom_freq": self.nom_freq,
             "cpuid_0x15_eax": self.cpuid_0x15_eax,
             "cpuid_0x15_ebx": self.cpuid_0x15_ebx,
+            "tsc_near": tsc_near,
             "filters": [(kind == "stop", first, last) for kind, first, last in self.filters],
             "keep_tcal_on_ovf": self.keep_tcal_on_ovf,
             "enable_iflags_events": self.enable_iflags_events,

@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from odograph._native import RawHistory, count_packets, save_history
+from odograph._native import RawHistory, count_packets, save_history, skipped_bytes
 from odograph.config import TraceConfig
 from odograph.destination import Destination
 from odograph.errors import InvalidArgument
@@ -310,7 +310,7 @@ class Recording:
             if noted is not None:
                 kinds, errors = json.loads(bytes(noted))
                 return [(str(kind), int(count)) for kind, count in kinds], int(errors)
-        return count_packets(stream.read())
+        return count_packets(stream.read(), self.config.for_native(self.source.pt.cpu))
 
     def pieces(self, thread: Thread, progress: Progress | None = None) -> list[Piece]:
         """The parts of streams that are this thread's, in order of time."""
@@ -402,11 +402,11 @@ class Recording:
             Undecoded(
                 trace=(piece := trace[begin:end]),
                 moments=moments,
-                config=self.config.for_native(recorded, trace=piece),
+                config=self.config.for_native(recorded, trace=piece, tsc_near=stream.reference(begin)),
                 to_psb=self.resync == "psb",
                 clock=self.clock,
                 base=begin,
-                lost=begin in lost_at,
+                lost=begin in lost_at or (begin == 0 and not stream.is_cut and skipped_bytes(piece) > 0),
                 size=len(trace),
                 divided=len(stream.regions) > 1,
             )

@@ -69,6 +69,9 @@ pub struct TraceConfig {
     pub cpuid_0x15_eax: u32,
     /// CPUID leaf 15h EBX: numerator of that ratio.
     pub cpuid_0x15_ebx: u32,
+    /// A TSC of 64 bits, not half of 2^56 ticks away from the first TSC packet, which holds 56 bits. None: the upper
+    /// bits are zero.
+    pub tsc_near: Option<u64>,
     /// At most four address filters in force while recording.
     pub filters: Vec<FilterRange>,
     /// Keep the calibrated cycle ratio over an overflow.
@@ -76,8 +79,8 @@ pub struct TraceConfig {
     /// Report changes of the interrupt flag (needs Event Trace).
     pub enable_iflags_events: bool,
     /// Do as libipt does where it differs from the processor manual or from what serves recovery best: BBP, BIP and
-    /// BEP are unknown, PWRE's HW flag is looked for in bit 3, a PSB that comes too early is passed over, and a
-    /// stray FUP in PSB+ leaves no last IP behind.
+    /// BEP are unknown, PWRE's HW flag is looked for in bit 3, a PSB that comes too early is passed over, a stray
+    /// FUP in PSB+ leaves no last IP behind, and the time is the 56 bits of TSC packets.
     pub libipt_compat: bool,
     /// Sizes of packets with unknown opcodes, which are then passed over; without it they are errors.
     #[serde(skip)]

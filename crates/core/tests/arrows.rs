@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("memory", &["asid", "error"]),
     ("image", &["asid", "error", "memory"]),
     ("instruction", &[]),
-    ("packet", &["error"]),
+    ("packet", &["cpu", "error"]),
     ("time", &["config", "cpu", "error", "packet"]),
     ("event", &["config", "cpu", "error", "instruction", "packet", "time"]),
     (

@@ -193,7 +193,7 @@ fn recordings_have_the_packets_they_are_said_to_have() {
             let Ok(meta) = std::fs::read_to_string(recording.path().join("meta.json")) else { continue };
             let Some(mut expected) = expected_counts(&meta) else { continue };
             let bytes = std::fs::read(recording.path().join("pt.bin")).unwrap();
-            let (counts, errors) = count_kinds(&bytes);
+            let (counts, errors) = count_kinds(&bytes, &Errata::default());
             let mut found: Vec<_> = Packet::KINDS
                 .iter()
                 .zip(counts)

@@ -89,6 +89,7 @@ impl<'py> FromPyObject<'_, 'py> for Config {
             nom_freq: item(&dict, "nom_freq")?,
             cpuid_0x15_eax: item(&dict, "cpuid_0x15_eax")?,
             cpuid_0x15_ebx: item(&dict, "cpuid_0x15_ebx")?,
+            tsc_near: item(&dict, "tsc_near")?,
             filters: filters
                 .into_iter()
                 .map(|(stop, first, last)| FilterRange { stop, first, last })

@@ -242,8 +242,10 @@ impl RawHistory {
 
     fn each_gap(&self) -> impl Iterator<Item = RawGap> + '_ {
         self.parts.iter().flat_map(move |part| {
-            let lost = PtError::Eos.code();
-            let lost = (part.at, GapCause::Lost.name(), Some(lost), part.base, 0, None, None, None, None);
+            let lost = part.lost.then(|| {
+                let (code, bytes) = (PtError::Eos.code(), history::skipped((**part.stream.trace()).as_ref()));
+                (part.at, GapCause::Lost.name(), Some(code), part.base, bytes, None, None, None, None)
+            });
             let (mut gaps, mut notes) = (part.own(part.stream.gaps()).peekable(), part.own(part.stream.notes()).peekable());
             let ordered = std::iter::from_fn(move || match (gaps.peek(), notes.peek()) {
                 (Some(gap), Some(note)) if note.step < gap.step => notes.next(),
@@ -263,7 +265,7 @@ impl RawHistory {
                     gap.tsc.and_then(|tsc| self.clock.ns(tsc)),
                 )
             });
-            part.lost.then_some(lost).into_iter().chain(own)
+            lost.into_iter().chain(own)
         })
     }
 

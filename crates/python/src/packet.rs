@@ -101,9 +101,6 @@ fn from_python(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Packet> {
     })
 }
 
-/// Size of a TMA with reserved bits set and of the bogus byte behind it: erratum SKZ84.
-const CORRUPT_TMA: usize = 8;
-
 /// Walks over the packets of a trace.
 #[pyclass(module = "odograph._native")]
 pub struct RawPacketDecoder {
@@ -113,7 +110,7 @@ pub struct RawPacketDecoder {
     blocks: BlockContext,
     clock: PacketClock,
     libipt: bool,
-    skz84: bool,
+    errata: Errata,
     sizes: Option<UnknownPackets>,
     unknown: UnknownSizes,
 }
@@ -131,7 +128,7 @@ impl RawPacketDecoder {
             blocks: BlockContext { short_items: None, libipt },
             clock: PacketClock::new(&config),
             libipt,
-            skz84: Errata::chosen(config.cpu).skz84,
+            errata: Errata::chosen(config.cpu),
             sizes: config.unknown_packets,
             unknown,
         })
@@ -193,22 +190,19 @@ impl RawPacketDecoder {
         };
         let trace = self.trace.as_ref();
         let rest = trace.get(pos..).unwrap_or(&[]);
-        let decoded = match packet::decode(rest, &mut self.blocks) {
-            Err(PtError::BadPacket) if self.skz84 && rest.starts_with(&[0x02, 0x73]) => {
-                if rest.len() < CORRUPT_TMA {
-                    return Ok(None);
-                }
-                self.pos = Some(pos + CORRUPT_TMA);
-                return Ok(Some((pos, CORRUPT_TMA, ("invalid", PyDict::new(py)))));
-            }
+        let decoded = match packet::decode_repaired(rest, &mut self.blocks, &self.errata) {
             Err(PtError::BadOpc) => match &self.sizes {
-                Some(sizes) => sizes.size(trace, pos).map(|size| (Packet::Unknown, size)),
+                Some(sizes) => sizes.size(trace, pos).map(|size| (Some(Packet::Unknown), size)),
                 None => Err(PtError::BadOpc),
             },
             decoded => decoded,
         };
         match decoded {
-            Ok((packet, size)) => {
+            Ok((None, size)) => {
+                self.pos = Some(pos + size);
+                Ok(Some((pos, size, ("invalid", PyDict::new(py)))))
+            }
+            Ok((Some(packet), size)) => {
                 if packet == Packet::Psb {
                     self.sync_offset = pos;
                 }
@@ -253,11 +247,36 @@ fn encode_packet(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Vec<u8>> {
     }
 }
 
+/// (repeated, padding): how many bytes at the start of a buffer repeat the end of an earlier one of the same trace, and
+/// how many bytes at the end of that one are filling; None if they share no PSB.
+#[pyfunction]
+fn trace_overlap(
+    py: Python<'_>,
+    earlier: &Bound<'_, PyAny>,
+    later: &Bound<'_, PyAny>,
+) -> PyResult<Option<(usize, usize)>> {
+    let (earlier, later) = (lend(earlier)?, lend(later)?);
+    let overlap = py.detach(|| packet::overlap(earlier.as_ref(), later.as_ref()));
+    Ok(overlap.map(|overlap| (overlap.repeated, overlap.padding)))
+}
+
+/// Bytes in front of the first PSB of a trace, which decoding skips; 0 if they are PADs.
+#[pyfunction]
+fn skipped_bytes(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let trace = lend(trace)?;
+    Ok(py.detach(|| odograph_core::history::skipped(trace.as_ref())))
+}
+
 /// Packets of a trace by kind, from its first PSB on, and the number of places that are no packets.
 #[pyfunction]
-fn count_packets(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<(Vec<(&'static str, u64)>, u64)> {
+fn count_packets(
+    py: Python<'_>,
+    trace: &Bound<'_, PyAny>,
+    config: Config,
+) -> PyResult<(Vec<(&'static str, u64)>, u64)> {
     let trace = lend(trace)?;
-    let (counts, errors) = py.detach(|| packet::count_kinds(trace.as_ref()));
+    let errata = Errata::chosen(config.0.cpu);
+    let (counts, errors) = py.detach(|| packet::count_kinds(trace.as_ref(), &errata));
     mapped::check(py, trace.as_ref())?;
     let named = Packet::KINDS.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
     Ok((named, errors))
@@ -267,5 +286,7 @@ fn count_packets(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<(Vec<(&'s
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RawPacketDecoder>()?;
     module.add_function(wrap_pyfunction!(encode_packet, module)?)?;
+    module.add_function(wrap_pyfunction!(trace_overlap, module)?)?;
+    module.add_function(wrap_pyfunction!(skipped_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(count_packets, module)?)
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from odograph.errors import RecordingError
 from odograph.recording.binaries import Binaries
+from odograph.recording.buffers import add_copy, add_next
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.attributes import Attribute
 from odograph.recording.perfdata.auxtrace import AuxTraceInfo
@@ -96,29 +97,27 @@ def _streams(
     """One stream for each idx, and for each the (ring offset, stream offset, size) of its pieces."""
     streams: dict[int, TraceStream] = {}
     positions: dict[int, list[tuple[int, int, int]]] = {}
-    sizes: dict[int, int] = {}
+    ends: dict[int, int] = {}
     for trace in _in_index_order(reader):
         stream = streams.get(trace.idx)
         if stream is None:
             cpu = trace.cpu if trace.cpu >= 0 else None
             tid = trace.tid if trace.tid > 0 and cpu is None else None
             stream = streams[trace.idx] = TraceStream(trace.idx, cpu, tid, None, files=reader.files)
+            stream.is_cut = bool(parameters.snapshot)
             stream.task = trace.tid if trace.tid > 0 else None
-            positions[trace.idx], sizes[trace.idx] = [], 0
+            positions[trace.idx] = []
         if trace.size == 0:
             continue
-        start = sizes[trace.idx]
-        if parameters.snapshot and stream.pieces:
-            overlap = _overlap(reader, stream.pieces[-1], trace)
-            trace = trace._replace(size=trace.size - overlap, position=trace.position + overlap)
-            if overlap == 0:
-                stream.breaks.append(Break(start, "snapshot"))
-            if trace.size == 0:
-                continue
-        stream.pieces.append(Piece(trace.position, trace.size, trace.file))
-        stream.reference = trace.reference
-        positions[trace.idx].append((trace.offset, start, trace.size))
-        sizes[trace.idx] = start + trace.size
+        piece, repeated = Piece(trace.position, trace.size, trace.file), 0
+        if parameters.snapshot:
+            repeated = add_copy(stream, piece, "snapshot", trace.reference)
+        else:
+            add_next(stream, piece, ends.get(trace.idx, trace.offset) - trace.offset, trace.reference)
+        ends[trace.idx] = trace.offset + trace.size
+        if repeated < trace.size:
+            place = (trace.offset + repeated, stream.references[-1][0], trace.size - repeated)
+            positions[trace.idx].append(place)
     return list(streams.values()), positions
 
 
@@ -132,33 +131,6 @@ def _in_index_order(reader: PerfDataReader) -> Iterable[AuxTrace]:
         reader.problems.add(None, "the index of trace buffers does not fit them; file order is used")
         return reader.auxtraces
     return [reader.auxtraces[number] for number in numbers if number is not None]
-
-
-_OVERLAP_TRIES = 64
-_PSB = bytes.fromhex("0282") * 8
-
-
-def _overlap(reader: PerfDataReader, earlier: Piece, later: AuxTrace) -> int:
-    """How many bytes at the start of a snapshot repeat the end of the one before."""
-    old = reader.files[earlier.file]
-    new = reader.files[later.file]
-    start = later.position
-    end = start + later.size
-    psb = new.find(_PSB, start, end)
-    if psb < 0:
-        return 0
-    # What comes before the first PSB is the cut rest of a packet stream that the earlier one holds whole.
-    probe = new[psb : min(end, psb + 64)]
-    old_end = earlier.offset + earlier.size
-    at = old.find(probe, earlier.offset, old_end)
-    for _ in range(_OVERLAP_TRIES):
-        if at < 0:
-            break
-        length = min(old_end - at, end - psb)
-        if old[at : at + length] == new[psb : psb + length]:
-            return psb + length - start
-        at = old.find(probe, at + 1, old_end)
-    return 0
 
 
 def _apply_losses(
@@ -270,16 +242,16 @@ class _Samples:
         self.pieces.setdefault(key, []).append((stamp.time or 0, piece))
 
     def streams(self, first_idx: int) -> list[TraceStream]:
-        """One stream for each CPU or thread; every sample is a start of its own."""
+        """One stream for each CPU or thread; a sample that repeats nothing of the last is a new start."""
+        conversion = self.reader.time_conversion
         result: list[TraceStream] = []
         for (cpu, tid), timed in self.pieces.items():
             timed.sort(key=lambda entry: entry[0])
-            pieces = [piece for _, piece in timed]
-            stream = TraceStream(first_idx + len(result), cpu, tid, None, pieces, files=self.reader.files)
-            offset = 0
-            for piece in pieces[:-1]:
-                offset += piece.size
-                stream.breaks.append(Break(offset, "sample"))
+            stream = TraceStream(first_idx + len(result), cpu, tid, None, files=self.reader.files)
+            stream.is_cut = True
+            for time, piece in timed:
+                reference = 0 if conversion is None else conversion.to_tsc(time)
+                add_copy(stream, piece, "sample", reference)
             result.append(stream)
         return result
 

@@ -12,5 +12,7 @@ __all__ = ["read_raw"]
 
 def read_raw(path: str, data: RawMapping | bytes) -> Recording:
     """One stream, one thread with tid 0, since raw traces name none."""
-    stream = TraceStream(0, None, 0, 0, [Piece(0, len(data))], regions=[Region(0, 0, 0)], files=[data])
+    stream = TraceStream(
+        0, None, 0, 0, [Piece(0, len(data))], regions=[Region(0, 0, 0)], is_cut=True, files=[data]
+    )
     return Recording(path, "raw", [stream], [Thread(0, 0)])

@@ -39,6 +39,7 @@ __all__ = ["Region", "Sideband", "ThreadInfo"]
 _PROT_EXEC = 4
 _TRUNCATED, _PARTIAL = int(AuxFlag.TRUNCATED), int(AuxFlag.PARTIAL)
 _SWITCH_OUT = int(Misc.SWITCH_OUT)
+_RAN_BEFORE = int(Misc.FORK_EXEC)
 _time_and_order = itemgetter(0, 1)
 
 
@@ -194,7 +195,8 @@ class Sideband:
     def _on_fork(self, record: Record, stamp: Stamp) -> None:
         task = parse_task(record)
         time = stamp.time if stamp.time is not None else task.time
-        self._later(time, self._fork, task.pid, task.ppid, task.tid, task.ptid, time)
+        copies = not record.misc & _RAN_BEFORE
+        self._later(time, self._fork, task.pid, task.ppid, task.tid, task.ptid, time, copies)
 
     def _on_exit(self, record: Record, stamp: Stamp) -> None:
         task = parse_task(record)
@@ -279,14 +281,21 @@ class Sideband:
         if exec_ and tsc is not None:
             self.memory(pid).clear(tsc)
 
-    def _fork(self, tsc: int | None, pid: int, ppid: int, tid: int, ptid: int, time: int) -> None:
+    def _fork(
+        self, tsc: int | None, pid: int, ppid: int, tid: int, ptid: int, time: int, copies: bool
+    ) -> None:
         parent = self.threads.get(ptid)
         thread = self.thread(tid, pid)
         thread.comm = parent.comm if parent is not None else thread.comm
         thread.start, thread.end = time or None, None
         self.children.setdefault(ptid, []).append(tid)
-        if pid != ppid:
+        if pid == ppid:
+            return
+        if copies:
             self.memory(pid).inherit(tsc, self.memory(ppid))
+        elif pid in self.memories:
+            # It ran before the recording began: what it has in memory is its own, and is told next.
+            self.memories[pid].clear(tsc)
 
     def _exit(self, tsc: int | None, pid: int, tid: int, time: int) -> None:
         self.thread(tid, pid).end = time or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -38,7 +39,9 @@ class TraceStream:
     ``cpu`` is None for a thread's own buffer, ``tid`` and ``pid`` None where threads share the buffer.
     ``task`` is the thread that the recorder was asked to trace, with all it starts, None = whole CPUs.
     ``regions`` say which thread ran from which TSC on, first one first. ``breaks`` are in order.
-    ``reference`` is a full TSC near the stream's end, whose top 8 bits TSC packets lack (0 = unknown).
+    ``references`` say with which stream offset a buffer begins, and a TSC of 64 bits near its time (0 = not
+    known): TSC packets lack the upper 8. ``is_cut`` says that the trace may begin anywhere, as a copy of a
+    ring does, and not with a PSB.
     """
 
     idx: int
@@ -48,7 +51,8 @@ class TraceStream:
     pieces: list[Piece] = field(default_factory=list)
     breaks: list[Break] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
-    reference: int = 0
+    references: list[tuple[int, int]] = field(default_factory=list)
+    is_cut: bool = False
     task: int | None = None
     files: Sequence[RawMapping | bytes] = ()
     _joined: memoryview | None = field(default=None, init=False, repr=False, compare=False)
@@ -75,6 +79,11 @@ class TraceStream:
                 if isinstance(file, RawMapping):
                     file.check()
         return self._joined
+
+    def reference(self, offset: int) -> int | None:
+        """A TSC of 64 bits near the time of the bytes at stream offset ``offset``; None if not known."""
+        index = bisect_right(self.references, (offset, 1 << 64)) - 1
+        return (self.references[index][1] or None) if index >= 0 else None
 
     def file_offset(self, offset: int) -> int | None:
         """Where stream offset ``offset`` lies in its file, None past the end."""

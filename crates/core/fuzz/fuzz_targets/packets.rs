@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use odograph_core::cpu::Errata;
 use odograph_core::packet::{count_kinds, decode, encode, sync, BlockContext, Packet};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -22,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         offset += size;
     }
-    count_kinds(bytes);
+    count_kinds(bytes, &Errata::named(&["skd007", "skz84"]));
     if let Some(first) = sync::forward(bytes, 0) {
         let last = sync::backward(bytes, bytes.len()).expect("a PSB");
         assert!(last >= first);

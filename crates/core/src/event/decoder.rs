@@ -14,7 +14,7 @@ use crate::instruction::ExecMode;
 use crate::packet::{self, sync, BlockContext, LastIp, Packet};
 use crate::time::Time;
 
-/// Decodes the packet at `offset`; corrupt bytes that an erratum explains come back as PADs of their size.
+/// Decodes the packet at `offset`; corrupt bytes that are no packet come back as a PAD of their size.
 pub(super) fn fetch(
     trace: &[u8],
     offset: usize,
@@ -23,23 +23,12 @@ pub(super) fn fetch(
     unknown: Option<&UnknownPackets>,
 ) -> Result<(Packet, usize), PtError> {
     let rest = trace.get(offset..).unwrap_or(&[]);
-    match packet::decode(rest, blocks) {
-        // SKZ84: TMA with reserved bits set, followed by one bogus byte.
-        Err(PtError::BadPacket) if errata.skz84 && rest.starts_with(&[0x02, 0x73]) => {
-            if rest.len() < 8 {
-                return Err(PtError::Eos);
-            }
-            Ok((Packet::Pad, 8))
-        }
-        // SKD007: an OVF replaced the tail of a CYC.
-        Ok((Packet::Cyc { .. }, 2)) if errata.skd007 && rest.get(1..3) == Some(&[0x02, 0xf3]) => {
-            Ok((Packet::Pad, 1))
-        }
+    match packet::decode_repaired(rest, blocks, errata) {
         Err(PtError::BadOpc) => match unknown {
             Some(unknown) => Ok((Packet::Unknown, unknown.size(trace, offset)?)),
             None => Err(PtError::BadOpc),
         },
-        decoded => decoded,
+        decoded => decoded.map(|(packet, size)| (packet.unwrap_or(Packet::Pad), size)),
     }
 }
 
@@ -118,8 +107,8 @@ impl EventDecoder {
     }
 
     /// Offset of the next packet that has not been used up, behind PADs. While events of a packet are still to
-    /// be delivered that is the packet itself; after synchronising, the PSBEND. A FUP or TIP that gave an event is
-    /// used up only when the next event is asked for.
+    /// be delivered that is the packet itself; after synchronising, the PSBEND. A FUP, TIP or PSBEND that gave an event
+    /// is used up only when the next event is asked for.
     pub fn offset(&self) -> u64 {
         if self.out.is_empty() && !self.lingers {
             self.pos as u64
@@ -158,6 +147,22 @@ impl EventDecoder {
     /// The clock.
     pub fn time(&self) -> &Time {
         &self.time
+    }
+
+    /// The next TSC packet is the closest to this TSC.
+    pub fn set_tsc_near(&mut self, near: Option<u64>) {
+        self.time.set_near(near);
+    }
+
+    /// For each of some PSBs, in order and less than 2^55 ticks apart, a TSC of about that time, if one is known.
+    pub fn tscs_near(&self, trace: &[u8], psbs: &[u64]) -> Vec<Option<u64>> {
+        let mut scout = self.clone();
+        let mut near = |&psb| {
+            // Where PSB+ is damaged or says no time, it is still about the time of the one before.
+            let _ = scout.sync_set(trace, psb);
+            scout.time.near()
+        };
+        psbs.iter().map(&mut near).collect()
     }
 
     /// Forgets everything and synchronises at a PSB, which must be the first packet after PADs at
@@ -362,8 +367,11 @@ impl EventDecoder {
 
     /// The packet at hand may give more than one event, and libipt finds out only when asked for the next.
     fn waits_for_more(&self, trace: &[u8]) -> bool {
-        let Some(opcode) = trace.get(self.current) else { return false };
-        matches!(opcode & 0x1f, 0x0d | 0x11 | 0x1d)
+        match trace.get(self.current..) {
+            Some([0x02, 0x23, ..]) => true,
+            Some([opcode, ..]) => matches!(opcode & 0x1f, 0x0d | 0x11 | 0x1d),
+            _ => false,
+        }
     }
 
     fn settle(&mut self) {

@@ -27,7 +27,8 @@ const PIECE: std::ops::RangeInclusive<u64> = 256 << 10..=4 << 20;
 ///
 /// `interrupted` is asked every few milliseconds, with the trace offset reached; true stops.
 /// What stands before the first PSB is skipped, as every decoder does: the end of something longer
-/// whose start is gone. A trace without a PSB is one gap.
+/// whose start is gone; see [`skipped`]. A trace without a PSB is one gap, and so is what lies between a damaged PSB+
+/// and the next PSB.
 ///
 /// The result does not depend on the number of threads. An image with a callback is decoded on one, in order.
 pub fn decode(
@@ -50,6 +51,7 @@ pub fn decode(
         let usual = |left: u64| (left / share).clamp(*PIECE.start(), *PIECE.end());
         job.starts = starts(job.trace, begun.sync_offset, |left| options.piece.unwrap_or(usual(left)));
         job.asid = begun.asid;
+        job.nears = begun.nears(job.trace, &job.starts);
     }
     let first_tsc = begun.tsc;
     let Some(mut engine) = begun.engine.take() else { return ground.stream(begun.built, 0, (None, None)) };
@@ -86,6 +88,13 @@ pub(super) struct Begun {
     pub asid: Asid,
 }
 
+impl Begun {
+    /// For each of some PSBs a TSC of about that time, if one is known.
+    pub fn nears(&self, trace: &[u8], psbs: &[u64]) -> Vec<Option<u64>> {
+        self.engine.as_ref().map_or(Vec::new(), |engine| engine.events().tscs_near(trace, psbs))
+    }
+}
+
 impl Ground {
     pub fn new(trace: TraceBytes, config: &TraceConfig, timeline: Timeline, options: DecodeOptions) -> Self {
         let knowledge = Knowledge::of(&timeline, &options);
@@ -102,6 +111,7 @@ impl Ground {
             knowledge: &self.knowledge,
             base: 0,
             starts: Vec::new(),
+            nears: Vec::new(),
             asid: Asid::default(),
             raise: self.options.on_error == OnError::Raise,
         }
@@ -118,9 +128,7 @@ impl Ground {
         let mut engine = job.engine(job.graph());
         let mut built = Builder::new(self.options.checkpoint_distance);
         if !engine.start(job.trace) {
-            if job.trace.iter().any(|&byte| byte != 0) {
-                built.gaps.push(no_psb(job.trace.len() as u64));
-            }
+            built.gaps.extend(never_started(&engine, 0, job.trace.len() as u64, has_packets(job.trace)));
             self.knowledge.give_back(engine.into_graph());
             return Begun { engine: None, built, sync_offset: 0, tsc: None, asid: Asid::default() };
         }
@@ -186,17 +194,36 @@ impl Ground {
     }
 }
 
-/// The gap that a trace of so many bytes is if it has no PSB.
-pub(super) fn no_psb(bytes: u64) -> Gap {
-    Gap {
+/// The gap that a trace is in which decoding could not start: from its first damaged PSB+ on, or without a PSB all of
+/// it, if there is more than PADs. `base` is where the bytes that the engine was shown begin, `end` where they end.
+pub(super) fn never_started(engine: &Engine, base: u64, end: u64, has_packets: bool) -> Option<Gap> {
+    let begun = engine.damage().map(|damage| Gap { offset: damage.offset + base, ..damage });
+    let no_psb = Gap {
         step: 0,
         cause: GapCause::Lost,
         code: Some(PtError::Nosync),
         offset: 0,
-        bytes_lost: bytes,
+        bytes_lost: 0,
         ip: None,
         asid: Asid::default(),
         tsc: None,
+    };
+    let gap = begun.or_else(|| has_packets.then_some(no_psb))?;
+    Some(Gap { bytes_lost: end.saturating_sub(gap.offset), ..gap })
+}
+
+/// There is something else than PADs.
+pub(super) fn has_packets(trace: &[u8]) -> bool {
+    trace.iter().any(|&byte| byte != 0)
+}
+
+/// Bytes in front of the first PSB, which decoding skips. None if they are PADs, and in a trace without a PSB.
+pub fn skipped(trace: &[u8]) -> u64 {
+    let before = sync::forward(trace, 0).and_then(|psb| trace.get(..psb)).unwrap_or(&[]);
+    if has_packets(before) {
+        before.len() as u64
+    } else {
+        0
     }
 }
 

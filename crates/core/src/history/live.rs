@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::builder::{drive, Builder};
-use super::decode::{no_psb, Ground};
+use super::decode::{has_packets, never_started, Ground};
 use super::ending::{last_settled, Ending};
 use super::knowledge::Knowledge;
 use super::stream::{DecodeError, DecodeOptions, OnError, Stream};
@@ -167,7 +167,7 @@ impl Live {
         let options = self.options.engine.clone();
         let mut engine = Engine::new(&self.config, options, self.timeline.clone(), graph);
         let part = if !self.begin(&mut engine, last) {
-            Ok(None)
+            Ok(last.then(|| self.nothing(&engine)).flatten())
         } else if last {
             self.decode_all(&mut engine, stop).map(Some)
         } else {
@@ -175,8 +175,7 @@ impl Live {
         };
         self.knowledge.give_back(engine.into_graph());
         let part = match part? {
-            None if last => self.nothing(),
-            None => {
+            None if !last => {
                 self.wait = self.bytes.len().saturating_mul(2).max(BATCH);
                 None
             }
@@ -205,18 +204,18 @@ impl Live {
         if !engine.start(&self.bytes) || engine.events().sync_offset() > settled {
             return false;
         }
-        let start = engine.events().sync_offset();
-        let mut here = engine.checkpoint();
-        here.move_by(-(start as i64));
-        self.pass(start as usize);
         self.passed = false;
-        self.here = Some(here);
+        // Where the PSB+ at the first byte is damaged, that is a later PSB; the bytes in between are a gap of the first
+        // part.
+        self.here = Some(engine.checkpoint());
         true
     }
 
     /// Drops bytes before the first PSB.
     fn pass(&mut self, bytes: usize) {
-        self.passed |= self.bytes.drain(..bytes.min(self.bytes.len())).any(|byte| byte != 0);
+        let passed = bytes.min(self.bytes.len());
+        self.passed |= has_packets(self.bytes.get(..passed).unwrap_or(&[]));
+        self.bytes.drain(..passed);
         self.offset += bytes as u64;
     }
 
@@ -272,15 +271,13 @@ impl Live {
         Ok(self.part(Vec::new(), built, engine.step(), (tsc, engine.tsc()), None))
     }
 
-    /// The end of a trace without a PSB.
-    fn nothing(&mut self) -> Option<LivePart> {
-        let count = self.bytes.len();
-        self.pass(count);
+    /// The end of a trace in which decoding could not start.
+    fn nothing(&mut self, engine: &Engine) -> Option<LivePart> {
+        let before = self.offset;
+        self.pass(self.bytes.len());
+        let gap = never_started(engine, before, self.offset, std::mem::take(&mut self.passed))?;
         let mut built = Builder::new(self.options.checkpoint_distance);
-        if !std::mem::take(&mut self.passed) {
-            return None;
-        }
-        built.gaps.push(no_psb(self.offset));
+        built.gaps.push(gap);
         let part = self.part(Vec::new(), built, 0, (None, None), None);
         Some(LivePart { offset: 0, ..part })
     }

@@ -46,7 +46,7 @@ pub use code::{CodeRow, CodeTable, Hits};
 pub use columns::InstructionColumns;
 pub use count::Counts;
 pub use coverage::Coverage;
-pub use decode::decode;
+pub use decode::{decode, skipped};
 pub use events::{Chosen, EventColumns};
 pub use find::Wanted;
 pub use functions::{FunctionCost, Functions};

@@ -30,6 +30,8 @@ pub struct PartPlace {
     pub bytes: Range<u64>,
     /// The address space that the trace begins with.
     pub asid: Asid,
+    /// A TSC of about the time at which it begins, if one is known.
+    pub near: Option<u64>,
 }
 
 /// A part that has been decoded: [`Assembly::add`] takes it.
@@ -72,6 +74,7 @@ impl PartPlace {
         job.asid = self.asid;
         job.raise = false;
         job.starts.push(self.start.checked_sub(first)?);
+        job.nears.push(self.near);
         if let Some(until) = self.until {
             let until = until.checked_sub(first)?;
             if !is_settled(job.trace, until) {
@@ -137,6 +140,7 @@ pub(super) fn is_settled(trace: &[u8], psb: u64) -> bool {
 pub struct Assembly {
     ground: Ground,
     starts: Vec<u64>,
+    nears: Vec<Option<u64>>,
     asid: Asid,
     begun: Option<Begun>,
     whole: Option<Whole>,
@@ -171,9 +175,11 @@ impl Assembly {
             }
         }
         let (asid, first_tsc) = (begun.asid, begun.tsc);
+        let nears = begun.nears(ground.job().trace, &divided);
         Assembly {
             ground,
             starts: divided,
+            nears,
             asid,
             begun: Some(begun),
             whole: None,
@@ -192,7 +198,8 @@ impl Assembly {
             let from =
                 sync::forward(trace, start.saturating_sub(BEFORE) as usize).map_or(start, |from| from as u64);
             let to = until.map_or(length, |until| until.saturating_add(BEHIND).min(length));
-            PartPlace { number: nth + 1, start, until, bytes: from.min(start)..to, asid: self.asid }
+            let near = self.nears.get(nth).copied().flatten();
+            PartPlace { number: nth + 1, start, until, bytes: from.min(start)..to, asid: self.asid, near }
         };
         self.starts.iter().enumerate().map(place).collect()
     }

@@ -27,6 +27,8 @@ pub(super) struct Job<'a> {
     pub(super) base: u64,
     /// Offsets of the PSBs that pieces begin at; the first piece begins at the first PSB, wherever that is.
     pub(super) starts: Vec<u64>,
+    /// For each of them a TSC of about that time, if one is known.
+    pub(super) nears: Vec<Option<u64>>,
     /// The address space at the first PSB.
     pub(super) asid: Asid,
     /// Nothing behind the first gap matters.
@@ -126,7 +128,8 @@ impl Job<'_> {
         let Some(&psb) = self.starts.get(at) else { return (None, engine.into_graph()) };
         let from =
             sync::forward(self.trace, psb.saturating_sub(BEFORE) as usize).map_or(psb, |from| from as u64);
-        if !engine.guess(self.trace, from.min(psb), psb, self.asid) {
+        let near = self.nears.get(at).copied().flatten();
+        if !engine.guess(self.trace, from.min(psb), psb, self.asid, near) {
             return (None, engine.into_graph());
         }
         let built = Builder { base: self.base, ..Builder::new(self.options.checkpoint_distance) };

@@ -1,6 +1,7 @@
 //! Names and counts of packets by kind.
 
-use super::{decode, sync, BlockContext, Packet};
+use super::{decode_repaired, sync, BlockContext, Packet};
+use crate::cpu::Errata;
 
 const PAD: usize = 0;
 const TNT8: usize = 9;
@@ -53,8 +54,9 @@ impl Packet {
 }
 
 /// How many packets of each kind a trace holds, from its first PSB on, and how many places could not
-/// be decoded (after each the count goes on at the next PSB).
-pub fn count_kinds(trace: &[u8]) -> ([u64; 32], u64) {
+/// be decoded (after each the count goes on at the next PSB). Bytes that an erratum of the processor spoilt count as
+/// what they were meant to be, or not at all.
+pub fn count_kinds(trace: &[u8], errata: &Errata) -> ([u64; 32], u64) {
     let mut counts = [0; 32];
     let mut errors = 0;
     let mut context = BlockContext::default();
@@ -67,9 +69,9 @@ pub fn count_kinds(trace: &[u8]) -> ([u64; 32], u64) {
                 offset += 1;
             }
         }
-        match decode(trace.get(offset..).unwrap_or(&[]), &mut context) {
+        match decode_repaired(trace.get(offset..).unwrap_or(&[]), &mut context, errata) {
             Ok((packet, size)) => {
-                if let Some(count) = counts.get_mut(packet.kind()) {
+                if let Some(count) = packet.and_then(|packet| counts.get_mut(packet.kind())) {
                     *count += 1;
                 }
                 at = Some(offset + size);

@@ -10,6 +10,8 @@ mod fields;
 mod kind;
 mod last_ip;
 mod mark;
+mod overlap;
+mod repair;
 pub mod sync;
 
 pub(crate) use decode::{cyc, ip};
@@ -19,6 +21,8 @@ pub use fields::Field;
 pub use kind::count_kinds;
 pub use last_ip::LastIp;
 pub use mark::{mark, marked, MARK_PERIOD};
+pub use overlap::{overlap, Overlap};
+pub use repair::decode_repaired;
 
 /// The bytes of a PSB.
 pub const PSB: [u8; 16] =

@@ -14,6 +14,20 @@ use serde::{Deserialize, Serialize};
 /// Cycle ratios are kept shifted left by this.
 const RATIO_SHIFT: u32 = 8;
 
+/// Bits of the time stamp counter in a TSC packet.
+const TSC_BITS: u32 = 56;
+
+/// The TSC whose low bits a TSC packet holds, closest to one that is known; none is negative.
+fn widened(low: u64, near: u64) -> u64 {
+    let wrap = 1u64 << TSC_BITS;
+    let ahead = low.wrapping_sub(near) & (wrap - 1);
+    if ahead < wrap / 2 {
+        near.wrapping_add(ahead)
+    } else {
+        near.checked_sub(wrap - ahead).unwrap_or(near.wrapping_add(ahead))
+    }
+}
+
 /// The clock of a trace. Cheap to copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
@@ -35,6 +49,10 @@ pub struct Time {
     skl168: bool,
     /// Nothing is learned about cycles.
     uncalibrated: bool,
+    /// The time is what TSC packets hold: it begins anew where that wraps.
+    narrow: bool,
+    /// The last TSC, with all its bits; synchronising does not forget it.
+    near: Option<u64>,
     /// A CYC packet was met since this was asked last.
     met_cyc: bool,
     calibration: Calibration,
@@ -81,11 +99,13 @@ impl Time {
             eax: config.cpuid_0x15_eax,
             ebx: config.cpuid_0x15_ebx,
             skl168: Errata::chosen(config.cpu).skl168,
+            narrow: config.libipt_compat,
+            near: config.tsc_near,
             ..Time::default()
         }
     }
 
-    /// Forgets everything but the configuration.
+    /// Forgets everything but the configuration, and how often the TSC has wrapped.
     pub fn reset(&mut self) {
         *self = Time {
             mtc_freq: self.mtc_freq,
@@ -94,8 +114,20 @@ impl Time {
             ebx: self.ebx,
             skl168: self.skl168,
             uncalibrated: self.uncalibrated,
+            narrow: self.narrow,
+            near: self.near,
             ..Time::default()
         };
+    }
+
+    /// The last TSC with all its bits, or what was known of them before the first.
+    pub fn near(&self) -> Option<u64> {
+        self.near
+    }
+
+    /// The next TSC packet is the closest to this TSC.
+    pub fn set_near(&mut self, near: Option<u64>) {
+        self.near = near;
     }
 
     /// The same clock without calibration: CYC packets add nothing.
@@ -112,7 +144,8 @@ impl Time {
     pub fn is_configured_as(&self, other: &Time) -> bool {
         (self.mtc_freq, self.nom_freq, self.eax, self.ebx)
             == (other.mtc_freq, other.nom_freq, other.eax, other.ebx)
-            && (self.skl168, self.uncalibrated) == (other.skl168, other.uncalibrated)
+            && (self.skl168, self.uncalibrated, self.narrow)
+                == (other.skl168, other.uncalibrated, other.narrow)
     }
 
     /// Takes over the calibration of another clock.
@@ -162,8 +195,14 @@ impl Time {
         self.calibration.behind_psb = self.skl168;
     }
 
-    /// A TSC packet; inside PSB+ it may calibrate cycles.
+    /// A TSC packet; inside PSB+ it may calibrate cycles. Its 56 bits are taken for those of the TSC closest to the last
+    /// one, so time goes on where they wrap.
     pub fn on_tsc(&mut self, tsc: u64, in_psb: bool) {
+        let tsc = match self.near {
+            Some(near) if !self.narrow => widened(tsc, near),
+            _ => tsc,
+        };
+        self.near = Some(tsc);
         self.tsc = tsc;
         self.base = tsc;
         self.fast = 0;
@@ -177,7 +216,7 @@ impl Time {
         let calibration = &mut self.calibration;
         if in_psb && !calibration.seen_mtc && !self.uncalibrated {
             if let (Some(last), cycles @ 1..) = (calibration.tsc, calibration.cycles_since_tsc) {
-                let delta = tsc.wrapping_sub(last) & ((1 << 56) - 1);
+                let delta = tsc.wrapping_sub(last) & ((1 << TSC_BITS) - 1);
                 calibration.ratio = shifted_quotient(delta, cycles);
             }
         }

@@ -23,9 +23,6 @@ use crate::text::{hex_digits, pad};
 const PIECE_BYTES: usize = 1 << 16;
 const PIECE_PACKETS: usize = 1 << 20;
 
-/// The bytes that are replaced by the erratum SKZ84: a corrupt TMA packet, then one bogus byte.
-const SKZ84_BYTES: usize = 8;
-
 /// Why a piece ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -41,7 +38,7 @@ pub enum Progress {
 #[derive(Clone, Debug)]
 pub struct PacketListing {
     options: PacketOptions,
-    skz84: bool,
+    errata: Errata,
     tracking: Tracking,
     context: BlockContext,
     /// None before the first PSB was looked for.
@@ -60,7 +57,7 @@ impl PacketListing {
     pub fn new(config: &TraceConfig, options: PacketOptions) -> Self {
         PacketListing {
             options,
-            skz84: Errata::chosen(config.cpu).skz84,
+            errata: Errata::chosen(config.cpu),
             tracking: Tracking::new(config, &options),
             context: BlockContext { libipt: true, ..BlockContext::default() },
             offset: options.no_sync.then_some(0),
@@ -82,7 +79,8 @@ impl PacketListing {
                 break;
             }
             let Some(offset) = self.here(trace) else { return Progress::End };
-            match self.fetch(trace.get(offset..).unwrap_or(&[])) {
+            let rest = trace.get(offset..).unwrap_or(&[]);
+            match packet::decode_repaired(rest, &mut self.context, &self.errata) {
                 Ok((packet, size)) => {
                     self.offset = Some(offset.saturating_add(size));
                     let moved = packet.as_ref().is_some_and(|packet| self.follow(packet, offset, out));
@@ -117,19 +115,6 @@ impl PacketListing {
         }
         self.ended = self.offset.is_none();
         self.offset
-    }
-
-    /// The packet at the start of `rest` and its size; no packet for bytes that an erratum makes invalid.
-    fn fetch(&mut self, rest: &[u8]) -> Result<(Option<Packet>, usize), PtError> {
-        match packet::decode(rest, &mut self.context) {
-            Err(PtError::BadPacket) if self.skz84 && rest.starts_with(&[0x02, 0x73]) => {
-                if rest.len() < SKZ84_BYTES {
-                    return Err(PtError::Eos);
-                }
-                Ok((None, SKZ84_BYTES))
-            }
-            decoded => decoded.map(|(packet, size)| (Some(packet), size)),
-        }
     }
 
     /// Takes in a packet; true if it moved time on.

@@ -75,7 +75,7 @@ const UPDATING: &str = "error updating time";
 impl Tracking {
     /// At the start of a trace.
     pub fn new(config: &TraceConfig, options: &PacketOptions) -> Self {
-        let time = Time::new(config);
+        let time = Time::new(&TraceConfig { libipt_compat: true, ..config.clone() });
         Tracking {
             last_ip: LastIp::default(),
             time: if options.no_tcal { time.without_calibration() } else { time },

@@ -109,6 +109,8 @@ class Misc(enum.IntFlag):
     GUEST_USER = 5
     MMAP_DATA = 0x2000
     COMM_EXEC = 0x2000
+    #: The process ran before the recording began; the record stands in for its fork.
+    FORK_EXEC = 0x2000
     SWITCH_OUT = 0x2000
     MMAP_BUILD_ID = 0x4000
     SWITCH_OUT_PREEMPT = 0x4000

@@ -223,16 +223,24 @@ class PerfDataWriter:
         body = struct.pack("<ii", pid, tid) + _text(name[:15])
         self._add(RecordType.COMM, Misc.COMM_EXEC if exec else 0, body, pid, tid, tsc)
 
-    def add_fork(self, pid: int, ppid: int, tid: int, ptid: int, *, tsc: int = 0) -> None:
-        """Thread ``tid`` of ``pid`` began; a new process (``pid != ppid``) gets its parent's memory."""
-        self._add_task(RecordType.FORK, pid, ppid, tid, ptid, tsc)
+    def add_fork(
+        self, pid: int, ppid: int, tid: int, ptid: int, *, tsc: int = 0, ran_before: bool = False
+    ) -> None:
+        """Thread ``tid`` of ``pid`` began; a new process (``pid != ppid``) gets its parent's memory.
+
+        ``ran_before``: it began before the recording did, and has memory of its own.
+        """
+        misc = Misc.FORK_EXEC if ran_before else 0
+        self._add_task(RecordType.FORK, pid, ppid, tid, ptid, tsc, misc)
 
     def add_exit(self, pid: int, ppid: int, tid: int, ptid: int, *, tsc: int = 0) -> None:
         """Thread ``tid`` ended."""
         self._add_task(RecordType.EXIT, pid, ppid, tid, ptid, tsc)
 
-    def _add_task(self, kind: RecordType, pid: int, ppid: int, tid: int, ptid: int, tsc: int) -> None:
-        self._add(kind, 0, struct.pack("<iiiiQ", pid, ppid, tid, ptid, self._ns(tsc)), pid, tid, tsc)
+    def _add_task(
+        self, kind: RecordType, pid: int, ppid: int, tid: int, ptid: int, tsc: int, misc: int = 0
+    ) -> None:
+        self._add(kind, misc, struct.pack("<iiiiQ", pid, ppid, tid, ptid, self._ns(tsc)), pid, tid, tsc)
 
     def add_mmap2(
         self,

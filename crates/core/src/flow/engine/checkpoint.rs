@@ -134,9 +134,11 @@ impl Checkpoint {
 
 impl Engine {
     /// Stands before the PSB at `psb` with what the trace from the PSB at `from` on says: a guess at what decoding
-    /// from the start would have come to, but for the return stack, which is empty. False if there is no guess.
-    pub fn guess(&mut self, trace: &[u8], from: u64, psb: u64, asid: Asid) -> bool {
+    /// from the start would have come to, but for the return stack, which is empty; `near` is a TSC of about that time.
+    /// False if there is no guess.
+    pub fn guess(&mut self, trace: &[u8], from: u64, psb: u64, asid: Asid, near: Option<u64>) -> bool {
         let mut scout = self.events.clone();
+        scout.set_tsc_near(near);
         if scout.sync_set(trace, from).is_err() {
             return false;
         }

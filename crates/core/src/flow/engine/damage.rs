@@ -60,17 +60,39 @@ impl Engine {
         }
     }
 
-    /// Starts at the first PSB. False if the trace has none.
+    /// Starts at the first PSB whose PSB+ is whole. False if the trace has none.
+    ///
+    /// What lies between an earlier PSB, whose PSB+ is damaged, and that PSB is a gap: it is reported when decoding
+    /// begins.
     pub fn start(&mut self, trace: &[u8]) -> bool {
-        let mut last = None;
         loop {
             match self.events.sync_forward(trace) {
-                Ok(_) => return true,
+                Ok(()) => {
+                    if self.damage.is_some() {
+                        self.position = Position::Lost;
+                    }
+                    return true;
+                }
                 Err(PtError::Eos) => return false,
-                Err(_) if last == Some(self.events.sync_offset()) => return false,
-                Err(_) => last = Some(self.events.sync_offset()),
+                Err(code) => {
+                    self.damage.get_or_insert(Gap {
+                        step: self.step,
+                        cause: GapCause::of(code),
+                        code: Some(code),
+                        offset: self.events.offset(),
+                        bytes_lost: 0,
+                        ip: None,
+                        asid: self.asid,
+                        tsc: None,
+                    });
+                }
             }
         }
+    }
+
+    /// The damage that [`Engine::start`] met where it found no place to start.
+    pub fn damage(&self) -> Option<Gap> {
+        self.damage
     }
 
     pub(super) fn close_damage<S: Sink>(&mut self, offset: u64, sink: &mut S) {
