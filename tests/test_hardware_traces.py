@@ -122,7 +122,7 @@ def check_recording(folder: Path) -> None:
 
 
 def check_packets(folder: Path) -> None:
-    kinds, errors = _native.count_packets((folder / "pt.bin").read_bytes())
+    kinds, errors = _native.count_packets((folder / "pt.bin").read_bytes(), TraceConfig().for_native())
     facts = reference(folder)
     counted = {kind: count for kind, count in kinds if count}
     assert counted == {kind: count for kind, count in facts["packet_kinds"].items() if count}

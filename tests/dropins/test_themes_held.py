@@ -9,7 +9,7 @@ from toolrun import List
 CASES = cases("""
 psb-behind-branch: jz:2 nop nop hlt
     +0 +3 fup:3 pgd
-    = 0 [3a, 1000: error: {bad_query}]
+    = 0 [38, 1000: error: {bad_query}]
 
 psb-behind-branch-nomode: jz:2 nop nop hlt
     +0 psb fup:3 psbend tnt:! fup:3 pgd
@@ -17,11 +17,11 @@ psb-behind-branch-nomode: jz:2 nop nop hlt
 
 psb-pip-behind-branch: jz:2 nop nop hlt
     +0 psb fup:3 pip:a00 psbend tnt:! fup:3 pgd
-    = 0 [40, 1000: error: {bad_query}]
+    = 0 [3e, 1000: error: {bad_query}]
 
 psb-backward: nop nop hlt
     +1 +0 fup:2 pgd
-    = 1 2 [3a, 1003: error: {nomap}]
+    = 1 2 [38, 1003: error: {nomap}]
 
 fup-pip-tip-disabled: nop syscall nop hlt
     +0 pgd fup:1 pip:a00 tip:3 +0
@@ -73,7 +73,7 @@ pip-ovf-far: nop callfar* nop hlt
 
 pip-psb-far: nop callfar* nop hlt
     +0 pip:a00 +3
-    = 0 1 [paging, cr3: #a00] [42, 1001: error: {bad_query}]
+    = 0 1 [paging, cr3: #a00] [40, 1001: error: {bad_query}]
 
 movcr3-psb: nop movcr3 nop hlt
     +0 pip:a00 +4 fup:5 pgd

@@ -251,7 +251,7 @@ ovf-psb-mode-mismatch-ok: nop nop hlt
 
 ovf-fup-psb-mode: nop nop hlt
     +0 ovf fup:1 psb fup:1 mode:32 psbend fup:2 pgd
-    = [overflow, ip: @1] [45, 0: error: {bad_status_update}]
+    = [overflow, ip: @1] [43, 0: error: {bad_status_update}]
 """)
 
 

@@ -68,7 +68,7 @@ rs-nomap-tnt-ovf --resync-on-error: jmpnear:200 nop nop hlt
 
 rs-nomap-psb-psb --resync-on-error: jmpnear:200 nop nop hlt
     +0 +210 +5 fup:6 pgd
-    = 0 [3a, 1200: error: {nomap}] [57, 1210: error: {nomap}] 5 [disabled, at: @6]
+    = 0 [38, 1200: error: {nomap}] [55, 1210: error: {nomap}] 5 [disabled, at: @6]
 
 rs-nomap-tnt-ptw-fup --resync-on-error: jmpnear:200 ptwrite nop hlt
     +0 tnt:. ptw.ip:7 fup:5 fup:a pgd
