@@ -3,6 +3,7 @@
 mod common;
 
 use common::{any_packet, recordings, trace};
+use odograph_core::cpu::Errata;
 use odograph_core::error::PtError;
 use odograph_core::packet::{
     count_kinds, decode, encode, encode_into, BlockContext, IpCompression, IpPayload, Packet, Tnt,

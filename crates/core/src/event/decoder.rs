@@ -117,6 +117,12 @@ impl EventDecoder {
         }
     }
 
+    /// Offset of the packet at hand; behind an error, of the first packet of which nothing was said: the PSB, if the
+    /// error lies in its PSB+.
+    pub fn packet_offset(&self) -> u64 {
+        self.current.min(self.pos) as u64
+    }
+
     /// It has been synchronised, perhaps without success.
     pub fn is_synced(&self) -> bool {
         self.synced

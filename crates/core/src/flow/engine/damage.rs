@@ -13,7 +13,7 @@ impl Engine {
         let (cause, code, ip, offset) = match error {
             FlowError::Flow { cause, code, ip } => (*cause, *code, *ip, self.events.offset()),
             FlowError::Events(code) => {
-                (GapCause::of(*code), Some(*code), self.ip_here(), self.events.offset())
+                (GapCause::of(*code), Some(*code), self.ip_here(), self.events.packet_offset())
             }
             FlowError::Foreign(_) => return,
         };
@@ -79,7 +79,7 @@ impl Engine {
                         step: self.step,
                         cause: GapCause::of(code),
                         code: Some(code),
-                        offset: self.events.offset(),
+                        offset: self.events.packet_offset(),
                         bytes_lost: 0,
                         ip: None,
                         asid: self.asid,
