@@ -119,16 +119,20 @@ fn damage(trace: &mut Vec<u8>, random: &mut Random) {
 }
 
 /// The marks that a reader of packets finds, by offset: from the first PSB on, and behind bytes that are no packet from
-/// the next PSB on.
+/// the next PSB on. A PSB+ that the end of the trace cuts off says nothing.
 fn readable(trace: &[u8]) -> HashMap<u64, u64> {
     let mut found = HashMap::new();
     let mut at = sync::forward(trace, 0);
     let mut context = BlockContext::default();
+    let mut psb = None;
     while let Some(offset) = at {
         match packet::decode(trace.get(offset..).unwrap_or(&[]), &mut context) {
             Ok((packet, size)) => {
-                if let Packet::Mnt { payload } = packet {
-                    found.insert(offset as u64, payload);
+                match packet {
+                    Packet::Psb => psb = Some(offset as u64),
+                    Packet::Psbend | Packet::Ovf => psb = None,
+                    Packet::Mnt { payload } => drop(found.insert(offset as u64, payload)),
+                    _ => {}
                 }
                 at = Some(offset + size);
             }
@@ -139,6 +143,7 @@ fn readable(trace: &[u8]) -> HashMap<u64, u64> {
             }
         }
     }
+    found.retain(|&offset, _| psb.is_none_or(|psb| offset < psb));
     found
 }
 
