@@ -328,9 +328,11 @@ class Recording:
     ) -> dict[int, list[Piece]]:
         """The pieces of a stream by the thread that ran; a thread's first in a part is ``lost`` if it is."""
         pieces: dict[int, list[Piece]] = {}
+        before: tuple[int, Piece] | None = None
         for part, lost in self._decode(stream, thread, progress):
             begun: set[int] = set()
-            for owner, piece in self._regions(stream, part):
+            for before in self._regions(stream, part, before):
+                owner, piece = before
                 tid = thread.tid if self.kind == "raw" else owner
                 pieces.setdefault(tid, []).append(replace(piece, lost=lost and tid not in begun))
                 begun.add(tid)
@@ -348,9 +350,17 @@ class Recording:
                     self._streams.setdefault(tid, []).append(stream)
         return self._streams.get(thread.tid, [])
 
-    def _regions(self, stream: TraceStream, part: RawHistory) -> Iterator[tuple[int, Piece]]:
-        """Who ran in which piece of a decoded stream."""
-        first = next((tsc for _, tsc, _ in part.checkpoints()), None) or 0
+    def _regions(
+        self, stream: TraceStream, part: RawHistory, before: tuple[int, Piece] | None
+    ) -> Iterator[tuple[int, Piece]]:
+        """Who ran in which piece of a part of a stream; ``before`` is who ran last in the part before."""
+        first = next((tsc for _, tsc, _ in part.checkpoints() if tsc is not None), None)
+        if first is None and before is not None:
+            # Nothing in it says when it was, and so who ran: it goes on where the last part ended.
+            tid, last_piece = before
+            yield tid, Piece(part, (0, part.steps), (0, _END), (last_piece.time[0], _END))
+            return
+        first = first or 0
         if len(stream.regions) <= 1:
             tid = stream.regions[0].tid if stream.regions else stream.tid or 0
             yield tid, Piece(part, (0, part.steps), (0, _END), (first, _END))

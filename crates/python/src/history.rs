@@ -243,7 +243,10 @@ impl RawHistory {
     fn each_gap(&self) -> impl Iterator<Item = RawGap> + '_ {
         self.parts.iter().flat_map(move |part| {
             let lost = part.lost.then(|| {
-                let (code, bytes) = (PtError::Eos.code(), history::skipped((**part.stream.trace()).as_ref()));
+                // A trace without a PSB is a gap of its own.
+                let started = part.stream.gaps().first().is_none_or(|gap| gap.code != Some(PtError::Nosync));
+                let bytes = if started { history::skipped((**part.stream.trace()).as_ref()) } else { 0 };
+                let code = PtError::Eos.code();
                 (part.at, GapCause::Lost.name(), Some(code), part.base, bytes, None, None, None, None)
             });
             let (mut gaps, mut notes) = (part.own(part.stream.gaps()).peekable(), part.own(part.stream.notes()).peekable());

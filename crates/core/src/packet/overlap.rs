@@ -20,7 +20,7 @@ pub struct Overlap {
 /// What the start of `later` repeats of the end of `earlier`: as much as can be. None if they do not share a PSB.
 ///
 /// They share a PSB if, from the first PSB of `later` on, `earlier` holds the same bytes up to its end, filling aside,
-/// and both have the same bytes before, as far as both have any. Cost is linear.
+/// and in front of them all that `later` has there: it does not begin before `earlier`. Cost is linear.
 pub fn overlap(earlier: &[u8], later: &[u8]) -> Option<Overlap> {
     let pattern = Segments::of(later);
     let text = Segments::of(earlier);
@@ -31,7 +31,7 @@ pub fn overlap(earlier: &[u8], later: &[u8]) -> Option<Overlap> {
         // So many whole segments of the later buffer lie before the last PSB of the earlier one.
         let at = text.starts.get(text.starts.len() - 1 - segments)?;
         let behind = pattern.starts.get(segments).and_then(|&start| later.get(start..));
-        if let (Some(behind), true) = (behind, ends_alike(earlier.get(..*at)?, later.get(..first)?)) {
+        if let (Some(behind), true) = (behind, earlier.get(..*at)?.ends_with(later.get(..first)?)) {
             let same = tail.iter().zip(behind).take_while(|(one, two)| one == two).count();
             let rest = tail.get(same..).unwrap_or(&[]);
             if rest.len() <= MOST_PADDING && rest.iter().all(|&byte| byte == 0) {
@@ -42,11 +42,6 @@ pub fn overlap(earlier: &[u8], later: &[u8]) -> Option<Overlap> {
         matched = segments.checked_sub(1).map(|whole| pattern.shorter.get(whole).copied().unwrap_or(0));
     }
     None
-}
-
-/// The shorter of two is the end of the longer.
-fn ends_alike(one: &[u8], two: &[u8]) -> bool {
-    one.iter().rev().zip(two.iter().rev()).all(|(one, two)| one == two)
 }
 
 /// Bytes from PSB to PSB.
@@ -160,6 +155,8 @@ mod tests {
         assert_eq!(found(&[&stream[..], &[0; 8]].concat(), &pieces(2..6)), None);
         assert_eq!(found(&[&stream[..], &[0, 1]].concat(), &pieces(2..6)), None);
         assert_eq!(found(&stream, &[&[0x59, 0x01][..], &pieces(2..6)].concat()), None);
+        // The later one would begin before the earlier one.
+        assert_eq!(found(&pieces([7; 2]), &[&[0x59, 0x01][..], &pieces([7, 7, 8])].concat()), None);
     }
 
     #[test]
