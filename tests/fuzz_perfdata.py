@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "recording"))
@@ -77,16 +78,20 @@ def _kernel_records(data: bytes) -> bytes:
     return _with_records(data, extra)
 
 
-def _sampled(data: bytes) -> bytes:
-    """The recording with trace inside samples."""
+def _sampled(data: bytes, traces: Sequence[bytes] = (TRACE,)) -> bytes:
+    """The recording with trace inside samples, which is filled up to eight bytes."""
     fields = FILE_HEADER.unpack_from(data)
     changed = bytearray(data)
     for at in range(fields[3], fields[3] + fields[4], fields[2]):
         (sample_type,) = struct.unpack_from("<Q", changed, at + 24)
         struct.pack_into("<Q", changed, at + 24, sample_type | 0x100000 | 0x400 | 0x20)
-    body = struct.pack("<QQiiQ", 1001, 0x1000, 42, 42, 77) + struct.pack("<Q2Q", 2, 5, 6)
-    body += struct.pack("<I60s", 60, b"raw") + struct.pack("<Q", len(TRACE)) + TRACE
-    return _with_records(bytes(changed), struct.pack("<IHH", RecordType.SAMPLE, 2, 8 + len(body)) + body)
+    records = b""
+    for moment, trace in enumerate(traces, 77):
+        trace += bytes(-len(trace) % 8)
+        body = struct.pack("<QQiiQ", 1001, 0x1000, 42, 42, moment) + struct.pack("<Q2Q", 2, 5, 6)
+        body += struct.pack("<I60s", 60, b"raw") + struct.pack("<Q", len(trace)) + trace
+        records += struct.pack("<IHH", RecordType.SAMPLE, 2, 8 + len(body)) + body
+    return _with_records(bytes(changed), records)
 
 
 def _with_records(data: bytes, extra: bytes) -> bytes:

@@ -292,6 +292,19 @@ class Recording:
                         return IndexUse(index.path, False, index.reason)
         return IndexUse(index.path, index.reason is None, index.reason)
 
+    def skipped_bytes(self) -> int:
+        """Bytes that are not decoded because no PSB stands before them, and that are not in a gap either.
+
+        A raw trace, a snapshot and the trace in a sample may begin anywhere, as the end of something longer.
+        """
+        total = 0
+        for stream in self.source.streams:
+            trace, lost_at = stream.read(), {lost.offset for lost in stream.breaks}
+            for begin, end in pairwise(_edges(stream)):
+                if stream.is_cut and begin not in lost_at:
+                    total += skipped_bytes(trace[begin:end])
+        return total
+
     def packets(self) -> tuple[dict[str, int], int]:
         """Packets by kind, and how many places in the traces no packet explains."""
         counts: dict[str, int] = {}
@@ -328,11 +341,11 @@ class Recording:
     ) -> dict[int, list[Piece]]:
         """The pieces of a stream by the thread that ran; a thread's first in a part is ``lost`` if it is."""
         pieces: dict[int, list[Piece]] = {}
-        before: tuple[int, Piece] | None = None
+        last: tuple[int, Piece] | None = None
         for part, lost in self._decode(stream, thread, progress):
             begun: set[int] = set()
-            for before in self._regions(stream, part, before):
-                owner, piece = before
+            for owner, piece in self._regions(stream, part, last):
+                last = owner, piece
                 tid = thread.tid if self.kind == "raw" else owner
                 pieces.setdefault(tid, []).append(replace(piece, lost=lost and tid not in begun))
                 begun.add(tid)

@@ -1,4 +1,4 @@
-"""What a process has in memory after forks, execs and maps in any order; perf is the judge where it can be."""
+"""What a process has in memory after forks, execs and maps in any order; perf is the judge."""
 
 from __future__ import annotations
 
@@ -113,9 +113,7 @@ def check(seed: int, files: list[Path], path: Path) -> None:
         assert len(gaps) == story.unknown[tid], (seed, tid)
 
 
-def test_processes_have_their_own_memory_and_what_a_fork_gave_them(
-    files: list[Path], tmp_path: Path
-) -> None:
+def test_processes_have_their_own_memory_and_what_a_fork_gave_them(files: list[Path], tmp_path: Path) -> None:
     for seed in range(40):
         check(seed, files, tmp_path / "perf.data")
 
@@ -148,5 +146,3 @@ def test_without_times_the_maps_told_last_are_there_from_the_start(files: list[P
         writer.add_mmap2(20, 20, BASE, 0x1000, 0, str(files[3]), build_id=None)
         writer.add_trace(20, 20, loop_trace(1))
     assert odograph.open(path).history(20).ips().tolist() == ran(3)
-
-

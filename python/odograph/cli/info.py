@@ -78,6 +78,7 @@ def describe(recording: Recording, tid: int | None, *, decode: bool) -> dict[str
         threads.append(entry)
     document["instructions"] = sum(entry.get("instructions", 0) for entry in threads) if decode else None
     document["packets"], document["damaged_places"] = recording.packets()
+    document["skipped_bytes"] = recording.skipped_bytes()
     document["index"] = None if recording.index_use is None else asdict(recording.index_use)
     document["recorder_gaps"] = said["recorder_gaps"]
     document["lost_records"] = said["lost_records"]
@@ -127,6 +128,9 @@ def _lines(document: dict[str, Any]) -> list[str]:
         )
     if document["damaged_places"]:
         lines.append(f"  {counted(document['damaged_places'], 'place')} in the trace that no packet explains")
+    if document["skipped_bytes"]:
+        skipped = size(document["skipped_bytes"])
+        lines.append(f"  {skipped} skipped before the first PSB, where decoding starts")
     for gap in document["recorder_gaps"]:
         text = (
             gap.get("reason")
