@@ -50,6 +50,12 @@ class _Seed(NamedTuple):
     end: str
 
 
+def _is_restorer(frame: Frame, outer: Frame | None) -> bool:
+    """Whether a frame is only there because the handler inside of it returns to it."""
+    is_entry = frame.found not in (Found.START, Found.SIGNAL) and not frame.is_return
+    return is_entry and outer is not None and outer.found is Found.SIGNAL
+
+
 def _cut(frames: list[Frame], end: str, most: int) -> Stack:
     left_out = len(frames) - most
     return Stack(frames, end) if left_out <= 0 else Stack(frames[:most], _more(left_out))
@@ -105,9 +111,10 @@ class CallStacks:
         self._seed = None
         # Calls that jumped are no open calls here either, nor is the code that a handler returns to.
         frames = [frame for frame in seed if frame.found is not Found.TAIL_CALL]
-        found = [frame.found for frame in frames]
         inner = [
-            frame for at, frame in enumerate(frames) if at == 0 or found[at + 1 : at + 2] != [Found.SIGNAL]
+            one
+            for one, outer in zip(frames, [*frames[1:], None], strict=True)
+            if not _is_restorer(one, outer)
         ]
         if not inner:
             raise InvalidArgument("this stack has no frames")
@@ -121,8 +128,8 @@ class CallStacks:
         place = 1 if 1 in places or not sure else places[0] if len(places) == 1 else None
         if place is None:
             raise InvalidArgument(
-                "this stack is not the one at the end of the history: the frames that are known are not in it, "
-                "or in several places"
+                "this stack is not the one at the end of the history: the known frames are not in it, or more "
+                "than once"
             )
         outer = [
             replace(one, found=Found.CORE, registers={}, step=None) for one in inner[place + len(sure) :]

@@ -124,6 +124,7 @@ impl Tracker {
                 let edge = self.edge(item.kind);
                 self.push(edge);
             }
+            Op::Push(item) if item.kind == Kind::Landmark => self.come_back(item),
             Op::Push(item) => self.push(item),
             Op::Twice => self.twice(),
             Op::Leap(leap) => self.leap_known(leap),
@@ -252,6 +253,16 @@ impl Tracker {
         }
     }
 
+    /// A function that returns twice comes back to the frame on top, unless it did before.
+    fn come_back(&mut self, landmark: Item) {
+        let mut near =
+            self.chains.walk(self.state.line.top).take_while(|(_, item)| item.kind == Kind::Landmark);
+        if !near.any(|(_, item)| item.ip == landmark.ip) {
+            drop(near);
+            self.push(landmark);
+        }
+    }
+
     fn pop(&mut self) {
         let Some((item, below)) = self.top() else { return };
         if let Some(count) = self.index.as_mut().and_then(|index| index.get_mut(&key(&item))) {
@@ -376,11 +387,7 @@ impl Tracker {
         let item = self.chains.get(link).map(|(item, _)| item);
         let passed = self.pop_edges(link, true);
         if let Some(Item { kind: Kind::CallTwice, ip, step }) = item {
-            let near =
-                self.chains.walk(self.state.line.top).take_while(|(_, item)| item.kind == Kind::Landmark);
-            if !near.into_iter().any(|(_, item)| item.ip == ip) {
-                self.push(Item { kind: Kind::Landmark, ip, step });
-            }
+            self.come_back(Item { kind: Kind::Landmark, ip, step });
         }
         // That frame is the right one, but who called it?
         match (passed, item, step) {
