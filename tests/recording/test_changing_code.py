@@ -93,7 +93,7 @@ def test_another_file_at_an_address_is_another_map(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     program = build("remaps", "-static")
-    result = record([program, *map(str, two_files), *REMAPS], tmp_path / "x", backend=backend)
+    result = record([program, *map(str, two_files), *REMAPS], tmp_path / "x", backend=backend, env={})
     assert [line.strip() for line in capfd.readouterr().out.splitlines()] == list(REMAPS.values())
     assert result.status == 0
     assert_equal_to_the_recorder(result.path)
@@ -109,7 +109,7 @@ def test_perf_finds_the_file_that_was_mapped_at_each_time(
     if backend == "ptrace" and case != "same-bytes":
         pytest.skip("too slow for every case")
     program = build("remaps", "-static")
-    result = record([program, *map(str, two_files), case], tmp_path / "x", backend=backend)
+    result = record([program, *map(str, two_files), case], tmp_path / "x", backend=backend, env={})
     expected = FILES.get(case, REMAPS[case]).replace("1", "one").replace("2", "two").split()
     assert [name for _, name in perf_objects(result.path, "one|two")] == expected
     assert maps_over_time(result.path) == expected
@@ -131,7 +131,7 @@ def test_perf_finds_the_file_in_every_case(
             source.write_text(source.read_text() + f"int answer(void) {{ return part{number}() + 0; }}\n")
             subprocess.run(["cc", "-O0", "-shared", "-fPIC", "-o", path, source], check=True)
     program = build("remaps", *(["-static"] if case != "libraries" else []))
-    result = record([program, *map(str, files), case], tmp_path / "x", backend=backend)
+    result = record([program, *map(str, files), case], tmp_path / "x", backend=backend, env={})
     assert_equal_to_the_recorder(result.path)
     expected = FILES.get(case, REMAPS.get(case, "1 2 1 2")).replace("1", "one").replace("2", "two").split()
     found = [name.removesuffix(".so") for _, name in perf_objects(result.path, r"(?:one|two)(?:\.so)?")]
@@ -142,7 +142,7 @@ def test_perf_finds_the_file_in_every_case(
 def test_old_code_that_qemu_runs_is_told(
     build: Build, backend: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    result = record([build("stale", "-static")], tmp_path / "x", backend=backend)
+    result = record([build("stale", "-static")], tmp_path / "x", backend=backend, env={})
     assert result.status == 0
     lines = [line.rsplit(" ", 2) for line in capfd.readouterr().out.splitlines()]
     old = {address for _, address, code in lines if code == "old"}

@@ -44,11 +44,11 @@ def script(directory: Path) -> Path:
 def assert_runs_as_alone(
     backend: str, words: list[str], directory: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = subprocess.run(words, capture_output=True, text=True, check=False, cwd=directory)
+    run = subprocess.run(words, capture_output=True, text=True, check=False, cwd=directory, env={})
     before = os.getcwd()
     os.chdir(directory)
     try:
-        result = record(words, directory / "x", backend=backend)
+        result = record(words, directory / "x", backend=backend, env={})
     finally:
         os.chdir(before)
     assert capfd.readouterr() == (run.stdout, run.stderr)

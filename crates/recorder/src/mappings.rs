@@ -49,12 +49,14 @@ pub struct Mappings {
     changing: HashSet<i32>,
     /// When the last such call ended.
     changed: u64,
+    /// How often the kernel was asked.
+    asked: u64,
 }
 
 impl Mappings {
     /// Those of the child of a fork.
     pub fn child(&self) -> Mappings {
-        Mappings { told: self.told.clone(), current: None, changing: HashSet::new(), changed: 0 }
+        Mappings { told: self.told.clone(), ..Mappings::default() }
     }
 
     /// Thread `tid` makes a system call that may change mappings.
@@ -70,12 +72,15 @@ impl Mappings {
         }
     }
 
-    /// What there is, in addresses of the program; `base` added to one gives an address of `read_maps`.
-    pub fn current(&mut self, base: u64, read_maps: impl FnOnce() -> Vec<u8>) -> &[Mapping] {
+    /// What there is, in addresses of the program, and a number that is another when the kernel was asked again.
+    /// `base` added to an address gives one of `read_maps`.
+    pub fn current(&mut self, base: u64, read_maps: impl FnOnce() -> Vec<u8>) -> (&[Mapping], u64) {
         if !self.changing.is_empty() {
             self.current = None;
         }
+        let asked = &mut self.asked;
         let (maps, _) = self.current.get_or_insert_with(|| {
+            *asked += 1;
             let mut maps = maps::parse(&read_maps());
             for map in &mut maps {
                 map.start = map.start.wrapping_sub(base);
@@ -86,7 +91,7 @@ impl Mappings {
             let told = vec![false; maps.len()];
             (maps, told)
         });
-        maps
+        (maps, *asked)
     }
 
     /// True if a mapping of the file with this inode was told and not replaced.

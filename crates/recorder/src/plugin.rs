@@ -62,6 +62,8 @@ struct State {
     process: Process,
     blocks: HashMap<u64, Vec<&'static Block>>,
     watch: Watch,
+    /// Of the mappings that `watch` knows.
+    watched_version: u64,
     stale: u32,
     handlers: HashSet<u64>,
     /// Count and hash of threads that ended, for one with the same number.
@@ -130,6 +132,7 @@ unsafe fn install(id: Id, info: &Info, arguments: Result<Arguments, String>) -> 
         process,
         blocks: HashMap::new(),
         watch: Watch::default(),
+        watched_version: 0,
         stale: 0,
         handlers: HashSet::new(),
         ended: HashMap::from([(pid(), arguments.truth)]),
@@ -246,8 +249,9 @@ impl State {
 
     /// Watches a block that was translated, if it has to be.
     fn watch_block(&mut self, block: &Block) {
-        let mappings = self.process.current_mappings(read_maps);
-        let grown = self.watch.learn(mappings);
+        let (mappings, version) = self.process.current_mappings(read_maps);
+        let grown = self.watched_version != version && self.watch.learn(mappings);
+        self.watched_version = version;
         if maps::find(mappings, block.start).is_some_and(|map| self.watch.includes(map)) {
             block.watch(true);
         }
@@ -258,7 +262,7 @@ impl State {
 
     /// More is to be watched than before.
     fn watch_all(&mut self) {
-        let mappings = self.process.current_mappings(read_maps);
+        let (mappings, _) = self.process.current_mappings(read_maps);
         for block in self.blocks.values().flatten() {
             if maps::find(mappings, block.start).is_some_and(|map| self.watch.includes(map)) {
                 block.watch(true);

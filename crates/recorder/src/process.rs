@@ -158,8 +158,9 @@ impl Process {
         self.mappings.end(tid);
     }
 
-    /// The mappings as they are; `read_maps` gives the content of the proc file.
-    pub fn current_mappings(&mut self, read_maps: impl FnOnce() -> Vec<u8>) -> &[maps::Mapping] {
+    /// The mappings as they are, and a number that is another when they may be others; `read_maps` gives the
+    /// content of the proc file.
+    pub fn current_mappings(&mut self, read_maps: impl FnOnce() -> Vec<u8>) -> (&[maps::Mapping], u64) {
         self.mappings.current(self.guest_base, read_maps)
     }
 

@@ -27,9 +27,10 @@ impl Watch {
 
     /// These mappings exist. True if more code than before is to be watched.
     pub fn learn(&mut self, maps: &[Mapping]) -> bool {
-        let before = self.files.len();
-        self.files.extend(maps.iter().filter(|map| map.shared && map.inode != 0).map(|map| map.inode));
-        self.files.len() != before
+        let shared = maps.iter().filter(|map| map.shared && map.inode != 0).map(|map| map.inode);
+        let new: Vec<u64> = shared.filter(|inode| self.files.insert(*inode)).collect();
+        // Most files that are mapped shared, the recorder's own among them, hold no code.
+        !new.is_empty() && maps.iter().any(|map| !map.shared && new.contains(&map.inode))
     }
 
     /// The file with this inode is written to. True if more code than before is to be watched.
