@@ -83,12 +83,12 @@ static void run(const char *name, char **argv) {
     }
     CASE("move") {
         map(place, 0, PAGE), map(place + 16 * PAGE, 1, PAGE);
-        printf("%d %d ", call(place), call(place + 16 * PAGE));
+        printf("%d ", call(place)), printf("%d ", call(place + 16 * PAGE));
         mremap(place + 16 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, place);
         printf("%d ", call(place));
         mremap(place, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, place + 16 * PAGE);
         map(place, 0, PAGE);
-        printf("%d %d ", call(place), call(place + 16 * PAGE));
+        printf("%d ", call(place)), printf("%d ", call(place + 16 * PAGE));
     }
     CASE("protect") {
         /* Not executable when it is mapped. */
