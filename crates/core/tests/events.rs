@@ -639,10 +639,12 @@ fn synchronising() {
     // PADs in front do not matter.
     assert_eq!(decoder.sync_set(&bytes, size), Ok(()));
     assert_eq!(decoder.sync_offset(), size + 2);
-    // Events of PSB+ are not delivered yet: the decoder stands on PSBEND, then behind it.
+    // Events of PSB+ are not delivered yet: the decoder stands on PSBEND, until another event is asked for.
     assert_eq!(decoder.offset(), size + 2 + size - 3);
     decoder.next(&bytes).unwrap();
-    assert_eq!(decoder.offset(), size + 2 + size - 1);
+    assert_eq!(decoder.offset(), size + 2 + size - 3);
+    decoder.next(&bytes).unwrap();
+    assert_eq!(decoder.offset(), size + 2 + size);
     // The last PSB+ is cut off.
     assert_eq!(decoder.sync_forward(&bytes), Err(PtError::Eos));
     assert_eq!(decoder.next(&bytes), Err(PtError::Eos));
