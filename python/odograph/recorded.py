@@ -219,9 +219,18 @@ class Recording:
 
     def _programs(self, pid: int) -> list[int]:
         """When (TSC) a process began to run other programs."""
-        from odograph.symbols import Symbols
-
-        return [tsc for tsc, _ in Symbols.of_programs(self.source, pid)][1:]
+        starts = []
+        has_modules = False
+        for tsc, changes in self.source.image_timeline(pid, whole=False):
+            for change in changes:
+                if change.kind == "clear" and has_modules:
+                    starts.append(tsc or 0)
+                    has_modules = False
+                elif change.inherited is not None:
+                    has_modules = has_modules or bool(change.inherited.files)
+                elif change.kind == "add" and change.mapping is not None:
+                    has_modules = has_modules or change.mapping.code is None
+        return starts
 
     def verify(self) -> list[Verdict]:
         """Compares each thread's history with what the recorder counted; empty if it counted nothing.

@@ -538,10 +538,10 @@ impl RawHistory {
     /// All events, or those of some `kinds` that are not in PSB+; at most `most`.
     #[pyo3(signature = (kinds=None, most=None))]
     fn events(&self, py: Python<'_>, kinds: Option<Vec<String>>, most: Option<usize>) -> PyResult<RawTable> {
-        let of_kind = |name: &&str| kinds.iter().flatten().any(|kind| kind == name);
+        let of_kind = |name: &str| kinds.iter().flatten().any(|kind| kind == name);
         let most = most.unwrap_or(usize::MAX);
         let mut chosen = Chosen {
-            kinds: kinds.as_ref().map(|_| EventColumns::KINDS.iter().map(|name| of_kind(&name)).collect()),
+            kinds: kinds.as_ref().map(|_| EventColumns::KINDS.iter().map(|name| of_kind(name)).collect()),
             ..Chosen::default()
         };
         let columns = self.asked(py, |ask| {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["KERNEL_PID", "Change", "Mapping", "ProcessMemory"]
 
@@ -51,7 +51,7 @@ class Change(NamedTuple):
 
     ``"add"``: ``mapping`` now lies over whatever was there. ``"remove"``: nothing lies in ``mapping``'s
     range any more. ``"clear"``: all user memory (addresses below 2**63) is gone; another program runs now.
-    ``"inherit"``: a clear too, after which lies there what ``inherited`` says, code of the parent included.
+    ``"inherit"``: what ``inherited`` says lies there, code of the parent included; a clear comes before it.
     """
 
     kind: str
@@ -65,6 +65,9 @@ class Inherited:
     def __init__(self, mappings: list[Mapping]) -> None:
         #: Sorted by address, without overlap.
         self.mappings = mappings
+        #: What was found out about these mappings by those who name code.
+        self.modules: Any = None
+        self.symbols: Any = None
 
     @cached_property
     def files(self) -> dict[tuple[str, bytes | None], Mapping]:
@@ -137,7 +140,8 @@ class ProcessMemory:
                     changes = [Change("clear")] if result else []
                     changes += [Change("add", mapping) for mapping in inherited.mappings]
                 else:
-                    changes = [Change("inherit", None, inherited)]
+                    changes = [Change("clear")] if result else []
+                    changes.append(Change("inherit", None, inherited))
             else:
                 changes = [change]
             if result and result[-1][0] == tsc:

@@ -16,7 +16,7 @@ from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
 from odograph.recording.perfdata.time import TimeConversion
 from odograph.recording.problem import Problem, Problems
-from odograph.recording.processmemory import KERNEL_PID, Change, Mapping, ProcessMemory
+from odograph.recording.processmemory import KERNEL_PID, Change, Inherited, Mapping, ProcessMemory
 from odograph.recording.stream import TraceStream
 from odograph.recording.vdso import NAME as VDSO
 from odograph.recording.vdso import process_class
@@ -277,6 +277,17 @@ class Recording:
                 entry["hint"] = source.hint
             result.append(entry)
         return result
+
+    def only_inherited(self, pid: int) -> Inherited | None:
+        """What a process has of its parent, if it and the kernel never mapped another file; else None."""
+        found = None
+        for _, changes in self.image_timeline(pid, whole=False):
+            for change in changes:
+                if change.inherited is not None and found is None:
+                    found = change.inherited
+                elif change.inherited is not None or (change.mapping and change.mapping.code is None):
+                    return None
+        return found
 
     def mapping_at(self, pid: int, address: int) -> Mapping | None:
         """The last file that process ``pid`` had mapped at an address, kernel included; None if none was."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from odograph.image import Image
+    from odograph.recording.processmemory import Mapping
     from odograph.recording.recording import Recording
     from odograph.symbols.intervals import Addresses, Numbers
 
@@ -107,38 +108,47 @@ class Symbols:
 
     @classmethod
     def of_recording(cls, recording: Recording, pid: int) -> Symbols:
-        """The modules that a process of a recording had mapped at any time."""
-        modules = [module for _, program in cls.of_programs(recording, pid) for module in program.modules]
+        """The modules that a process of a recording had mapped at any time.
+
+        Processes that mapped nothing but what they have of one parent have the same object.
+        """
         evidence = recording.binaries.evidence
         found = find_perf_map(pid, recording.path, began=evidence.began, finished=evidence.finished)
         if found.refused is not None:
             hint = "to use it, copy it beside the recording"
             missing = Missing(Mapping(0, 0, filename=found.path, pid=pid), found.refused, hint)
             recording.binaries.refused.setdefault(found.path, missing)
-        return cls(dict.fromkeys(modules), found.entries)
+        is_own = bool(found.entries) or recording.user_image is not None
+        inherited = None if is_own else recording.only_inherited(pid)
+        if inherited is not None and isinstance(inherited.symbols, cls):
+            return inherited.symbols
+        modules = [module for _, program in cls.of_programs(recording, pid) for module in program.modules]
+        symbols = cls(dict.fromkeys(modules), found.entries)
+        if inherited is not None:
+            inherited.symbols = symbols
+        return symbols
 
     @classmethod
     def of_programs(cls, recording: Recording, pid: int) -> list[tuple[int, Symbols]]:
         """(TSC from which it holds, symbols) of each program that a process ran, one after the other."""
         programs: list[tuple[int, dict[Module, None]]] = [(0, {})]
-        for tsc, changes in recording.image_timeline(pid):
+        for tsc, changes in recording.image_timeline(pid, whole=False):
             for change in changes:
                 mapping = change.mapping
                 if change.kind == "clear" and programs[-1][1]:
                     programs.append((tsc or 0, {}))
-                modules = programs[-1][1]
-                if change.kind != "add" or mapping is None or mapping.code is not None:
-                    continue
-                source = recording.resolve(mapping)
-                module = Module(
-                    name=os.path.basename(mapping.filename) or "[anonymous]",
-                    address=mapping.address,
-                    end=min(mapping.end, _TOP),
-                    offset=mapping.pgoff,
-                    path=source.path if isinstance(source, CodeSource) else None,
-                )
-                modules.pop(module, None)
-                modules[module] = None
+                found: list[Module] = []
+                if change.inherited is not None:
+                    # Children have the same object, so this is found out once for all of them.
+                    if change.inherited.modules is None:
+                        files = [one for one in change.inherited.mappings if one.code is None]
+                        change.inherited.modules = [_module_of(recording, one) for one in files]
+                    found = change.inherited.modules
+                elif change.kind == "add" and mapping is not None and mapping.code is None:
+                    found = [_module_of(recording, mapping)]
+                for module in found:
+                    programs[-1][1].pop(module, None)
+                    programs[-1][1][module] = None
         given = [] if recording.user_image is None else cls.of_image(recording.user_image).modules
         return [(tsc, cls([*modules, *given])) for tsc, modules in programs]
 
@@ -371,3 +381,14 @@ def _number(text: str) -> int | None:
         return int(text, 0)
     except ValueError:
         return None
+
+
+def _module_of(recording: Recording, mapping: Mapping) -> Module:
+    source = recording.resolve(mapping)
+    return Module(
+        name=os.path.basename(mapping.filename) or "[anonymous]",
+        address=mapping.address,
+        end=min(mapping.end, _TOP),
+        offset=mapping.pgoff,
+        path=source.path if isinstance(source, CodeSource) else None,
+    )
