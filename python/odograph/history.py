@@ -312,12 +312,13 @@ class History(Sequence[Instruction]):
         return self._raw.gap_count()
 
     def gaps_before(self, first: int, last: int, most: int) -> list[Gap]:
-        """The gaps and notes before steps ``first`` to ``last``, both included; the first ``most`` of them."""
+        """The gaps and notes before steps ``first`` to ``last``, both included; at most the first ``most``."""
         return [_gap(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most)]
 
     def gap_kinds(self, most: int = 256) -> list[tuple[Gap, int, int]]:
-        """The gaps and notes by cause, code and, where memory was missing, page: (the first one, number, bytes lost).
+        """The gaps and notes by cause, code and, where memory was missing, page.
 
+        Each row is (the first one, number, bytes lost).
         After ``most`` of them, pages are no longer told apart, and what is put together then has no ``ip``.
         """
         return [(_gap(raw), count, lost) for raw, count, lost in self._raw.gap_kinds(most)]
@@ -415,7 +416,7 @@ class History(Sequence[Instruction]):
 
         For recordings that begin in the middle of a program: ``stack`` is that of a core of its end, for
         example, as ``odograph.unwind.open_core("core").stack(tid)`` gives it. Its frames around those that
-        :meth:`stack` knows for sure are taken; at earlier steps they lie around those that returned in between.
+        :meth:`stack` knows for sure are taken; at earlier steps they lie around those that returned since.
         That holds as far back as the same stack is known to have run: before a switch to another one, as of
         coroutines, they are guesses, or not listed. Raises :class:`~odograph.InvalidArgument` if the return
         addresses of the two do not fit.

@@ -195,8 +195,8 @@ def entry(path: str | os.PathLike[str]) -> int | None:
         return None
     if len(ident) < 32 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
         return None
-    order = "little" if ident[5] == 1 else "big"
-    return int.from_bytes(ident[24 : 28 if ident[4] == 1 else 32], order) or None
+    address = ident[24 : 28 if ident[4] == 1 else 32]
+    return int.from_bytes(address, "little" if ident[5] == 1 else "big") or None
 
 
 def symbol_address(path: str | os.PathLike[str], names: tuple[str, ...]) -> int | None:
