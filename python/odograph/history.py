@@ -312,7 +312,7 @@ class History(Sequence[Instruction]):
         return self._raw.gap_count()
 
     def gaps_before(self, first: int, last: int, most: int) -> list[Gap]:
-        """The gaps and notes before steps ``first`` to ``last``, both included; at most the first ``most``."""
+        """The gaps and notes before steps ``first`` to ``last``, both included; at most ``most``."""
         return [_gap(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most)]
 
     def gap_kinds(self, most: int = 256) -> list[tuple[Gap, int, int]]:

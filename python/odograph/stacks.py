@@ -128,8 +128,8 @@ class CallStacks:
         place = 1 if 1 in places or not sure else places[0] if len(places) == 1 else None
         if place is None:
             raise InvalidArgument(
-                "this stack is not the one at the end of the history: the known frames are not in it, or more "
-                "than once"
+                "this stack is not the one at the end of the history: the known frames are not in it, or "
+                "more than once"
             )
         outer = [
             replace(one, found=Found.CORE, registers={}, step=None) for one in inner[place + len(sure) :]

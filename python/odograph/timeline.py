@@ -262,7 +262,7 @@ def image_moments(
 ) -> list[tuple[int, Image]]:
     """(tsc, image) pairs, ascending; the first holds from TSC 0. ``uses`` as for ``Recording.fill``.
 
-    ``starts`` keeps what children have of their parents, for images of other processes with the same ``uses``.
+    ``starts`` keeps what children have of their parents, for other processes with the same ``uses``.
     """
     moments: list[tuple[int, Image]] = []
     builder = _Builder(recording, {} if starts is None else starts, uses)
