@@ -62,9 +62,9 @@ fn decoded(trace: &[u8], config: &TraceConfig, resync: Resync, seed: u64) -> (Ve
     let (whole, _, _) =
         assembled(&trace, config, &timeline, &plain, 100 + random.below(300) as u64, &mut random);
     assert_eq!(all(&whole), expected, "parts, seed {seed}");
-    let saved = serial.save().ok().expect("nothing forbids it");
+    let saved = serial.save().expect("nothing forbids it");
     let loaded = Stream::load(&saved, trace.clone(), config, timeline.clone(), plain.clone(), || false);
-    assert_eq!(all(&loaded.ok().expect("it is of this trace")), expected, "saved, seed {seed}");
+    assert_eq!(all(&loaded.expect("it is of this trace")), expected, "saved, seed {seed}");
     let (mut events, mut gaps) = (Vec::new(), Vec::new());
     for part in fed(&trace, config, &image, &plain, &mut random).ok().expect("nothing stops") {
         told(&part.stream, part.offset, part.first_step, &mut events, &mut gaps);
