@@ -63,14 +63,23 @@ class Entry(NamedTuple):
 
 class TrueStacks:
     """The true stacks of one thread: ``frames[step]`` are the frames around the innermost one, the innermost
-    first, each an address and whether it was interrupted there.
+    first, each an address and whether it was interrupted there. ``before``: a thread that ended before, and left stacks that
+    this one may run.
     """
 
-    def __init__(self, history: History, pointers: Path, stacks: list[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        history: History,
+        pointers: Path,
+        stacks: list[tuple[int, int]],
+        before: TrueStacks | None = None,
+    ) -> None:
         self._ranges = sorted(stacks)
         self._firsts = [first for first, _ in self._ranges]
         #: Entries by stack, the oldest first; -1 is the stack the thread began with.
         self._entries: dict[int, list[Entry]] = {}
+        if before is not None:
+            self._entries.update((at, list(of)) for at, of in before._entries.items() if at != -1)
         self.frames: list[tuple[tuple[int, bool], ...]] = []
         self._follow(history, pointers)
 

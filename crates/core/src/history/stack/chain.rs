@@ -65,8 +65,9 @@ struct Node {
     below: Link,
     /// Items from here to the bottom.
     depth: u32,
-    /// The nearest edge from here on, and the item at the bottom.
+    /// The nearest edge and landmark from here on, and the item at the bottom.
     edge: Link,
+    landmark: Link,
     bottom: Link,
     item: Item,
 }
@@ -111,6 +112,11 @@ impl Chains {
         self.node(link).map_or(0, |node| node.edge)
     }
 
+    /// The nearest landmark from here to the bottom.
+    pub fn landmark(&self, link: Link) -> Link {
+        self.node(link).map_or(0, |node| node.landmark)
+    }
+
     /// The item at the bottom.
     pub fn bottom(&self, link: Link) -> Link {
         self.node(link).map_or(0, |node| node.bottom)
@@ -121,8 +127,9 @@ impl Chains {
         let depth = self.depth(below) + 1;
         let link = self.len() as Link + 1;
         let edge = if item.is_edge() { link } else { self.edge(below) };
+        let landmark = if item.kind == Kind::Landmark { link } else { self.landmark(below) };
         let bottom = if below == 0 { link } else { self.bottom(below) };
-        self.own.push(Node { below, depth, edge, bottom, item });
+        self.own.push(Node { below, depth, edge, landmark, bottom, item });
         link
     }
 
@@ -169,8 +176,9 @@ impl Chains {
                 *mark = kept.len() as Link + 1;
                 // What lies below was made before.
                 let now = |link: Link| number.get(link as usize).copied().unwrap_or(0);
-                let (below, edge, bottom) = (now(node.below), now(node.edge), now(node.bottom));
-                kept.push(Node { below, edge, bottom, ..*node });
+                let (below, edge) = (now(node.below), now(node.edge));
+                let (landmark, bottom) = (now(node.landmark), now(node.bottom));
+                kept.push(Node { below, edge, landmark, bottom, ..*node });
             }
         }
         for link in &mut links {

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::chain::{Chains, Kind, Link};
+use super::chain::{Chains, Item, Kind, Link};
 
 /// Most stacks that are kept while others run: the oldest of more are forgotten.
 const MOST_WAITING: usize = 1 << 16;
 /// Most stacks that are considered when one of them is to be run.
 pub(super) const MOST_CONSIDERED: usize = 16;
-/// Items on top of a stack that are looked at for an address to go on at.
+/// Items on top of a stack that are looked at for the innermost call.
 const NEAR_TOP: usize = 8;
+/// Most landmarks of a stack that it may go on at.
+const MOST_LANDMARKS: usize = 16;
 
 /// A stack and how it came to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) struct Lines {
     left: HashMap<u32, u64, foldhash::fast::RandomState>,
     /// Those that wait for an address.
     waiting: HashMap<u64, BTreeSet<u64>, foldhash::fast::RandomState>,
+    /// Stacks that may go on at more places than are known.
+    overfull: usize,
     /// When the next one is left.
     next: u64,
 }
@@ -43,19 +47,45 @@ impl Lines {
         self.all.values_mut().map(|line| &mut line.top)
     }
 
-    /// The addresses at which a stack may go on: behind its innermost call, or at landmarks on either side of that; each with
-    /// what is left of the stack then.
+    /// There may be more stacks that wait for an address than those that are known to.
+    pub fn is_overfull(&self) -> bool {
+        self.overfull > 0
+    }
+
+    /// The addresses at which a stack may go on: behind its innermost call, or at any landmark; each with what is left of the
+    /// stack then.
     fn places(chains: &Chains, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
-        let mut frames = 0;
-        let near = chains.walk(top).take(NEAR_TOP).take_while(move |(_, item)| {
-            frames += u32::from(item.is_frame());
-            frames < 2
-        });
-        near.filter_map(|(link, item)| match item.kind {
-            Kind::Landmark => Some((item.ip, link)),
-            Kind::Call | Kind::CallTwice => chains.get(link).map(|(item, below)| (item.ip, below)),
-            _ => None,
+        let mut near = chains.walk(top).take(NEAR_TOP);
+        let innermost = near.find(|(_, item)| item.is_frame()).filter(|(_, item)| item.is_call());
+        let call = innermost.and_then(|(link, item)| Some((item.ip, chains.get(link)?.1)));
+        call.into_iter().chain(Lines::landmarks(chains, top).take(MOST_LANDMARKS))
+    }
+
+    fn landmarks(chains: &Chains, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
+        let mut at = top;
+        std::iter::from_fn(move || {
+            let link = chains.landmark(at);
+            let (item, below) = chains.get(link)?;
+            at = below;
+            Some((item.ip, link))
         })
+    }
+
+    fn overfills(chains: &Chains, top: Link) -> bool {
+        Lines::landmarks(chains, top).nth(MOST_LANDMARKS).is_some()
+    }
+
+    /// What lies below the place of a stack at which it would go on at an address may not be what is there.
+    pub fn doubt(&mut self, chains: &mut Chains, number: u32, left: Link, edge: Item) {
+        let Some(at) = self.left.get(&number).copied() else { return };
+        let Some(line) = self.all.get_mut(&at) else { return };
+        if chains.get(left).is_some_and(|(item, _)| item.kind == Kind::Doubt) {
+            return;
+        }
+        let above: Vec<Item> =
+            chains.walk(line.top).take_while(|&(link, _)| link != left).map(|(_, item)| item).collect();
+        let below = chains.push(left, edge);
+        line.top = above.into_iter().rev().fold(below, |below, item| chains.push(below, item));
     }
 
     /// A stack is left.
@@ -68,6 +98,7 @@ impl Lines {
         for (ip, _) in Lines::places(chains, line.top) {
             self.waiting.entry(ip).or_default().insert(at);
         }
+        self.overfull += usize::from(Lines::overfills(chains, line.top));
         self.left.insert(line.number, at);
         self.all.insert(at, line);
     }
@@ -96,6 +127,7 @@ impl Lines {
     pub fn take(&mut self, chains: &Chains, number: u32) -> Option<Line> {
         let at = self.left.remove(&number)?;
         let line = self.all.remove(&at)?;
+        self.overfull -= usize::from(Lines::overfills(chains, line.top));
         for (ip, _) in Lines::places(chains, line.top) {
             if let Some(waiting) = self.waiting.get_mut(&ip) {
                 waiting.remove(&at);
@@ -110,7 +142,6 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chain::Item;
     use super::*;
 
     #[test]

@@ -21,12 +21,22 @@ pub(super) struct Candidate {
 impl Tracker {
     /// The running stack is left.
     fn leave(&mut self) {
-        // Which one it was stays open: an edge says so.
-        self.state.candidates = Arc::default();
+        self.drop_candidates();
         self.kept = self.kept.max(self.chains.len());
         let line = self.state.line;
         Arc::make_mut(&mut self.state.lines).add(&self.chains, line);
         self.index = None;
+    }
+
+    /// Which stack runs stays open: edges say so, in it and in those that may run instead.
+    pub fn drop_candidates(&mut self) {
+        for candidate in std::mem::take(&mut self.state.candidates).iter() {
+            if let Some(number) = candidate.number {
+                let edge = self.edge(Kind::Doubt);
+                Arc::make_mut(&mut self.state.lines).doubt(&mut self.chains, number, candidate.left, edge);
+                self.kept = self.kept.max(self.chains.len());
+            }
+        }
     }
 
     /// Another stack runs, with nothing on it that is known; it begins if it is run from the start of a function.
@@ -48,16 +58,16 @@ impl Tracker {
         self.state.line = Line { number, top: 0, resumer: Some(self.state.line.number) };
     }
 
-    /// A stack that waits for an address goes on; false if there is none.
-    pub fn switch(&mut self, to: u64) -> bool {
-        let mut found = self.state.lines.waiting_for(&self.chains, to, self.state.line.resumer);
-        let Some(&(line, left)) = found.first() else { return false };
+    /// A stack that waits for an address goes on; false if there is none. `landmark`: where the running one may go on.
+    pub fn switch(&mut self, to: u64, landmark: Option<Link>) -> bool {
         let own = self.state.line;
+        let mut found = self.state.lines.waiting_for(&self.chains, to, own.resumer);
+        let Some(&(line, left)) = found.first() else { return false };
+        let is_overfull = found.len() >= MOST_CONSIDERED || self.state.lines.is_overfull();
         self.leave();
         // A switch from a stack to itself is possible, too.
-        let itself =
-            self.top_call_of(own.top).filter(|(item, _)| item.ip == to).map(|(_, below)| (own, below));
-        found.extend(itself);
+        let call = || self.top_call_of(own.top).filter(|(item, _)| item.ip == to).map(|(_, below)| below);
+        found.extend(landmark.or_else(call).map(|left| (own, left)));
         self.run(line, left);
         if own.resumer != Some(line.number) {
             self.state.line.resumer = Some(own.number);
@@ -65,7 +75,7 @@ impl Tracker {
         let others = found.iter().skip(1);
         let mut candidates: Vec<Candidate> =
             others.map(|&(line, left)| Candidate { number: Some(line.number), left }).collect();
-        if self.state.open || found.len() >= MOST_CONSIDERED {
+        if self.state.open || is_overfull {
             candidates.push(Candidate { number: None, left: 0 });
         }
         if !candidates.is_empty() {
@@ -101,18 +111,20 @@ impl Tracker {
             return false;
         }
         let Some((edge, mine)) = first.and_then(|_| self.chains.get(edge_link)) else {
-            self.state.candidates = Arc::default();
+            self.drop_candidates();
             return false;
         };
-        // What is left of a stack behind this return, and whether that is in doubt.
+        // What is left of a stack behind this return, and whether that is in doubt. None: it is not this stack.
         let next = |chains: &Chains, left: Link| {
             let mut doubtful = false;
-            let (link, item) = chains.walk(left).find(|(_, item)| {
+            let found = chains.walk(left).find(|(_, item)| {
                 doubtful |= item.kind == Kind::Doubt;
                 !matches!(item.kind, Kind::Landmark | Kind::Doubt)
-            })?;
-            let below = chains.get(link).filter(|_| item.is_call() && item.ip == to)?.1;
-            Some((below, doubtful))
+            });
+            match found.filter(|(_, item)| item.is_call() && item.ip == to) {
+                Some((link, _)) => chains.get(link).map(|(_, below)| (below, doubtful)),
+                None => doubtful.then_some((0, true)),
+            }
         };
         // The stack that nobody saw fits always.
         let mut fitting: Vec<(Candidate, bool)> = self

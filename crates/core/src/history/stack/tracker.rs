@@ -152,7 +152,7 @@ impl Tracker {
         let chosen = self.chains.depth(self.state.chosen.0);
         if !self.state.candidates.is_empty() && self.chains.depth(self.state.line.top) < chosen {
             // It was left with what several stacks have in common.
-            self.state.candidates = Arc::default();
+            self.drop_candidates();
         }
     }
 
@@ -248,7 +248,7 @@ impl Tracker {
         if self.chains.depth(self.state.line.top) > MOST_OPEN {
             let edge = self.edge(Kind::Doubt);
             self.state.line.top = self.chains.halve(self.state.line.top, edge);
-            self.state.candidates = Arc::default();
+            self.drop_candidates();
             self.index = None;
         }
     }
@@ -306,7 +306,7 @@ impl Tracker {
 
     /// What lies on the stack now may not be what there is.
     pub fn doubt(&mut self) {
-        self.state.candidates = Arc::default();
+        self.drop_candidates();
         // The one at the bottom stays: it says that more lies below.
         if self.top().is_some_and(|(item, below)| item.kind == Kind::Doubt && below != 0) {
             self.pop();
@@ -469,7 +469,7 @@ impl Tracker {
         }
         // The end of a handler: what was interrupted goes on behind its system call.
         let handles = top.is_some_and(|(_, item)| item.kind == Kind::Interrupted);
-        if !handles && !self.switch(to) && !self.land(from, to) && !self.reveal(to, step, true) {
+        if !handles && !self.switch(to, None) && !self.land(from, to) && !self.reveal(to, step, true) {
             match top {
                 // Its return address was changed, or it went back further than is known.
                 Some((link, item)) if item.is_call() => {
@@ -495,21 +495,18 @@ impl Tracker {
         if !leap.is_return && here.is_some() && here == self.names.function(to) {
             return;
         }
-        if let Some(link) = self.find(to, true) {
-            let rival = self
-                .chains
-                .walk(link)
-                .take(HURRIED)
-                .skip(1)
-                .any(|(_, item)| item.kind == Kind::Landmark && item.ip == to);
-            let others = !self.state.lines.waiting_for(&self.chains, to, None).is_empty();
-            self.pop_to(link, false);
-            if rival || others || self.state.open {
-                self.doubt();
-            }
+        let landmark = self.find(to, true);
+        if self.switch(to, landmark) {
             return;
         }
-        if self.switch(to) {
+        if let Some(link) = landmark {
+            let mut deeper = self.chains.walk(link).take(HURRIED).skip(1);
+            let rival = deeper.any(|(_, item)| item.kind == Kind::Landmark && item.ip == to);
+            drop(deeper);
+            self.pop_to(link, false);
+            if rival || self.state.open || self.state.lines.is_overfull() {
+                self.doubt();
+            }
             return;
         }
         if let Some(link) = self.find(to, false) {
