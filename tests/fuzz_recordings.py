@@ -17,6 +17,7 @@ import random
 import resource
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -251,8 +252,35 @@ def mutant(found: list[bytes], seed: int, number: int) -> bytes:
 # Questions ----------------------------------------------------------------------------------------------
 
 
-def ask(path: Path, questions: Sequence[list[str]] = QUESTIONS) -> list[str]:
-    """Asks about a file in a process of its own; gives what is wrong, nothing if all is well."""
+class Asker:
+    """Asks about files, each in a process of its own that is forked from one which holds nothing else."""
+
+    def __init__(self) -> None:
+        words = [sys.executable, __file__, "--serve"]
+        self._server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, path: Path, questions: Sequence[list[str]] = QUESTIONS) -> list[str]:
+        """What is wrong with the answers; nothing if all is well."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps([str(path), questions]) + "\n")
+        self._server.stdin.flush()
+        wrong: list[str] = json.loads(self._server.stdout.readline())
+        return wrong
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._server.communicate()
+
+
+def serve() -> None:
+    """Answers an :class:`Asker` on standard input and output."""
+    for line in sys.stdin:
+        path, questions = json.loads(line)
+        print(json.dumps(_ask(Path(path), questions)), flush=True)
+
+
+def _ask(path: Path, questions: Sequence[list[str]]) -> list[str]:
     size = path.stat().st_size
     allowed = seconds_allowed(size)
     reading, writing = os.pipe()
@@ -302,8 +330,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
+    if options.serve:
+        serve()
+        return 0
+    asker = Asker()
     end = time.monotonic() + options.seconds
     failures = number = 0
     found = seeds()
@@ -311,7 +344,7 @@ def main() -> int:
         path = Path(directory) / "mutant"
         if options.only is None:
             path.write_bytes(found[0])
-            assert ask(path) == []
+            assert asker.ask(path) == []
             fresh_ones = fresh(Path(directory))
         numbers = range(options.only, options.only + 1) if options.only is not None else range(1 << 60)
         for number in numbers:
@@ -319,7 +352,7 @@ def main() -> int:
             now = options.only is None and number % 5 == 4 and fresh_ones
             data = mutant(fresh_ones if now else found, options.seed, number)
             path.write_bytes(data)
-            wrong = ask(path)
+            wrong = asker.ask(path)
             if wrong:
                 failures += 1
                 kept = options.keep / f"recording-{options.seed}-{number}"
@@ -327,6 +360,7 @@ def main() -> int:
                 print(f"{kept}: {'; '.join(wrong)}", file=sys.stderr, flush=True)
             if time.monotonic() > end or failures > 50:
                 break
+    asker.close()
     print(f"{number + 1} recordings, {failures} failures")
     return 1 if failures else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import odograph
-from fuzz_recordings import QUESTIONS, ask, mutant, seeds
+from fuzz_recordings import QUESTIONS, Asker, mutant, seeds
 from hostile import CORPUS, HOSTILE
 from odograph.cli.group import call
 from odograph.recording import open_recording
@@ -18,29 +19,40 @@ from odograph.recording import open_recording
 pytest.importorskip("zstandard")
 
 
+@pytest.fixture(scope="module")
+def asker() -> Iterator[Asker]:
+    one = Asker()
+    yield one
+    one.close()
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_is_read_in_little_time_and_memory(tmp_path: Path, name: str) -> None:
+def test_a_hostile_file_is_read_in_little_time_and_memory(tmp_path: Path, asker: Asker, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(HOSTILE[name](tmp_path))
-    assert ask(path, QUESTIONS[:1]) == []
+    assert asker.ask(path, QUESTIONS[:1]) == []
 
 
 @pytest.mark.acceptance
 @pytest.mark.parametrize("name", HOSTILE)
-def test_all_questions_about_a_hostile_file_take_little_time_and_memory(tmp_path: Path, name: str) -> None:
+def test_all_questions_about_a_hostile_file_take_little_time_and_memory(
+    tmp_path: Path, asker: Asker, name: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(HOSTILE[name](tmp_path))
-    assert ask(path, QUESTIONS[1:]) == []
+    assert asker.ask(path, QUESTIONS[1:]) == []
 
 
 @pytest.mark.parametrize("part", range(2))
-def test_changed_recordings_are_read_in_little_time_and_memory(tmp_path: Path, part: int) -> None:
+def test_changed_recordings_are_read_in_little_time_and_memory(
+    tmp_path: Path, asker: Asker, part: int
+) -> None:
     """tests/fuzz_recordings.py makes as many as time allows."""
     found = seeds()
     for number in range(12 * part, 12 * (part + 1)):
         path = tmp_path / "mutant"
         path.write_bytes(mutant(found, 7, number))
-        assert ask(path) == [], f"python tests/fuzz_recordings.py --seed 7 --only {number}"
+        assert asker.ask(path) == [], f"python tests/fuzz_recordings.py --seed 7 --only {number}"
 
 
 @pytest.mark.parametrize(
