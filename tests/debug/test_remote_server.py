@@ -55,7 +55,7 @@ def loop(tmp_path: Path, turns: int) -> Target:
 
 
 def at_work(seconds: float) -> None:
-    """Waits until this process, with the server in it, has worked that long, however busy the machine is."""
+    """Waits until this process, with the server in it, has worked so long, however busy the machine is."""
     began, until = time.process_time(), time.monotonic() + 60
     while time.process_time() - began < seconds and time.monotonic() < until:
         time.sleep(0.02)
