@@ -48,7 +48,7 @@ def _build_qemu() -> None:
 
     _say(f"building QEMU 7.2 user mode into {qemu.built_path().parent.parent}")
     _say(f"needed packages of Debian: {' '.join(PACKAGES)}")
-    _say("ten minutes of processor time or more, at low priority; nothing outside that directory is changed")
+    _say("two to five minutes of processor time, at low priority; nothing outside that directory is changed")
     with _steps() as report:
         try:
             path = build_qemu(report)

@@ -64,7 +64,7 @@ def build_qemu(report: Report, *, mirror: str | None = None) -> Path:
     """Fetch, check and build QEMU 7.2; the path of its ``qemu-x86_64``.
 
     ``mirror`` is the Debian archive to ask, by default the one apt uses here. What is built replaces what
-    was built before at once and only if it is complete. Takes some ten minutes of processor time, at low
+    was built before at once and only if it is complete. Takes some minutes of processor time, at low
     priority, and 1 GB of disk meanwhile. Raises RecordingError that says which step failed and why.
     """
     missing = missing_packages()
