@@ -19,9 +19,11 @@ from sharedtraces import SHARED, Unpacker, no_shared, shared_is_here
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples every time; the acceptance tests ask for others.
-hypothesis.settings.register_profile("same", derandomize=True)
-hypothesis.settings.register_profile("others", print_blob=True)
+# The same examples every time; the acceptance tests ask for others. How quick the machine is says nothing of
+# the product: on a busy one examples take longer than Hypothesis allows by default.
+_ANY_MACHINE = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("same", derandomize=True, **_ANY_MACHINE)
+hypothesis.settings.register_profile("others", print_blob=True, **_ANY_MACHINE)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 

@@ -63,6 +63,9 @@ def test_nothing_is_said_where_nothing_would_help(built: Path, monkeypatch: pyte
     assert nameless([("prog", None, 4)], [module(built / "stripped")], 100) == []
     assert nameless([], [module(built / "stripped")], 0) == []
     assert nameless_lines([]) == []
+    # No ELF file: bytes of code that the user named.
+    (built / "code.bin").write_bytes(bytes(100))
+    assert nameless(rows, [module(built / "code.bin")], 100) == []
     # The debug file is in its place.
     monkeypatch.setattr(debugfiles, "_DEBUG_FILES", str(built / "debug"))
     place = debugfiles.debug_file(str(built / "stripped"))

@@ -53,7 +53,7 @@ def nameless(
     for module in modules:
         if module.name in noticed:
             paths[module.name] = paths.get(module.name) or module.path
-    wanting = {name: path for name, path in paths.items() if path is None or not _has_symbol_table(path)}
+    wanting = {name: path for name, path in paths.items() if path is None or not _lacks_nothing(path)}
     packages = debug_packages(path for path in wanting.values() if path is not None)
     found = []
     for name, path in wanting.items():
@@ -65,8 +65,10 @@ def nameless(
     return sorted(found, key=lambda one: (-one.instructions, one.module))
 
 
-def _has_symbol_table(path: str) -> bool:
-    """Whether the file or its debug file has a full symbol table, not only what it exports."""
+def _lacks_nothing(path: str) -> bool:
+    """Whether a file has a full symbol table, in it or its debug file; or is no ELF file, which has none."""
+    if elf.kind(path) is None:
+        return True
     place = debug_file(path)
     return elf.has_symbol_table(path) or (place is not None and elf.has_symbol_table(place))
 
