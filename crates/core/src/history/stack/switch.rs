@@ -171,7 +171,7 @@ impl Tracker {
         let resolves = fitting.is_empty() && !doubtful;
         self.reveal_at(edge.ip, Revealed { ip: to, step: leap.step, is_return: true, resolves });
         if !resolves {
-            self.push(edge);
+            self.push_doubt(edge);
             self.state.chosen.0 = self.state.line.top;
         }
         self.state.candidates = Arc::new(fitting.into_iter().map(|(candidate, _)| candidate).collect());

@@ -307,11 +307,16 @@ impl Tracker {
     /// What lies on the stack now may not be what there is.
     pub fn doubt(&mut self) {
         self.drop_candidates();
+        let edge = self.edge(Kind::Doubt);
+        self.push_doubt(edge);
+    }
+
+    /// Puts a doubt on top, in place of those that are there.
+    pub fn push_doubt(&mut self, edge: Item) {
         // The one at the bottom stays: it says that more lies below.
-        if self.top().is_some_and(|(item, below)| item.kind == Kind::Doubt && below != 0) {
+        while self.top().is_some_and(|(item, below)| item.kind == Kind::Doubt && below != 0) {
             self.pop();
         }
-        let edge = self.edge(Kind::Doubt);
         self.push(edge);
     }
 
@@ -385,6 +390,9 @@ impl Tracker {
     /// The innermost call that comes back to an address ends, and those above it; `step`: by an ordinary return.
     fn go_back(&mut self, link: Link, step: Option<u64>) {
         let item = self.chains.get(link).map(|(item, _)| item);
+        // A frame that it passed by would have been right: it is no ordinary return, then.
+        let direct = self.chains.walk(self.state.line.top).find(|(_, item)| item.is_frame());
+        let step = step.filter(|_| direct.is_some_and(|(direct, _)| direct == link));
         let passed = self.pop_edges(link, true);
         if let Some(Item { kind: Kind::CallTwice, ip, step }) = item {
             self.come_back(Item { kind: Kind::Landmark, ip, step });
@@ -394,7 +402,7 @@ impl Tracker {
             (Some((edge, doubtful)), Some(Item { ip, .. }), Some(step)) => {
                 self.reveal_at(edge, Revealed { ip, step, is_return: true, resolves: !doubtful });
                 if doubtful {
-                    self.push(Item::edge(Kind::Doubt, edge));
+                    self.push_doubt(Item::edge(Kind::Doubt, edge));
                 }
             }
             (Some((_, true)), ..) => self.doubt(),
@@ -469,7 +477,12 @@ impl Tracker {
         }
         // The end of a handler: what was interrupted goes on behind its system call.
         let handles = top.is_some_and(|(_, item)| item.kind == Kind::Interrupted);
-        if !handles && !self.switch(to, None) && !self.land(from, to) && !self.reveal(to, step, true) {
+        let goes = handles
+            || self.switch(to, None)
+            || self.land(to)
+            || self.land_in_function(from, to)
+            || self.reveal(to, step, true);
+        if !goes {
             match top {
                 // Its return address was changed, or it went back further than is known.
                 Some((link, item)) if item.is_call() => {
@@ -516,7 +529,12 @@ impl Tracker {
             }
             return;
         }
-        if self.land(from, to) {
+        if self.land(to) {
+            return;
+        }
+        // In an open history it may well be another stack.
+        if !self.state.open && self.land_in_function(from, to) {
+            self.foreign = true;
             return;
         }
         if self.names.is_pad(to) && self.has_edge() {
@@ -534,20 +552,27 @@ impl Tracker {
         }
     }
 
-    /// An exception lands, or a jump goes to a frame whose function is known.
-    fn land(&mut self, from: u64, to: u64) -> bool {
+    /// An exception lands.
+    fn land(&mut self, to: u64) -> bool {
         let names = self.names.clone();
-        if names.is_pad(to) {
-            let fit = |item: &Item| match item.kind {
-                Kind::Call | Kind::CallTwice => names.lands(to, item.ip),
-                Kind::Interrupted => names.lands(to, item.ip.wrapping_add(1)),
-                _ => false,
-            };
-            if let Some(link) = self.search(fit) {
-                self.pop_to(link, true);
-                return true;
-            }
+        if !names.is_pad(to) {
+            return false;
         }
+        let fit = |item: &Item| match item.kind {
+            Kind::Call | Kind::CallTwice => names.lands(to, item.ip),
+            Kind::Interrupted => names.lands(to, item.ip.wrapping_add(1)),
+            _ => false,
+        };
+        let found = self.search(fit);
+        if let Some(link) = found {
+            self.pop_to(link, true);
+        }
+        found.is_some()
+    }
+
+    /// A jump goes to a frame whose function is known.
+    fn land_in_function(&mut self, from: u64, to: u64) -> bool {
+        let names = self.names.clone();
         let function = names.function(to);
         if function.is_none() || names.is_start(to) || function == names.function(from) {
             return false;
