@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import odograph
-from hostile import CODE, calling_trace, elf_file, recorded
+from hostilenames import CODE, calling_trace, elf_file, recorded
 from odograph.cli import main
 from odograph.recorded import Recording
 from odograph.recording.perfdata.writer import PerfDataWriter

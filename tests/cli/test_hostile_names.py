@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hostile import CALLED, CODE, COMM, EVIL, SYMBOL, elf_file, hostile_recording
+from hostilenames import CALLED, CODE, COMM, EVIL, SYMBOL, elf_file, hostile_recording
 from odograph.cli import main
 from odograph.cli.group import COMMANDS
 from odograph.cli.group import odograph as group

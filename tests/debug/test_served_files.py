@@ -17,7 +17,7 @@ from dapclient import DapClient, Refused, session
 from debugruns import Client, serving
 
 import odograph
-from hostile import CODE, CODE_BYTES, COMM, NOWHERE, calling_trace, elf_file, hostile_recording, recorded
+from hostilenames import CODE, CODE_BYTES, COMM, NOWHERE, calling_trace, elf_file, hostile_recording, recorded
 from odograph.debug import Target
 from odograph.debug.dap import listen, serve_port
 from odograph.debug.dap.session import _source

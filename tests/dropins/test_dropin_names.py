@@ -11,7 +11,7 @@ import pytest
 from toolrun import MakeTrace, Run
 from tracedcode import ORG, fup, pgd, start, tsc
 
-from hostile import EVIL
+from hostilenames import EVIL
 
 TID_TIME = 2 | 4
 

@@ -14,7 +14,7 @@ import pytest
 
 import odograph
 from elfcore import core
-from hostile import CODE, CODE_BYTES, calling_trace, elf_file, recorded
+from hostilenames import CODE, CODE_BYTES, calling_trace, elf_file, recorded
 from odograph.cli import main
 from odograph.debug.modules import programs
 from odograph.errors import ImageError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import odograph
-from hostile import CODE, CODE_BYTES, elf_file, hostile_recording, recorded
+from hostilenames import CODE, CODE_BYTES, elf_file, hostile_recording, recorded
 from odograph.errors import ImageError, RecordingError
 from odograph.plainfile import is_plain, open_recorded
 from odograph.recording import elf
