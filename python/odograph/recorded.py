@@ -305,6 +305,7 @@ class Recording:
         """Bytes that are not decoded because no PSB stands before them, and that are not in a gap either.
 
         A raw trace, a snapshot and the trace in a sample may begin anywhere, as the end of something longer.
+        Packets that only tell the time do not count.
         """
         total = 0
         for stream in self.source.streams:

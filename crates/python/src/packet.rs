@@ -260,7 +260,7 @@ fn trace_overlap(
     Ok(overlap.map(|overlap| (overlap.repeated, overlap.padding)))
 }
 
-/// Bytes in front of the first PSB of a trace, which decoding skips; 0 if they are PADs.
+/// Bytes in front of the first PSB of a trace, which decoding skips; 0 if they only tell the time.
 #[pyfunction]
 fn skipped_bytes(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<u64> {
     let trace = lend(trace)?;

@@ -18,7 +18,7 @@ use crate::config::TraceConfig;
 use crate::error::PtError;
 use crate::event::{EventDecoder, EventKind};
 use crate::flow::{Engine, Gap, GapCause, Sink, Timeline};
-use crate::packet::sync;
+use crate::packet::{self, sync, BlockContext, Packet};
 
 /// Bytes of trace in a piece, at least and at most.
 const PIECE: std::ops::RangeInclusive<u64> = 256 << 10..=4 << 20;
@@ -217,14 +217,28 @@ pub(super) fn has_packets(trace: &[u8]) -> bool {
     trace.iter().any(|&byte| byte != 0)
 }
 
-/// Bytes in front of the first PSB, which decoding skips. None if they are PADs, and in a trace without a PSB.
+/// Bytes in front of the first PSB, which decoding skips. None if they only tell the time, as processors do before the
+/// first PSB, and in a trace without a PSB.
 pub fn skipped(trace: &[u8]) -> u64 {
     let before = sync::forward(trace, 0).and_then(|psb| trace.get(..psb)).unwrap_or(&[]);
-    if has_packets(before) {
-        before.len() as u64
-    } else {
+    if tells_time_only(before) {
         0
+    } else {
+        before.len() as u64
     }
+}
+
+/// All of it is timing packets and PADs, so nothing was executed there.
+fn tells_time_only(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let size = match packet::decode(bytes, &mut BlockContext::default()) {
+            Ok((Packet::Pad | Packet::Cyc { .. } | Packet::Mtc { .. } | Packet::Tsc { .. }, size)) => size,
+            Ok((Packet::Tma { .. } | Packet::Cbr { .. }, size)) => size,
+            _ => return false,
+        };
+        bytes = bytes.get(size..).unwrap_or(&[]);
+    }
+    true
 }
 
 /// Where pieces begin, but for the first: at the first PSB behind as many bytes as `size` says for those that are left.
