@@ -10,9 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from hostile import CORPUS, HOSTILE
+
 import odograph
 from fuzz_recordings import QUESTIONS, Asker, mutant, seeds
-from hostile import CORPUS, HOSTILE
 from odograph.cli.group import call
 from odograph.recording import open_recording
 
