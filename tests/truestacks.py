@@ -63,8 +63,8 @@ class Entry(NamedTuple):
 
 class TrueStacks:
     """The true stacks of one thread: ``frames[step]`` are the frames around the innermost one, the innermost
-    first, each an address and whether it was interrupted there. ``before``: a thread that ended before, and left stacks that
-    this one may run.
+    first, each an address and whether it was interrupted there. ``before``: a thread that ended before, and
+    left stacks that this one may run.
     """
 
     def __init__(
