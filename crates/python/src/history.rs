@@ -249,7 +249,8 @@ impl RawHistory {
                 let code = PtError::Eos.code();
                 (part.at, GapCause::Lost.name(), Some(code), part.base, bytes, None, None, None, None)
             });
-            let (mut gaps, mut notes) = (part.own(part.stream.gaps()).peekable(), part.own(part.stream.notes()).peekable());
+            let (mut gaps, mut notes) =
+                (part.own(part.stream.gaps()).peekable(), part.own(part.stream.notes()).peekable());
             let ordered = std::iter::from_fn(move || match (gaps.peek(), notes.peek()) {
                 (Some(gap), Some(note)) if note.step < gap.step => notes.next(),
                 (Some(_), _) => gaps.next(),
