@@ -22,6 +22,7 @@ __all__ = [
     "RawInstructionDecoder",
     "RawInstructionListing",
     "RawLines",
+    "RawMapping",
     "RawPacketDecoder",
     "RawPacketListing",
     "RawPath",
