@@ -95,6 +95,7 @@ void begin(long *stack) {
     if (stack[0] > 1) run(argv[1][0], argv);
     for (const char *which = "12sahtek"; *which; which++) {
         long pid = call(57, 0, 0, 0, 0, 0);
+        if (pid < 0) leave(8);
         if (pid == 0) run(*which, argv);
         if (*which == 'k') rest(10), call(62, pid, 9, 0, 0, 0);
         call(61, pid, 0, 0, 0, 0);
