@@ -387,7 +387,8 @@ impl Tracker {
         self.search(|item| item.kind == Kind::Interrupted && goes_on(item, to))
     }
 
-    /// The innermost call that comes back to an address ends, and those above it; `step`: by an ordinary return.
+    /// A call that comes back to an address ends, or what was interrupted goes on; `step`: by an ordinary return, or the end of
+    /// a handler.
     fn go_back(&mut self, link: Link, step: Option<u64>) {
         let item = self.chains.get(link).map(|(item, _)| item);
         // A frame that it passed by would have been right: it is no ordinary return, then.
@@ -399,8 +400,9 @@ impl Tracker {
         }
         // That frame is the right one, but who called it?
         match (passed, item, step) {
-            (Some((edge, doubtful)), Some(Item { ip, .. }), Some(step)) => {
-                self.reveal_at(edge, Revealed { ip, step, is_return: true, resolves: !doubtful });
+            (Some((edge, doubtful)), Some(item), Some(step)) => {
+                let is_return = item.is_call();
+                self.reveal_at(edge, Revealed { ip: item.ip, step, is_return, resolves: !doubtful });
                 if doubtful {
                     self.push_doubt(Item::edge(Kind::Doubt, edge));
                 }
@@ -636,7 +638,12 @@ impl Tracker {
             Off::Interrupted(at) => self.push(interrupted(at)),
             Off::HandlerEnd(restorer) => {
                 if let Some(link) = self.interrupted_at(to) {
-                    self.pop_to(link, true);
+                    // No call went there, if that was what the handler returned to.
+                    let edge = self.chains.edge(self.state.line.top);
+                    if let Some((edge, _)) = self.chains.get(edge) {
+                        self.below.forget(edge.ip, restorer);
+                    }
+                    self.go_back(link, Some(step));
                 } else if let Some((link, item)) =
                     self.top_frame().filter(|(_, item)| item.kind == Kind::Interrupted)
                 {
