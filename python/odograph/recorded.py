@@ -352,9 +352,10 @@ class Recording:
         """The pieces of a stream by the thread that ran; a thread's first in a part is ``lost`` if it is."""
         pieces: dict[int, list[Piece]] = {}
         last: tuple[int, Piece] | None = None
-        for part, lost in self._decode(stream, thread, progress):
+        parts = self._decode(stream, thread, progress)
+        for begin, (part, lost) in zip(_edges(stream), parts, strict=False):
             begun: set[int] = set()
-            for owner, piece in self._regions(stream, part, last):
+            for owner, piece in self._regions(stream, part, last or _nothing_before(stream, begin, part)):
                 last = owner, piece
                 tid = thread.tid if self.kind == "raw" else owner
                 pieces.setdefault(tid, []).append(replace(piece, lost=lost and tid not in begun))
@@ -479,6 +480,15 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<Recording {self.path!r}: {self.kind}, {len(self.threads)} threads>"
+
+
+def _nothing_before(stream: TraceStream, begin: int, part: RawHistory) -> tuple[int, Piece] | None:
+    """Who ran before the first part of a stream, if nothing in it can be decoded: whoever ran when it was read."""
+    reference = stream.reference(begin)
+    if part.steps or reference is None:
+        return None
+    tids = [region.tid for region in stream.regions if region.tsc_start <= reference]
+    return (tids[-1], Piece(part, (0, 0), (0, _END), (0, _END))) if tids else None
 
 
 def _edges(stream: TraceStream) -> list[int]:

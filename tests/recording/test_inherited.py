@@ -83,10 +83,10 @@ def test_what_many_children_inherit_is_put_together_once(
     filled = 0
     fill = Recording.fill
 
-    def counting(recording: Recording, image: object, mappings: list[object]) -> object:
+    def counting(recording: Recording, image: object, mappings: list[object], **rest: object) -> object:
         nonlocal filled
         filled += len(mappings)
-        return fill(recording, image, mappings)  # type: ignore[arg-type]
+        return fill(recording, image, mappings, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Recording, "fill", counting)
     recording = odograph.open(path)

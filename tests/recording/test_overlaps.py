@@ -96,7 +96,9 @@ def check(seed: int, path: Path) -> bool:
         else:
             ips, all_ips = history.ips().tolist(), whole(ring)
             assert len(ips) <= len(all_ips), seed
-            assert ips == all_ips or "lost" in [gap.cause for gap in history.gaps()], seed
+            # Without times, bytes that are equal by chance look like the same bytes.
+            causes = [gap.cause for gap in history.gaps()]
+            assert ips == all_ips or "lost" in causes or not with_times, seed
     return all(ring.share_psbs for ring in rings)
 
 

@@ -2,7 +2,8 @@
 
 perf writes buffers in multiples of eight bytes: up to seven zeros behind the trace are filling. Snapshots,
 and the pieces of trace in samples, are copies of what the ring held at a moment, so a later one may repeat
-the end of an earlier one.
+the end of an earlier one. Equal bytes are taken for the same bytes: where the trace has no TSC packets, a
+loop that repeats to the byte can be mistaken for an overlap, as by perf.
 """
 
 from __future__ import annotations
