@@ -11,17 +11,19 @@ it pushed is none.
 from __future__ import annotations
 
 import bisect
+import enum
 import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from odograph import History
+from odograph.frame import Frame, Stack
 
-__all__ = ["TrueStacks", "compare", "record_with_pointers"]
+__all__ = ["TrueStacks", "Verdict", "compare", "judge", "record_with_pointers"]
 
 _SIGNAL = (1 << 64) - 1
 _CALL, _RETURN, _JUMP, _FAR_CALL = 2, 3, 4, 6
@@ -201,12 +203,37 @@ def compare(history: History, truth: TrueStacks, steps: list[int]) -> dict[str, 
     right = unsure = 0
     wrong = []
     for step in steps:
-        stack = history.stack(step)
-        found = tuple((frame.address, not frame.is_return) for frame in stack[1:])
-        if found == truth.frames[step]:
-            right += 1
-        elif any(frame.is_guess for frame in stack):
-            unsure += 1
-        else:
+        true = [Frame(0), *(Frame(address, is_return=not signal) for address, signal in truth.frames[step])]
+        verdict = judge(history.stack(step), true)
+        right += verdict is Verdict.RIGHT
+        unsure += verdict is Verdict.UNSURE
+        if verdict is Verdict.WRONG:
             wrong.append(step)
     return {"right": right, "unsure": unsure, "wrong": wrong}
+
+
+class Verdict(enum.Enum):
+    """What a stack is worth."""
+
+    RIGHT = enum.auto()
+    #: Some frames are guesses or missing, and the stack says so.
+    UNSURE = enum.auto()
+    WRONG = enum.auto()
+
+
+def judge(stack: Stack, true: Sequence[Frame]) -> Verdict:
+    """Compares a stack with all frames of the true one, the innermost frame of which does not matter.
+
+    Frames before the first guess must be the true ones; a stack whose end was seen must have all of them. The first
+    function of a stack that a program made may return to something that called nothing: that may be listed, too.
+    """
+    found = [(frame.address, frame.is_return) for frame in stack[1:]]
+    wanted = [(frame.address, frame.is_return) for frame in true[1:]]
+    sure = next((at for at, frame in enumerate(stack[1:]) if frame.is_guess), len(found))
+    if found[:sure] != wanted[:sure] and found[: sure - 1] != wanted:
+        return Verdict.WRONG
+    if sure < len(found):
+        return Verdict.RIGHT if found == wanted else Verdict.UNSURE
+    if sure < len(wanted):
+        return Verdict.WRONG if stack.is_complete else Verdict.UNSURE
+    return Verdict.RIGHT

@@ -483,7 +483,7 @@ class Recording:
 
 
 def _nothing_before(stream: TraceStream, begin: int, part: RawHistory) -> tuple[int, Piece] | None:
-    """Who ran before the first part of a stream, if nothing in it can be decoded: whoever ran when it was read."""
+    """Who ran before the first part of a stream, if nothing in it can be decoded: who ran when it was read."""
     reference = stream.reference(begin)
     if part.steps or reference is None:
         return None

@@ -38,3 +38,9 @@ fn streams_whose_gaps_were_met_while_looking_ahead_can_be_saved() {
         attack(seed);
     }
 }
+
+#[test]
+fn stacks_do_not_depend_on_where_a_trace_is_cut() {
+    // Events right behind a PSB: tracing ends by what the piece before ended with.
+    attack(1_000_208);
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::{Gap, Timeline};
 use odograph_core::history::{
-    decode, BlockColumns, Counts, DecodeError, DecodeOptions, EventColumns, Hashing, InstructionColumns,
-    LiveError, Names, OnError, StackPart, Stacks, Stream,
+    decode, BlockColumns, CallStack, Counts, DecodeError, DecodeOptions, EventColumns, Hashing,
+    InstructionColumns, LiveError, Names, OnError, StackPart, Stacks, Stream,
 };
 use odograph_core::image::Image;
 
@@ -145,8 +145,14 @@ fn stacks_agree(stream: Stream, other: Stream, random: &mut Random, seed: u64) {
     let (one, other) = (stacks(stream), stacks(other));
     for nth in 0..4 {
         let step = if nth == 0 { total } else { random.below(total as usize + 1) as u64 };
-        let found = other.at(step, 1000, &mut || false).unwrap();
-        assert_eq!(found, one.at(step, 1000, &mut || false).unwrap(), "seed {seed}, step {step}");
+        // Edges have numbers of their own in each: only whether there is one, and the first one's, can be compared.
+        let plain = |mut stack: CallStack| {
+            stack.edge = stack.edge.map(|edge| edge.min(1));
+            stack.bottom = stack.bottom.map(|edge| edge.min(1));
+            stack
+        };
+        let found = plain(other.at(step, 1000, &mut || false).unwrap());
+        assert_eq!(found, plain(one.at(step, 1000, &mut || false).unwrap()), "seed {seed}, step {step}");
     }
 }
 
