@@ -280,3 +280,14 @@ def _mask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def test_what_replaces_a_private_file_is_private(tmp_path: Path) -> None:
+    target = tmp_path / "private"
+    target.touch(mode=0o600)
+    with Destination(target) as place:
+        made = place.room / "made"
+        made.write_bytes(b"new")
+        made.chmod(0o644)
+        place.deliver(made)
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)

@@ -170,3 +170,13 @@ def test_verify_decodes(
     assert set(decoded) == {"trace"}
     # Others take it.
     assert use(path) == (True, "")
+
+
+def test_an_index_is_not_written_through_a_link_beside_the_recording(recording: Path) -> None:
+    victim = recording.parent / "victim"
+    victim.write_text("kept")
+    index_of(recording).unlink()
+    index_of(recording).symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        odograph.open(recording).save_index()
+    assert victim.read_text() == "kept"

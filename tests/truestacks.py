@@ -224,8 +224,9 @@ class Verdict(enum.Enum):
 def judge(stack: Stack, true: Sequence[Frame]) -> Verdict:
     """Compares a stack with all frames of the true one, the innermost frame of which does not matter.
 
-    Frames before the first guess must be the true ones; a stack whose end was seen must have all of them. The first
-    function of a stack that a program made may return to something that called nothing: that may be listed, too.
+    Frames before the first guess must be the true ones; a stack whose end was seen must have all of them. The
+    first function of a stack that a program made may return to something that called nothing: that may be
+    listed, too.
     """
     found = [(frame.address, frame.is_return) for frame in stack[1:]]
     wanted = [(frame.address, frame.is_return) for frame in true[1:]]

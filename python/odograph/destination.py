@@ -41,6 +41,8 @@ class Destination:
         #: The file that is made or replaced; for what is streamed the path as it was given.
         self.target = self.path
         self._replaces = False
+        #: The permissions of what is replaced: the new file has no others.
+        self._mode = 0o777
         self._descriptor: int | None = None
         self._keeps_room = False
         found = self._look()
@@ -92,6 +94,7 @@ class Destination:
         """Room beside a file that is made or replaced."""
         self.target = os.path.realpath(self.path)
         if found is not None:
+            self._mode = stat.S_IMODE(found.st_mode)
             # An open descriptor may be all that is left of a file.
             with contextlib.suppress(OSError):
                 self._replaces = os.path.samestat(os.stat(self.target), found)
@@ -169,6 +172,7 @@ class Destination:
             ) from error
 
     def _replace(self, file: Path) -> None:
+        os.chmod(file, stat.S_IMODE(os.stat(file).st_mode) & self._mode)
         try:
             try:
                 os.replace(file, self.target)
@@ -177,7 +181,7 @@ class Destination:
                     raise
                 # It was made on another file system.
                 beside = self.room / "beside"
-                shutil.copyfile(file, beside)
+                shutil.copy(file, beside)
                 os.replace(beside, self.target)
         except OSError as error:
             if error.errno in _NO_ROOM or not os.path.isfile(self.target):

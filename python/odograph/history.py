@@ -629,7 +629,7 @@ def trace_bytes(trace: Any) -> Any:
         with open(trace, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return b""
-            return RawMapping(os.fspath(trace), file.fileno())
+            return RawMapping(os.fsdecode(trace), file.fileno())
     view = memoryview(trace)
     if view.format != "B" or view.ndim != 1:
         view = view.cast("B")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from odograph._native import RawHistory, count_packets, save_history, skipped_bytes
 from odograph.config import TraceConfig
 from odograph.destination import Destination
-from odograph.errors import InvalidArgument
+from odograph.errors import InvalidArgument, OutputError
 from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
 from odograph.saved import Index, IndexUse, default_path, write_index
@@ -273,6 +273,9 @@ class Recording:
         target = os.fspath(path) if path is not None else default_path(self.path)
         if self.path != "-" and os.path.exists(target) and os.path.samefile(target, self.path):
             raise InvalidArgument(f"{target} is the recording itself; give its index another name")
+        if path is None and os.path.islink(target):
+            # Whoever made the recording chose where it leads.
+            raise OutputError(f"{target} is a symbolic link; remove it, or give the index another place")
         # Decoding takes long: what is wrong with the place is said first.
         with Destination(target, what="index") as destination:
             write_index(destination, self._index_entries(progress))

@@ -257,6 +257,8 @@ fn trace_overlap(
 ) -> PyResult<Option<(usize, usize)>> {
     let (earlier, later) = (lend(earlier)?, lend(later)?);
     let overlap = py.detach(|| packet::overlap(earlier.as_ref(), later.as_ref()));
+    mapped::check(py, earlier.as_ref())?;
+    mapped::check(py, later.as_ref())?;
     Ok(overlap.map(|overlap| (overlap.repeated, overlap.padding)))
 }
 
@@ -264,7 +266,9 @@ fn trace_overlap(
 #[pyfunction]
 fn skipped_bytes(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<u64> {
     let trace = lend(trace)?;
-    Ok(py.detach(|| odograph_core::history::skipped(trace.as_ref())))
+    let skipped = py.detach(|| odograph_core::history::skipped(trace.as_ref()));
+    mapped::check(py, trace.as_ref())?;
+    Ok(skipped)
 }
 
 /// Packets of a trace by kind, from its first PSB on, and the number of places that are no packets.

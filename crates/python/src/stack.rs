@@ -37,8 +37,9 @@ struct RawStacks {
 
 #[pymethods]
 impl RawStacks {
-    /// Follows the calls and returns. `is_first`: the first step is the first one of its thread. `starts` are addresses at which functions begin, `ends` those where the
-    /// knowledge of functions ends, `pads` (landing pad, first, last) where exceptions land that pass a call in a range, `programs` the times (TSC) at which other programs begin.
+    /// Follows the calls and returns. `is_first`: the first step is the first one of its thread. `starts` are addresses at
+    /// which functions begin, `ends` those where the knowledge of functions ends, `pads` (landing pad, first, last) where
+    /// exceptions land that pass a call in a range, `programs` the times (TSC) at which other programs begin.
     #[new]
     fn new(
         py: Python<'_>,

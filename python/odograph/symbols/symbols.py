@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from odograph.image import Image
-    from odograph.recording.processmemory import Mapping
     from odograph.recording.recording import Recording
     from odograph.symbols.intervals import Addresses, Numbers
 
