@@ -486,7 +486,7 @@ class Recording:
 
 
 def _nothing_before(stream: TraceStream, begin: int, part: RawHistory) -> tuple[int, Piece] | None:
-    """Who ran before the first part of a stream, if nothing in it can be decoded: who ran when it was read."""
+    """Who ran before a stream of which nothing can be decoded: who ran when its first part was read."""
     reference = stream.reference(begin)
     if part.steps or reference is None:
         return None

@@ -113,7 +113,7 @@ class CallStacks:
         frames = [frame for frame in seed if frame.found is not Found.TAIL_CALL]
         inner = [
             one
-            for one, outer in zip(frames, [*frames[1:], None], strict=True)
+            for one, outer in zip(frames, [*frames[1:], None], strict=False)
             if not _is_restorer(one, outer)
         ]
         if not inner:
