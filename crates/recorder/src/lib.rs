@@ -19,6 +19,7 @@ pub mod block;
 pub mod code;
 pub mod descriptor;
 pub mod exec;
+pub mod executed;
 pub mod finish;
 pub mod hold;
 pub mod hook;

@@ -4,9 +4,8 @@
 //! in [`arrive`]: signal handlers, and QEMU running an instruction again in a block of its own.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{c_char, c_int, c_void, CStr, CString, OsStr};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::OnceLock;
@@ -15,8 +14,9 @@ use crate::abi::{self, Functions, Id, Info, Tb};
 use crate::arguments::Arguments;
 use crate::block::{Block, Leave, HANDLER, SINGLE, WATCHED};
 use crate::code::Learned;
-use crate::descriptor::{self, Reachable};
+use crate::descriptor;
 use crate::exec;
+use crate::executed::Executed;
 use crate::hook;
 use crate::lock::Lock;
 use crate::mapped::ReadOnly;
@@ -630,68 +630,6 @@ fn handles(handler: u64) {
     }
 }
 
-/// What a system call is to execute.
-struct Executed {
-    path: PathBuf,
-    /// What a script is told to be.
-    name: Vec<u8>,
-    /// The descriptor that such a name needs.
-    descriptor: Option<c_int>,
-}
-
-impl Executed {
-    /// The file that execve or, with a directory and flags, execveat means.
-    fn new(path: Vec<u8>, from: Option<(c_int, c_int)>) -> Option<Executed> {
-        let owned = |path: &[u8]| Path::new(OsStr::from_bytes(path)).to_owned();
-        let plain = Executed { path: owned(&path), name: path.clone(), descriptor: None };
-        match from {
-            None => Some(plain),
-            Some((libc::AT_FDCWD, _)) if !path.is_empty() => Some(plain),
-            Some(_) if path.first() == Some(&b'/') => Some(plain),
-            Some((_, flags)) if path.is_empty() && flags & libc::AT_EMPTY_PATH == 0 => None,
-            Some((directory, _)) => {
-                // The kernel's names for these, which exist only where there is a /dev/fd.
-                let below = if path.is_empty() { Vec::new() } else { [b"/".as_slice(), &path].concat() };
-                let in_directory = |fds: &str| [format!("{fds}/{directory}").as_bytes(), &below].concat();
-                Some(Executed {
-                    path: owned(&in_directory("/proc/self/fd")),
-                    name: in_directory("/dev/fd"),
-                    descriptor: Some(directory),
-                })
-            }
-        }
-    }
-
-    /// True if the program asks for itself.
-    fn is_self(&self) -> bool {
-        let own = format!("/proc/{}/exe", pid());
-        ["/proc/self/exe", "/proc/thread-self/exe", own.as_str()]
-            .iter()
-            .any(|own| self.path == Path::new(own))
-    }
-
-    /// The program to run, and what keeps it reachable.
-    fn resolve(&self, plugin: &Plugin, words: &[Vec<u8>]) -> Result<(exec::Program, Reachable), String> {
-        let lost = |error: std::io::Error| format!("{}: {error}", self.path.display());
-        let reached = if self.is_self() {
-            descriptor::reach_again(&plugin.arguments.program, plugin.program.as_ref()).map_err(lost)?
-        } else {
-            Reachable::plain(self.path.clone())
-        };
-        let mut program = exec::resolve(&reached.path, &self.name, words)?;
-        if program.path != reached.path {
-            if self.descriptor.is_some_and(descriptor::closes_on_exec) {
-                return Err(format!("the script {} is closed when it is executed", self.path.display()));
-            }
-            return Ok((program, reached));
-        }
-        let reached =
-            if self.is_self() { reached } else { descriptor::reach(&reached.path).map_err(lost)? };
-        program.path.clone_from(&reached.path);
-        Ok((program, reached))
-    }
-}
-
 /// The program asks to be replaced by another: starts that under QEMU with this plugin. Comes back
 /// if that is not possible; QEMU then asks the kernel, which has its own answer.
 fn follow(stream: &Stream, executed: Option<Executed>, argv: u64, envp: u64) {
@@ -700,7 +638,7 @@ fn follow(stream: &Stream, executed: Option<Executed>, argv: u64, envp: u64) {
         return;
     };
     let tid = stream.tid;
-    match executed.resolve(plugin, &words) {
+    match executed.resolve(&plugin.arguments.program, plugin.program.as_ref(), &words) {
         Ok((program, _reached)) => {
             let arguments = Arguments {
                 origin: Origin::Exec,
