@@ -111,7 +111,7 @@ fn check_is_the_run(stream: &Stream, run: &Run, what: &str) {
 fn case(seed: u64, steps: usize, calm: bool) -> (Program, Run, Random) {
     let mut random = Random::new(seed);
     let count = random.pick(&[3, 20, 100, 400]);
-    let base = if seed % 3 == 0 { 0u64.wrapping_sub(count as u64) } else { 0x40_1000 };
+    let base = if seed.is_multiple_of(3) { 0u64.wrapping_sub(count as u64) } else { 0x40_1000 };
     let program = Program::random(&mut random, base, count);
     let run = run(&program, &mut random, steps, calm);
     (program, run, random)

@@ -185,16 +185,16 @@ impl Target for Machine<'_> {
     fn copy_in(&mut self, request: Request, place: u64, into: &mut [u8]) -> Result<bool, Failure> {
         Ok(match request {
             Request::UnwindInformation => {
-                assert!(into.len() == 8 && place % 8 == 0);
+                assert!(into.len() == 8 && place.is_multiple_of(8));
                 self.information_reads += 1;
                 self.program.text.read(place, into)
             }
             Request::MemoryStack => {
-                assert!(into.len() == 8 && place % 8 == 0);
+                assert!(into.len() == 8 && place.is_multiple_of(8));
                 self.memory.read(place, into)
             }
             Request::RegisterStack => {
-                assert!(into.len() == 8 && place % 8 == 0);
+                assert!(into.len() == 8 && place.is_multiple_of(8));
                 // Bits that are not flushed are still in the register.
                 if place >> 3 & 63 == 63 && place >= number(&self.snapshot["rbs_end"]) {
                     into.copy_from_slice(&number(&self.snapshot["rnat"]).to_le_bytes());

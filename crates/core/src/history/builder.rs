@@ -139,7 +139,7 @@ pub(super) fn drive<S: Sink>(
         }
         rounds = rounds.wrapping_add(1);
         // Rare events advance by one packet only; asking after each would cost more than they do.
-        if rounds % 64 == 0 || engine.step() - asked >= STEPS_UNASKED {
+        if rounds.is_multiple_of(64) || engine.step() - asked >= STEPS_UNASKED {
             asked = engine.step();
             if stop(engine) {
                 return Err(DecodeError::Interrupted);

@@ -12,7 +12,7 @@ fn last_of_run(trace: &[u8], at: usize, limit: usize) -> Option<usize> {
     let mut end = at;
     // Go to the end of the run; a run of PSBs without anything between them has one last PSB.
     while end < limit {
-        let expected = if (end - at) % 2 == 0 { trace.get(at)? } else { trace.get(at + 1)? };
+        let expected = if (end - at).is_multiple_of(2) { trace.get(at)? } else { trace.get(at + 1)? };
         if trace.get(end) != Some(expected) {
             break;
         }

@@ -78,7 +78,7 @@ impl Machine {
         match self {
             // Canonical with five-level paging (SDM volume 1, 3.3.7.1).
             Machine::X86_64 => matches!((address as i64) >> 56, 0 | -1),
-            Machine::Aarch64 => address % 4 == 0,
+            Machine::Aarch64 => address.is_multiple_of(4),
         }
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn word(target: &mut dyn Target, request: Request, address: u64) -> R
         _ => Status::CopyInMemoryStack,
     };
     let mut bytes = [0; 8];
-    if address % 8 != 0 || !target.copy_in(request, address, &mut bytes)? {
+    if !address.is_multiple_of(8) || !target.copy_in(request, address, &mut bytes)? {
         return Err(status.into());
     }
     Ok(u64::from_le_bytes(bytes))

@@ -111,7 +111,7 @@ fn prologue<'a>(first: u8, length: u64, bytes: &mut Bytes<'a>) -> Decoded<'a> {
             (Format::P3, saved_general((first & 7) << 1 | low, number)?)
         }
         0xb8 => {
-            let count = (length / 4).saturating_add(u64::from(length % 4 != 0));
+            let count = (length / 4).saturating_add(u64::from(!length.is_multiple_of(4)));
             (Format::P4, Descriptor::SpillMask { mask: bytes.take(count)? })
         }
         0xb9 => {

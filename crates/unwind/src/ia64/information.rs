@@ -51,7 +51,9 @@ impl Layout {
     pub(super) fn read(self, target: &mut dyn Target, address: u64, status: Status) -> Result<u64, Failure> {
         let mut bytes = [0; 8];
         let Some(word) = bytes.get_mut(..if self.short { 4 } else { 8 }) else { return Err(status.into()) };
-        if address % self.word() != 0 || !target.copy_in(Request::UnwindInformation, address, word)? {
+        if !address.is_multiple_of(self.word())
+            || !target.copy_in(Request::UnwindInformation, address, word)?
+        {
             return Err(status.into());
         }
         Ok(self.order.word(word))

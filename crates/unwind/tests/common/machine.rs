@@ -150,7 +150,7 @@ impl Target for Machine {
         }
         let words = match request {
             Request::UnwindInformation => {
-                assert!(into.len() == self.word() as usize && place % into.len() as u64 == 0);
+                assert!(into.len() == self.word() as usize && place.is_multiple_of(into.len() as u64));
                 for (at, byte) in (place..).zip(into) {
                     let Some(known) = self.code.get(&at) else { return Ok(false) };
                     *byte = *known;
@@ -163,7 +163,7 @@ impl Target for Machine {
         };
         let size = if request == Request::Register && place >> 8 == 2 { 16 } else { 8 };
         assert_eq!(into.len(), size);
-        assert!(request == Request::Register || place % 8 == 0);
+        assert!(request == Request::Register || place.is_multiple_of(8));
         let Some([low, high]) = words else { return Ok(false) };
         let bytes = [low.to_le_bytes(), high.to_le_bytes()].concat();
         into.copy_from_slice(&bytes[..size]);
