@@ -31,7 +31,9 @@ fn descriptor(file: std::fs::File) -> PyResult<i32> {
 
 #[cfg(not(unix))]
 fn descriptor(_: std::fs::File) -> PyResult<i32> {
-    Err(pyo3::exceptions::PyNotImplementedError::new_err("descriptors are POSIX's"))
+    Err(pyo3::exceptions::PyNotImplementedError::new_err(
+        "files that a recording names can be opened only on Unix; give them with --elf or --map",
+    ))
 }
 
 /// Adds this room to the module.
