@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["LOOPBACK", "busy_text", "clients"]
@@ -87,8 +88,10 @@ def _turn_away(
                 said = other.recv(_CHUNK)
             other.sendall(refuse(said))
             other.shutdown(socket.SHUT_WR)
-            # What was not read would make the system throw away the answer.
-            while other.recv(_CHUNK):
+            # What was not read would make the system throw away the answer. A client that goes on talking
+            # is not waited for.
+            until = time.monotonic() + _PATIENCE
+            while other.recv(_CHUNK) and time.monotonic() < until:
                 pass
 
 

@@ -30,7 +30,10 @@ def debug_packages(paths: Iterable[str]) -> dict[str, str]:
     if shutil.which("dpkg-query") is None:
         return {}
     # Packages may list /lib/x and have it in /usr/lib/x, where the former directory is a link.
-    asked = {name: path for path in paths for name in (path, path.removeprefix("/usr"), f"/usr{path}")}
+    # Packages own absolute paths only; what a recording names otherwise could pass for an option.
+    owned = [path for path in paths if path.startswith("/")]
+    asked = {name: path for path in owned for name in (path, path.removeprefix("/usr"), f"/usr{path}")}
+    asked = {name: path for name, path in asked.items() if name.startswith("/")}
     if not asked:
         return {}
     try:
