@@ -76,6 +76,11 @@ class Instruction:
         return f"{self.step:>10} {self.ip:016x}  {self.raw.hex(' ')}"
 
 
+#: Why there may be no times.
+NO_CLOCK = (
+    "a trace by itself needs nom_freq, and recordings by QEMU or ptrace have no processor clock; use steps"
+)
+
 #: The cause of notes among gaps.
 AMBIGUOUS = "ambiguous"
 
@@ -473,8 +478,23 @@ class History(Sequence[Instruction]):
         """
         step = self._raw.at_time(ns)
         if step is None:
-            raise InvalidArgument("this history has no clock: give nom_freq, or open a perf.data recording")
+            raise InvalidArgument(f"this history has no times: {NO_CLOCK}")
         return step
+
+    def tsc(self, step: int) -> int | None:
+        """The last time stamp before a step, in ticks; None before the first. IndexError out of range.
+
+        It tells the order of steps of several threads also where no clock is known.
+        """
+        if not 0 <= step < self._len:
+            raise IndexError(f"step {step} is not among the {self._len} of this history")
+        (row,) = Table(self._raw.instructions(step, step + 1))
+        tsc: int | None = row["tsc"]
+        return tsc
+
+    def at_tsc(self, tsc: int) -> int:
+        """The first step at or after a time stamp in ticks; ``len(history)`` if there is none."""
+        return self._raw.at_tsc(min(max(tsc, 0), (1 << 64) - 1))
 
     def time(self, step: int) -> int | None:
         """Estimated time of a step in ns; None if no clock is known. IndexError out of range.

@@ -452,7 +452,9 @@ class Recording:
 
     @property
     def clock(self) -> Clock:
-        """What makes ns of ticks."""
+        """What makes ns of ticks; None where times mean nothing: see ``RecordingFile.has_clock``."""
+        if not self.source.has_clock:
+            return None
         conversion = self.source.time_conversion
         if conversion is not None:
             return ("perf", conversion.zero, conversion.mult, conversion.shift)

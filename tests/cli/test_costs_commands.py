@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import odograph
 from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
 
@@ -54,6 +55,30 @@ def test_the_order_of_functions(run: Run, calling: tuple[Path, str]) -> None:
     assert inclusive[1].endswith("(outside any call)")
     shown = run("functions", trace, "--map", option, "--functions", "1").stdout.splitlines()
     assert shown == [*own[:2], "and 1 more"]
+
+
+@pytest.mark.parametrize("recorder", ["qemu", "ptrace"])
+def test_recorders_without_a_processor_clock_give_no_times(
+    run: Run, run_json: Callable[..., Any], recorder: str
+) -> None:
+    (path,) = Path(__file__).parents[1].joinpath("corpus").glob(f"static.{recorder}.data")
+    document = run_json("functions", path)
+    assert {row["own_time"] for row in document["functions"]} == {None}
+    assert {row["inclusive_time"] for row in document["functions"]} == {None}
+    assert "ms" not in run("functions", path).stdout.split("\n")[0]
+    entry = odograph.open(path, index=False).history()[0].ip
+    (hit,) = run_json("break", path, hex(entry), "--limit", "1")["hits"]
+    assert hit["time"] is None
+    threads = run_json("info", path)["threads"]
+    assert {thread[what] for thread in threads for what in ("start", "end")} == {None}
+    for arguments in (
+        ["functions", path, "--sort", "own-time"],
+        ["functions", path, "--sort", "inclusive-time"],
+        ["stack", path, "--time", "1"],
+    ):
+        refused = run(*arguments)
+        assert refused.returncode != 0
+        assert "no processor clock" in refused.stderr
 
 
 def test_coverage_counts_what_was_executed(run_json: Callable[..., Any], calling: tuple[Path, str]) -> None:

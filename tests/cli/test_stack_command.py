@@ -60,7 +60,7 @@ def test_the_stack_before_a_step(run: Run, run_json: Callable[..., Any], calling
         (["--step", "1", "--time", "2"], "exclude each other"),
         (["--time", "soon"], "--time takes seconds"),
         (["--pid", "1"], "name a recording"),
-        (["--time", "3"], "no clock"),
+        (["--time", "3"], "no processor clock"),
     ],
 )
 def test_what_cannot_be(run: Run, calling: tuple[Any, ...], arguments: list[str], said: str) -> None:

@@ -74,13 +74,29 @@ def test_there_is_nothing_outside_the_history(replay: ReplayProcessor, step: int
     assert replay.pc is None
 
 
-def test_a_time_is_a_place_to_go_to(replay: ReplayProcessor) -> None:
-    time = replay.history.time(0)
-    assert time is not None
-    replay.goto(5)
-    replay.goto(time=time)
-    assert replay.step == 0
-    assert replay.time == time
+def test_a_time_is_a_place_to_go_to() -> None:
+    encoder = PacketEncoder()
+    encoder.add(Packet("psb")).add(Packet("tsc", tsc=100))
+    encoder.add(Packet("mode.exec", csl=True, csd=False, iflag=False))
+    encoder.add(Packet("fup", compression=3, ip=BASE)).add(Packet("psbend"))
+    turn = Packet("tnt8", size=1, bits=1)
+    encoder.add(turn).add(Packet("tsc", tsc=200)).add(turn)
+    image = odograph.Image()
+    # jne BASE
+    image.add_bytes(b"\x75\xfe", BASE)
+    replay = ReplayProcessor(odograph.decode(bytes(encoder), image, odograph.TraceConfig(nom_freq=10)))
+    replay.goto(time=200)
+    assert (replay.step, replay.time) == (1, 200)
+    replay.goto(time=0)
+    assert (replay.step, replay.time) == (0, 100)
+
+
+def test_recordings_of_an_emulator_have_no_times(replay: ReplayProcessor) -> None:
+    assert replay.time is None
+    assert replay.history.time_range() == (None, None)
+    assert replay.history.functions()["own_time"].mask.all()
+    with pytest.raises(InvalidArgument, match="no processor clock"):
+        replay.goto(time=0)
 
 
 def test_a_trace_has_no_data(replay: ReplayProcessor) -> None:

@@ -29,7 +29,7 @@ QUESTIONS: dict[str, Callable[[odograph.Recording, odograph.History], object]] =
     "find": lambda _, history: history.find(0x1234),
     "part": lambda _, history: history.part(5, 9_000).hash(),
     "time": lambda _, history: history.time(9_000),
-    "at time": lambda _, history: history.at_time(0),
+    "at tsc": lambda _, history: history.at_tsc(0),
     "packets": lambda recording, _: recording.packets(),
     "verify": lambda recording, _: recording.verify(),
 }

@@ -146,7 +146,7 @@ class _Watched:
         return ReplayProcessor(self.history)
 
     def hits(self, wanted: Filter | None, reverse: bool) -> Iterator[tuple[float, _Watched, int]]:
-        """Time, thread and step of each hit in order; a time that is not known is that of the hit before."""
+        """Time stamp, thread and step of each hit in order; one not known is that of the hit before."""
         import numpy as np
 
         if not len(self.history):
@@ -155,8 +155,8 @@ class _Watched:
         steps = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
         key = float("inf") if reverse else float("-inf")
         for step in (steps[::-1] if reverse else steps).tolist():
-            time = self.history.time(step)
-            key = key if time is None else time
+            tsc = self.history.tsc(step)
+            key = key if tsc is None else tsc
             yield key, self, step
 
     def row(self, step: int, actions: list[Action], with_stack: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from odograph.cli.clustered import asked, cluster_options
 from odograph.cli.inputs import Input, input_options, tid_option
 from odograph.cli.output import json_option, write_json, write_lines
 from odograph.cli.threads import decoded
+from odograph.errors import InvalidArgument
 
 __all__ = ["command"]
 
@@ -49,6 +50,7 @@ def command(
     Calls are paired with returns, so what a function jumps to at its end counts as its own. Time goes on in
     what is not traced, such as system calls.
     """
+    from odograph.history import NO_CLOCK
     from odograph.views.costs import cost_lines, function_costs, merged_costs
     from odograph.views.nameless import nameless, nameless_lines
 
@@ -76,7 +78,10 @@ def command(
             for history, symbols in zip(histories, names, strict=True)
         ]
     name = order.replace("-", "_")
-    rows = sorted(merged_costs(lists), key=lambda row: (-(getattr(row, name) or 0), row.module, row.address))
+    merged = merged_costs(lists)
+    if name.endswith("time") and merged and all(row.own_time is None for row in merged):
+        raise InvalidArgument(f"there are no times to sort by: {NO_CLOCK}")
+    rows = sorted(merged, key=lambda row: (-(getattr(row, name) or 0), row.module, row.address))
     unnamed = nameless(
         ((row.module, row.name, row.own) for row in rows),
         (module for symbols in names if symbols is not None for module in symbols.modules),

@@ -121,12 +121,11 @@ def programs_of(recording: Recording, tid: int) -> list[tuple[str, int, int, Sym
     from odograph.symbols import Symbols
 
     source = recording.source
-    conversion = source.time_conversion
     programs = Symbols.of_programs(source, source.thread(tid).pid)
-    if len(programs) < 2 or conversion is None:
+    if len(programs) < 2 or not source.pt.timed:
         return []
     history = recording.history(tid)
-    starts = [0, *(history.at_time(conversion.to_ns(tsc)) for tsc, _ in programs[1:]), len(history)]
+    starts = [0, *(history.at_tsc(tsc) for tsc, _ in programs[1:]), len(history)]
     found: list[tuple[str, int, int, Symbols | None]] = []
     for (_, symbols), start, stop in zip(programs, starts, starts[1:], strict=False):
         names = [module.name for module in symbols.modules if ".so" not in module.name]

@@ -66,6 +66,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         sideband.memories,
         binaries,
         executed,
+        has_clock=executed.has_clock if executed is not None else reader.features.version != WRITER_VERSION,
         facts=_facts(reader),
         lost_records=sideband.lost_records,
         noted=reader.problems,

@@ -57,6 +57,8 @@ class Recording:
 
     ``kind`` is ``"perf.data"`` or ``"raw"``. ``problems`` are facts about damage; they did not stop the
     reader. ``code`` are the executed bytes kept by our own recorders, ``executed`` what else they kept.
+    ``has_clock`` says that times are those of the program as it ran: our own recorders slow it down, so what
+    they write as time only tells the order.
     """
 
     path: str
@@ -68,6 +70,7 @@ class Recording:
     memories: dict[int, ProcessMemory] = field(default_factory=dict)
     binaries: Binaries = field(default_factory=Binaries)
     executed: ExecutedFacts | None = None
+    has_clock: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
     lost_records: int = 0
     user_image: Image | None = None
@@ -326,8 +329,8 @@ class Recording:
                     "tid": thread.tid,
                     "pid": thread.pid,
                     "comm": thread.comm,
-                    "start": thread.start,
-                    "end": thread.end,
+                    "start": thread.start if self.has_clock else None,
+                    "end": thread.end if self.has_clock else None,
                 }
                 for thread in self.threads
             ],

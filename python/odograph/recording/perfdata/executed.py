@@ -74,6 +74,11 @@ class ExecutedFacts:
     files: dict[str, FileFacts | None] = field(default_factory=dict)
     code: list[Code] = field(default_factory=list)
 
+    @property
+    def has_clock(self) -> bool:
+        """Times are a processor's. Recorders without one write times that only tell the order."""
+        return self.recorder not in ("qemu", "ptrace", "emulator")
+
 
 def trailer_bytes(facts: ExecutedFacts, code: Iterable[Code], offset: int) -> Iterator[bytes]:
     """The trailer piece by piece, to be written at file position ``offset`` and followed by nothing."""
