@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from odograph.errors import RecordingError
@@ -56,17 +57,19 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         began = executed.extra.get("began")
         binaries.evidence.began = began if isinstance(began, int) else None
     binaries.evidence.bytes_of = lambda name: bytes_of_file(name, sideband.memories.values())
+    has_clock = executed.has_clock if executed is not None else reader.features.version != WRITER_VERSION
+    threads = _threads(streams, sideband, executed)
     return Recording(
         path,
         "perf.data",
         streams,
-        _threads(streams, sideband, executed),
+        threads if has_clock else [replace(thread, start=None, end=None) for thread in threads],
         parameters,
         reader.time_conversion,
         sideband.memories,
         binaries,
         executed,
-        has_clock=executed.has_clock if executed is not None else reader.features.version != WRITER_VERSION,
+        has_clock=has_clock,
         facts=_facts(reader),
         lost_records=sideband.lost_records,
         noted=reader.problems,

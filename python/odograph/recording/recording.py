@@ -31,7 +31,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread that was traced. ``start`` and ``end`` in ns of perf's clock, None = not recorded."""
+    """A thread that was traced. ``start`` and ``end`` in ns of perf's clock, None = not known."""
 
     tid: int
     pid: int
@@ -329,8 +329,8 @@ class Recording:
                     "tid": thread.tid,
                     "pid": thread.pid,
                     "comm": thread.comm,
-                    "start": thread.start if self.has_clock else None,
-                    "end": thread.end if self.has_clock else None,
+                    "start": thread.start,
+                    "end": thread.end,
                 }
                 for thread in self.threads
             ],
