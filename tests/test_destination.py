@@ -185,8 +185,18 @@ def test_a_place_that_is_not_ours_is_refused(tmp_path: Path) -> None:
 def test_too_little_room_is_found_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no room left in"):
         Destination(tmp_path / "x", least=1 << 62)
-    with pytest.raises(OutputError, match="no room left in"), Destination(tmp_path / "x"):
+    with (
+        Destination(tmp_path / "x") as place,
+        pytest.raises(OutputError, match="no room left in"),
+        place.writing(),
+    ):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_else_finds_no_room_is_not_blamed_on_the_place(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="elsewhere is full") as caught, Destination(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "elsewhere is full")
+    assert not isinstance(caught.value, OutputError)
 
 
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EXDEV])

@@ -12,7 +12,7 @@ LINUX_ONLY_PYTHON = re.compile(
     r"\bos\.(sched_\w+|pidfd_open|eventfd\w*|memfd_create|splice|posix_fadvise|getrandom|setns|unshare)\b"
     r"|\bsignal\.(pidfd_send_signal|sigtimedwait)\b|\bfcntl\b|\bresource\b"
 )
-RECORDERS = {"record.py", "qemu.py", "ptrace.py", "hardware.py", "doctor.py", "spool.py"}
+RECORDERS = {"record.py", "qemu.py", "ptrace.py", "hardware.py", "doctor.py", "spool.py", "groupsignals.py"}
 
 
 def offences(files: list[Path], forbidden: re.Pattern[str], comment: str) -> list[str]:

@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,8 +32,9 @@ class Destination:
     """A place for one file; a context manager.
 
     ``what`` is made there, which takes at least ``least`` bytes. ``room`` is a directory for temporary files
-    that has, where that is possible, as much room as the place itself; it is removed at the end. Raises
-    OutputError, also an OSError, where nothing can be written. A FIFO is waited for until somebody reads it.
+    that has, where that is possible, as much room as the place itself; it is removed at the end. What is
+    written there is written in :meth:`writing`. Raises OutputError, also an OSError, where nothing can be
+    written. A FIFO is waited for until somebody reads it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, what: str = "file", least: int = 0) -> None:
@@ -154,6 +156,16 @@ class Destination:
         result.errno = error.errno
         return result
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """While ``room`` is written to: raises OutputError, which names the place, if no room is left."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, OutputError) or error.errno not in _NO_ROOM:
+                raise
+            raise self._cannot(error) from error
+
     def deliver(self, file: Path) -> None:
         """Puts a finished file into its place. What is streamed is copied, and ``file`` stays.
 
@@ -244,8 +256,6 @@ class Destination:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise self._cannot(error) from error
 
 
 def refuse_other_kinds(path: str, found: os.stat_result, what: str) -> None:

@@ -320,6 +320,10 @@ class History(Sequence[Instruction]):
         """The gaps and notes before steps ``first`` to ``last``, both included; at most ``most``."""
         return [_gap(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most)]
 
+    def count_gaps_before(self, first: int, last: int) -> int:
+        """How many gaps and notes stand before steps ``first`` to ``last``, both included."""
+        return self._raw.count_gaps(max(0, first), max(0, last))
+
     def gap_kinds(self, most: int = 256) -> list[tuple[Gap, int, int]]:
         """The gaps and notes by cause, code and, where memory was missing, page.
 

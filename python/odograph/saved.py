@@ -61,7 +61,7 @@ def write_index(path: str | os.PathLike[str] | Destination, entries: Mapping[str
         head += _ENTRY.pack(len(coded), len(content), zlib.crc32(content)) + coded
     head += _COUNT.pack(zlib.crc32(head))
     made = path.room / "index"
-    with open(made, "wb") as file:
+    with path.writing(), open(made, "wb") as file:
         file.write(head)
         for content in entries.values():
             file.write(content)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,17 @@ def test_a_note_is_no_gap() -> None:
     assert (note.step, note.ip, len(history)) == (1, CODE + 2, 1)
     assert "0 gaps" in repr(history)
     assert "ambiguous at 0x401002, step 1" in str(note)
+
+
+def test_json_tells_notes_from_gaps(run_json: Callable[..., Any], spin: tuple[Path, Path]) -> None:
+    trace, code = spin
+    for command in ("steps", "info"):
+        document = run_json(command, trace, "--map", f"{code}:{CODE:#x}")
+        rows = document["gaps"] if command == "steps" else document["threads"][0]["gaps"]
+        assert [(row["cause"], row["is_note"]) for row in rows] == [("ambiguous", True)]
+        gaps = run_json(command, trace)
+        rows = gaps["gaps"] if command == "steps" else gaps["threads"][0]["gaps"]
+        assert {row["is_note"] for row in rows} == {False}
 
 
 def test_code_that_does_not_lead_back_is_certain() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,18 @@ def test_a_program_that_dies_is_said_to(run: Run, program: Path) -> None:
     result = run("run", "--with", "ptrace", "--", program, "die")
     assert result.returncode == 128 + 6
     assert "ended with SIGABRT" in result.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_standard_output_is_not_blamed_on_the_recording(program: Path, tmp_path: Path) -> None:
+    output = tmp_path / "x"
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "odograph", "run", "--with", "ptrace", "-o", output, "--", program]
+        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 125
+    assert "No space left on device" in result.stderr
+    assert "recording" not in result.stderr.splitlines()[-1]
+    assert output.exists()
 
 
 def test_record_info_steps_verify(run: Run, program: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import IO, Any
 
 import pytest
 
-from conftest import SHARED, Run, loop_trace
+from conftest import CODE, SHARED, Run, loop_trace
+from odograph import Packet, PacketEncoder
 
 LISTING = """\
       [enabled at 0x401000]
@@ -68,6 +69,19 @@ def test_tail_and_from_are_too_much(run: Run, trace: Path) -> None:
 def test_gaps_appear_where_they_are(run: Run, trace: Path) -> None:
     result = run("steps", trace)
     assert "[gap: memory (nomap) at 0x401000" in result.stdout
+
+
+def test_json_says_how_many_gaps_are_left_out(
+    run_json: Callable[..., Any], tmp_path: Path, code: Path
+) -> None:
+    path = tmp_path / "overflows.pt"
+    resumed = bytes(PacketEncoder().add(Packet("ovf")).add(Packet("fup", compression=3, ip=CODE)))
+    path.write_bytes(loop_trace() + 20_010 * resumed)
+    document = run_json("steps", path, "--map", f"{code}:{CODE:#x}")
+    assert len(document["gaps"]) + document["gaps_left_out"] == document["gap_count"] == 20_010
+    assert len(document["gaps"]) == 20_000
+    document = run_json("steps", path, "--map", f"{code}:{CODE:#x}", "--to", 3)
+    assert (document["gaps"], document["gaps_left_out"]) == ([], 0)
 
 
 def test_a_reader_that_stops_early_is_no_error(bench: Callable[[str], Path]) -> None:

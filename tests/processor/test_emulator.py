@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import struct
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,14 @@ def test_a_recording_has_the_same_hits(tmp_path: Path, bits: int) -> None:
     for first, last in [(0, TOP), (0x40_1006, 0x40_1007), (0x40_100D, 0x40_100D)]:
         replay.goto(0)
         assert calls_of(replay, first, last) == calls_of(emulated(LOOP, bits=bits), first, last)
+
+
+def test_an_error_while_it_is_recorded_is_not_blamed_on_the_recording(tmp_path: Path) -> None:
+    cpu = emulated(LOOP)
+    with pytest.raises(OSError, match="elsewhere is full") as caught, cpu.record(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "elsewhere is full")
+    assert type(caught.value) is OSError
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_cannot_go_back() -> None:

@@ -2,9 +2,11 @@
    ran although memory holds the new one: no processor does that. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,5 +92,15 @@ int main(void) {
 
     code = map(WRITE, MAP_PRIVATE, -1), memcpy(code, before, 6), mprotect(code, PAGE, EXECUTE), run(code);
     pwrite(open("/proc/self/mem", O_RDWR), after, 6, (off_t)code), say("memory as a file", code);
+
+    made = openat(open("/proc/self", O_RDONLY | O_DIRECTORY), "mem", O_RDWR);
+    pwrite(made, before, 6, (off_t)code), say("memory by a relative name", code);
+
+    struct open_how how = {.flags = O_RDWR};
+    made = syscall(SYS_openat2, AT_FDCWD, "/proc/self/mem", &how, sizeof how);
+    pwrite(made, after, 6, (off_t)code), say("memory by openat2", code);
+
+    struct iovec from = {(void *)before, 6}, to = {code, 6};
+    syscall(SYS_process_vm_writev, getpid(), &from, 1, &to, 1, 0), say("process_vm_writev", code);
     return 0;
 }

@@ -150,7 +150,7 @@ def test_old_code_that_qemu_runs_is_told(
     told = {
         found for gap in gaps for found in re.findall(r"code at (0x[0-9a-f]+) was changed", gap["message"])
     }
-    assert len(lines) == 16
+    assert len(lines) == 19
     assert {gap["cause"] for gap in gaps} <= {"stale"}
     assert told == old
     assert backend == "qemu" or not old

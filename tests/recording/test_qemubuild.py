@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,33 @@ def test_a_build_ends_in_the_cache(fakes: Path) -> None:
     qemubuild.build_qemu(lambda *words: None)
     assert path.read_text() == "#!/bin/sh\n"
     assert os.listdir(qemu.cache_directory()) == ["qemu-7.2"]
+
+
+def test_there_is_a_whole_program_at_every_moment(fakes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = qemubuild.build_qemu(lambda *words: None)
+    seen: list[bool] = []
+    for name in ("rename", "replace", "unlink", "rmdir"):
+        real = getattr(os, name)
+
+        def watched(*arguments: object, real: Callable[..., object] = real, **options: object) -> object:
+            try:
+                return real(*arguments, **options)
+            finally:
+                seen.append(os.access(path, os.X_OK))
+
+        monkeypatch.setattr(os, name, watched)
+    qemubuild.build_qemu(lambda *words: None)
+    assert seen
+    assert all(seen)
+
+
+def test_what_lies_in_the_place_of_a_build_is_named(fakes: Path) -> None:
+    path = qemubuild.build_qemu(lambda *words: None)
+    shutil.rmtree(path.parent)
+    path.parent.write_text("something else")
+    with pytest.raises(RecordingError, match=r"remove \S+qemu-7.2 and build again"):
+        qemubuild.build_qemu(lambda *words: None)
+    assert path.parent.read_text() == "something else"
 
 
 def test_only_its_owner_can_change_what_is_built(fakes: Path) -> None:

@@ -596,6 +596,11 @@ impl RawHistory {
         self.each_gap().filter(|gap| gap.1 != GapCause::Ambiguous.name()).count()
     }
 
+    /// How many gaps and notes stand before the steps `first` to `last`, both included.
+    fn count_gaps(&self, first: u64, last: u64) -> usize {
+        self.each_gap().filter(|gap| (first..=last).contains(&gap.0)).count()
+    }
+
     /// The gaps by cause, code and, where memory was missing, page: the first one, their number and the bytes they
     /// lost. After `most` of them pages and addresses are no longer told apart.
     fn gap_kinds(&self, most: usize) -> Vec<(RawGap, u64, u64)> {

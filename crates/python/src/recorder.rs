@@ -57,16 +57,18 @@ fn qemu_command(
 }
 
 /// Runs a program by single steps and records it; its status as a shell gives it. Raises OSError. The
-/// calling process must have no other children.
+/// calling process must have no other children. `blocked` are the signals that the program starts with blocked.
 #[pyfunction]
+#[pyo3(signature = (spool, program, arguments, environment, blocked=None))]
 fn step_program(
     py: Python<'_>,
     spool: PathBuf,
     program: PathBuf,
     arguments: Vec<Vec<u8>>,
     environment: Vec<Vec<u8>>,
+    blocked: Option<Vec<i32>>,
 ) -> PyResult<i32> {
-    Ok(py.detach(|| step::run(&spool, &program, &arguments, &environment))?)
+    Ok(py.detach(|| step::run(&spool, &program, &arguments, &environment, blocked.as_deref()))?)
 }
 
 /// OSError with its number, which the usual conversion leaves out.

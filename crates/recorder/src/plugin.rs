@@ -26,7 +26,7 @@ use crate::process::{quoted, Origin, Process};
 use crate::registers::{self, number};
 use crate::signal::{self, Delivery, Entry};
 use crate::stream::Stream;
-use crate::system::{inode, peek, peek_string, peek_word, pid, tid};
+use crate::system::{inode, is_memory_file, peek, peek_string, peek_word, pid, tid};
 use crate::watch::{written_descriptor, Watch};
 
 const THREADS: usize = 1 << 16;
@@ -566,11 +566,7 @@ unsafe extern "C" fn syscall_begins(
                 Ok(())
             });
         }
-        libc::SYS_open | libc::SYS_openat => {
-            let path = if syscall == libc::SYS_open { a1 } else { a2 };
-            let path = peek_string(path.wrapping_add(base), libc::PATH_MAX as usize).unwrap_or_default();
-            watch_more(|watch| watch.opened(&path));
-        }
+        libc::SYS_process_vm_writev => watch_more(Watch::memory_written),
         libc::SYS_prctl if a1 == libc::PR_SET_NAME as u64 => {
             let name = peek(a2.wrapping_add(base), 16);
             let name = quoted(name.split(|byte| *byte == 0).next().unwrap_or(&[]));
@@ -604,8 +600,11 @@ fn watch_more(learn: impl FnOnce(&mut Watch) -> bool) {
     });
 }
 
-/// The program writes to a file, which may be one whose code it runs.
+/// The program writes to a file, which may be one whose code it runs, or memory itself.
 fn written(descriptor: c_int) {
+    if is_memory_file(descriptor) {
+        watch_more(Watch::memory_written);
+    }
     if let Some(inode) = inode(descriptor) {
         with_state(|state| {
             if state.process.has_executed(inode) && state.watch.written(inode) {

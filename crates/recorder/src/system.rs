@@ -31,6 +31,17 @@ pub fn inode(descriptor: libc::c_int) -> Option<u64> {
     (unsafe { libc::fstat(descriptor, &mut stat) } == 0).then_some(stat.st_ino)
 }
 
+/// True if a descriptor is the memory of a process as a file: `/proc/PID/mem`, whatever name it was opened by.
+pub fn is_memory_file(descriptor: libc::c_int) -> bool {
+    // SAFETY: zero bytes are a valid statfs.
+    let mut system: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a place for the answer.
+    let known = unsafe { libc::fstatfs(descriptor, &mut system) } == 0;
+    known
+        && system.f_type == libc::PROC_SUPER_MAGIC
+        && std::fs::read_link(format!("/proc/self/fd/{descriptor}")).is_ok_and(|path| path.ends_with("mem"))
+}
+
 /// Up to `size` bytes of this process at `address`: fewer or none where memory is not mapped, and never a fault.
 pub fn peek(address: u64, size: usize) -> Vec<u8> {
     let mut bytes = vec![0u8; size];

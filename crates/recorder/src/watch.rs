@@ -3,8 +3,9 @@
 //! QEMU translates code once and translates it again when the program writes to the page it came from,
 //! by that page's own address, or maps something else there. It does not notice (QEMU 7.2) that code changes
 //! through another mapping of the same file or memory, in this process or another; by a system call
-//! that writes to a mapped file; or through `/proc/PID/mem`. It then goes on to run what was there
-//! before. Blocks that this can happen to are watched: see [`crate::block::Block::watch`].
+//! that writes to a mapped file; or that writes to memory from outside (`/proc/PID/mem`,
+//! `process_vm_writev`). It then goes on to run what was there before. What another process writes to memory
+//! from outside cannot be seen here. Blocks that this can happen to are watched: see [`crate::block::Block::watch`].
 
 use std::collections::HashSet;
 
@@ -15,7 +16,7 @@ use crate::maps::Mapping;
 pub struct Watch {
     /// Inodes of files that are mapped shared or were written to.
     files: HashSet<u64>,
-    /// All of memory was opened as a file.
+    /// Memory was written to from outside.
     everything: bool,
 }
 
@@ -38,10 +39,9 @@ impl Watch {
         self.files.insert(inode)
     }
 
-    /// The file at `path` is opened. True if more code than before is to be watched.
-    pub fn opened(&mut self, path: &[u8]) -> bool {
-        let memory = path.starts_with(b"/proc/") && path.ends_with(b"/mem");
-        memory && !std::mem::replace(&mut self.everything, true)
+    /// Memory is written to from outside. True if more code than before is to be watched.
+    pub fn memory_written(&mut self) -> bool {
+        !std::mem::replace(&mut self.everything, true)
     }
 }
 
@@ -83,8 +83,7 @@ mod tests {
         assert_eq!(watched(&watch), [true, false, true, false, true]);
         assert!(watch.written(13) && !watch.written(13));
         assert_eq!(watched(&watch), [true, true, true, false, true]);
-        assert!(!watch.opened(b"/proc/self/maps") && !watch.opened(b"/tmp/mem"));
-        assert!(watch.opened(b"/proc/self/mem") && !watch.opened(b"/proc/self/mem"));
+        assert!(watch.memory_written() && !watch.memory_written());
         assert_eq!(watched(&watch), [true; 5]);
     }
 }

@@ -74,14 +74,15 @@ def command(
     from odograph.recording.record import record
 
     with contextlib.ExitStack() as stack:
-        place = None if output is None else stack.enter_context(Destination(output, what="recording"))
+        # What cannot be read again at its place is recorded elsewhere and copied there.
         path = output
-        if path is None or place is None or place.streamed:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="odograph-"))
-            path = os.path.join(directory, "perf.data")
-        result = record(words, path, backend=backend)
-        if place is not None and place.streamed:
-            place.deliver(Path(path))
+        with contextlib.nullcontext() if output is None else Destination(output, what="recording") as place:
+            if path is None or (place is not None and place.streamed):
+                directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="odograph-"))
+                path = os.path.join(directory, "perf.data")
+            result = record(words, path, backend=backend)
+            if place is not None and place.streamed:
+                place.deliver(Path(path))
         # What the program wrote comes before what we say about it.
         sys.stdout.flush()
         recording = odograph.open(path)

@@ -75,6 +75,7 @@ def command(
             "to": stop,
             "gap_count": history.gap_count,
             "gaps": [_gap_row(gap) for gap in gaps],
+            "gaps_left_out": history.count_gaps_before(start, stop) - len(gaps),
         }
         write_json_rows(head, "steps", _json_rows(history, start, stop, symbols))
     else:
@@ -260,6 +261,7 @@ def _gap_row(gap: Gap) -> dict[str, Any]:
     return {
         "step": gap.step,
         "cause": gap.cause,
+        "is_note": gap.is_note,
         "code": gap.code.name if gap.code is not None else None,
         "offset": gap.offset,
         "bytes_lost": gap.bytes_lost,

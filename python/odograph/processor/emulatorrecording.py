@@ -31,11 +31,14 @@ def recorded(
     """
     trace = RawPath(_MODES[processor.bits])
     with Destination(path, what="recording") as destination:
+        with processor.observed(trace.step, trace.stop):
+            yield
         made = destination.room / "recording"
-        with PerfDataWriter(made, timed=True, command_line=[name], recorder="emulator") as writer:
+        with (
+            destination.writing(),
+            PerfDataWriter(made, timed=True, command_line=[name], recorder="emulator") as writer,
+        ):
             writer.add_comm(_PID, _PID, name, exec=True, tsc=1)
-            with processor.observed(trace.step, trace.stop):
-                yield
             count, digest = trace.truth
             for tsc, address, data in trace.code():
                 writer.add_code(_PID, tsc, address, data)

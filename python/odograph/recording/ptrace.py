@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ from pathlib import Path
 from odograph._native import step_program
 from odograph.recording.probe import tried_spool
 
-__all__ = ["command_line", "exit_status", "forbidden", "unavailable"]
+__all__ = ["SIGNALS", "command_line", "exit_status", "forbidden", "unavailable"]
 
 #: Yama's setting: who may be traced; 3 is nobody.
 PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
+#: What the stepping process leaves to the program. It is started with these blocked, so that none is lost.
+SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 _COMMAND = "command.json"
 _STATUS = "status"
 #: Room for the status, so that a disk that the program fills has it.
@@ -60,6 +63,7 @@ def command_line(
         "program": os.fsdecode(program),
         "arguments": [os.fsdecode(one) for one in arguments],
         "environment": [os.fsdecode(name + b"=" + value) for name, value in environment.items()],
+        "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
     }
     (spool / _COMMAND).write_text(json.dumps(document))
     (spool / _STATUS).write_text(_NO_STATUS)
@@ -80,7 +84,7 @@ def _step(spool: Path) -> None:
     document = json.loads((spool / _COMMAND).read_text())
     arguments = [os.fsencode(word) for word in document["arguments"]]
     environment = [os.fsencode(word) for word in document["environment"]]
-    status = step_program(spool, Path(document["program"]), arguments, environment)
+    status = step_program(spool, Path(document["program"]), arguments, environment, document["blocked"])
     with open(spool / _STATUS, "r+") as file:
         file.write(str(status))
 

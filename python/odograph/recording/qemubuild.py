@@ -64,8 +64,8 @@ def build_qemu(report: Report, *, mirror: str | None = None) -> Path:
     """Fetch, check and build QEMU 7.2; the path of its ``qemu-x86_64``.
 
     ``mirror`` is the Debian archive to ask, by default the one apt uses here. What is built replaces what
-    was built before at once and only if it is complete. Takes some minutes of processor time, at low
-    priority, and 1 GB of disk meanwhile. Raises RecordingError that says which step failed and why.
+    was built before, program by program, once all of it is complete. Takes some minutes of processor time,
+    at low priority, and 1 GB of disk meanwhile. Raises RecordingError that says which step failed and why.
     """
     missing = missing_packages()
     if missing:
@@ -86,9 +86,26 @@ def build_qemu(report: Report, *, mirror: str | None = None) -> Path:
             # Nobody else may change what runs here later, whatever the umask is.
             (finished / "bin" / program.name).chmod(0o755)
         shutil.copyfile(source / "COPYING", finished / "COPYING")
-        shutil.rmtree(target, ignore_errors=True)
-        finished.rename(target)
+        _replace(finished, target)
     return built_path()
+
+
+def _replace(finished: Path, target: Path) -> None:
+    """Puts a finished build into its place. Each program there is at every moment the old or the new one.
+
+    A recording that starts meanwhile therefore always finds a program. Raises RecordingError, which says
+    what to do, if something else lies in that place.
+    """
+    try:
+        if not os.path.lexists(target):
+            finished.rename(target)
+            return
+        for made in (path for path in sorted(finished.rglob("*")) if path.is_file()):
+            os.replace(made, target / made.relative_to(finished))
+    except OSError as error:
+        raise RecordingError(
+            f"cannot put what was built into {target}: {error.strerror}; remove {target} and build again"
+        ) from error
 
 
 def _source(work: Path, mirror: str, report: Report) -> Path:

@@ -21,6 +21,7 @@ from odograph._native import resolve_program
 from odograph.destination import Destination
 from odograph.errors import InvalidArgument, OutputError, RecordingError
 from odograph.recording import hardware, ptrace, qemu
+from odograph.recording.groupsignals import GroupSignals
 from odograph.recording.perfdata.writer import PerfDataWriter
 from odograph.recording.spool import Spool
 
@@ -130,11 +131,13 @@ def record(
             if made.exists():
                 destination.deliver(made)
             return RecordResult(status, chosen, why, path)
-        (directory / _DESCRIPTION).write_text(json.dumps({"argv": list(argv), "backend": chosen}))
         bytes_environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         make = qemu.command_line if chosen == "qemu" else ptrace.command_line
-        line, variables = make(elf, [bytes(word) for word in arguments], bytes_environment, directory)
-        status = _run(line, variables)
+        with destination.writing():
+            (directory / _DESCRIPTION).write_text(json.dumps({"argv": list(argv), "backend": chosen}))
+            line, variables = make(elf, [bytes(word) for word in arguments], bytes_environment, directory)
+        # The process that steps takes over from Python what is done about these.
+        status = _run(line, variables, ptrace.SIGNALS if chosen == "ptrace" else ())
         if chosen == "ptrace":
             status = ptrace.exit_status(directory, status)
         _assemble(directory, destination, argv, chosen, status)
@@ -184,13 +187,22 @@ def _as_recording_errors() -> Iterator[None]:
 
 
 def _run(
-    line: Sequence[str] | Sequence[bytes], environment: Mapping[str, str] | Mapping[bytes, bytes]
+    line: Sequence[str] | Sequence[bytes],
+    environment: Mapping[str, str] | Mapping[bytes, bytes],
+    blocked: Sequence[signal.Signals] = (),
 ) -> int:
-    """Run a command with our streams; its status as a shell gives it. Signals for us are for it."""
+    """Run a command with our streams; its status as a shell gives it. Signals for us are for it.
+
+    It begins with ``blocked`` blocked, besides the signals that are blocked here.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return _status(_started(line, environment, blocked))
     child: subprocess.Popen[bytes] | None = None
     pending: list[int] = []
 
     def forward(number: int, _: object) -> None:
+        if group.was_for_group(number):
+            return
         if child is None:
             pending.append(number)
         else:
@@ -206,18 +218,34 @@ def _run(
         signal.SIGHUP: forward,
     }
     previous = {}
-    if threading.current_thread() is threading.main_thread():
+    with GroupSignals() as group:
         for number, handler in handlers.items():
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, handler)
+        try:
+            child = _started(line, environment, blocked)
+            for early in pending:
+                child.send_signal(early)
+            return _status(child)
+        finally:
+            for number, old in previous.items():
+                signal.signal(number, old)
+
+
+def _started(
+    line: Sequence[str] | Sequence[bytes],
+    environment: Mapping[str, str] | Mapping[bytes, bytes],
+    blocked: Sequence[signal.Signals],
+) -> subprocess.Popen[bytes]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
-        child = subprocess.Popen(line, env=environment, close_fds=False)
-        for early in pending:
-            child.send_signal(early)
-        status = child.wait()
+        return subprocess.Popen(line, env=environment, close_fds=False)
     finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _status(child: subprocess.Popen[bytes]) -> int:
+    status = child.wait()
     return 128 - status if status < 0 else status
 
 
@@ -235,7 +263,7 @@ def _assemble(
         ended = "" if status is None else f"; its exit status was {status}"
         why = f": {reason}" if reason is not None else ended
         raise RecordingError(f"{backend} recorded nothing of {argv[0]}{why}")
-    elsewhere = Path(tempfile.mkdtemp(prefix="odograph-")) if _has_room_elsewhere(destination.room) else None
+    elsewhere = _room_elsewhere(destination.room)
     try:
         for place in filter(None, (destination.room, elsewhere)):
             made = place / _RECORDING
@@ -266,8 +294,9 @@ def _write(spool: Spool, path: Path, argv: Sequence[str], backend: Backend, stat
             writer.set_exit_status(status)
 
 
-def _has_room_elsewhere(room: Path) -> bool:
-    """True if temporary files lie on another file system than ``room``."""
+def _room_elsewhere(room: Path) -> Path | None:
+    """A new directory for temporary files, if those lie on another file system than ``room``."""
     with contextlib.suppress(OSError):
-        return os.stat(tempfile.gettempdir()).st_dev != os.stat(room).st_dev
-    return False
+        if os.stat(tempfile.gettempdir()).st_dev != os.stat(room).st_dev:
+            return Path(tempfile.mkdtemp(prefix="odograph-"))
+    return None

@@ -47,7 +47,10 @@ _REASONS = {
 
 @dataclass(slots=True)
 class GapGroup:
-    """Gaps or notes with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first."""
+    """Gaps or notes with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first.
+
+    ``is_note``: they are notes, so nothing is known to be lost.
+    """
 
     cause: str
     code: str | None
@@ -58,11 +61,7 @@ class GapGroup:
     step: int
     offset: int
     ip: int | None
-
-    @property
-    def is_note(self) -> bool:
-        """Nothing is known to be lost."""
-        return self.cause == AMBIGUOUS
+    is_note: bool = False
 
 
 def losses(groups: Iterable[GapGroup]) -> int:
@@ -89,7 +88,7 @@ def gap_groups(
         if group is None:
             code = gap.code.name if gap.code is not None else None
             groups[gap.cause, reason] = GapGroup(
-                gap.cause, code, reason, remedy, number, lost, gap.step, gap.offset, gap.ip
+                gap.cause, code, reason, remedy, number, lost, gap.step, gap.offset, gap.ip, gap.is_note
             )
         else:
             group.count += number

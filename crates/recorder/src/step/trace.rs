@@ -4,10 +4,16 @@ use std::ffi::{c_void, CString};
 use std::io;
 use std::ptr;
 
+use super::relay;
 use crate::system::last_error;
 
-/// Starts `path` as a child that is traced from its exec on.
-pub fn start(path: &CString, arguments: &[CString], environment: &[CString]) -> io::Result<i32> {
+/// Starts `path` as a child that is traced from its exec on, with the signals `blocked` blocked.
+pub fn start(
+    path: &CString,
+    arguments: &[CString],
+    environment: &[CString],
+    blocked: Option<&libc::sigset_t>,
+) -> io::Result<i32> {
     let pointers = |words: &[CString]| {
         words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect::<Vec<*const libc::c_char>>()
     };
@@ -20,6 +26,7 @@ pub fn start(path: &CString, arguments: &[CString], environment: &[CString]) -> 
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
             libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
             libc::raise(libc::SIGSTOP);
+            relay::begin_program(blocked);
             libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr());
             libc::_exit(126);
         }

@@ -1,0 +1,137 @@
+"""Signals for a process group, as a terminal or a shell sends them, and for the recorder alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import odograph
+from odograph.recording import ptrace, qemu
+from odograph.recording.groupsignals import GroupSignals
+
+Build = Callable[..., str]
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+recorders = pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("qemu", marks=pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")),
+        pytest.param(
+            "ptrace", marks=pytest.mark.skipif(ptrace.unavailable() is not None, reason="no ptrace")
+        ),
+    ],
+)
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+
+
+@contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process group of its own, with pipes."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, start_new_session=True, **pipes, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def recording(backend: str, path: Path, *command: str) -> list[str]:
+    return [sys.executable, "-m", "odograph", "record", "--with", backend, "-o", str(path), "--", *command]
+
+
+def next_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip()
+
+
+def assert_complete(path: Path) -> None:
+    recorded = odograph.open(path)
+    assert [verdict for verdict in recorded.verify() if not verdict.ok] == []
+    assert recorded.source.executed.gaps == []
+
+
+@recorders
+def test_a_program_that_handles_signals_gets_each_once_and_goes_on(
+    build: Build, backend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    with started(recording(backend, path, build("told", "-static"))) as process:
+        assert next_line(process) == "ready"
+        for number in SIGNALS:
+            os.killpg(process.pid, number)
+            assert next_line(process) == f"{number:02}"
+        # These are for the recorder alone, which passes them on.
+        for number in SIGNALS[:2]:
+            process.send_signal(number)
+            assert next_line(process) == f"{number:02}"
+        rest, said = process.communicate()
+    assert rest == ""
+    assert "Traceback" not in said
+    assert process.returncode == 7
+    assert_complete(path)
+
+
+@recorders
+def test_a_program_that_handles_no_signals_is_killed_and_recorded(
+    build: Build, backend: str, tmp_path: Path
+) -> None:
+    path, number = tmp_path / "x", signal.SIGINT if backend == "ptrace" else signal.SIGTERM
+    with started(recording(backend, path, build("told", "-static"), "unhandled")) as process:
+        assert next_line(process) == "ready"
+        os.killpg(process.pid, number)
+        _, said = process.communicate()
+    assert "Traceback" not in said
+    assert process.returncode == 128 + number
+    assert_complete(path)
+
+
+@recorders
+def test_a_program_starts_with_the_dispositions_that_the_recorder_was_started_with(
+    build: Build, backend: str, tmp_path: Path
+) -> None:
+    def prepare() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1))
+
+    program = build("told", "-static")
+    lines = []
+    for command in ([program], recording(backend, tmp_path / "x", program)):
+        with started(command, preexec_fn=prepare) as process:
+            lines.append(process.communicate()[0])
+    assert lines == ["ignored 1 ignored 2 blocked 10 blocked 15 ready\n"] * 2
+
+
+def test_what_was_for_the_group_is_told_from_what_was_for_one_process() -> None:
+    script = """
+import os, signal, sys
+from odograph.recording.groupsignals import GroupSignals
+came = []
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, lambda number, _: came.append(number))
+with GroupSignals() as group:
+    for number in (signal.SIGTERM, signal.SIGHUP) * 2:
+        os.killpg(0, signal.SIGINT)
+        os.killpg(0, number)
+        print(group.was_for_group(number), end=" ")
+        os.kill(os.getpid(), number)
+        print(group.was_for_group(number), end=" ")
+"""
+    with started([sys.executable, "-c", script]) as process:
+        said, errors = process.communicate()
+    assert (said, errors) == ("True False " * 4, "")
+
+
+def test_without_another_process_no_signal_is_for_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with GroupSignals() as group:
+        assert not group.was_for_group(signal.SIGTERM)
