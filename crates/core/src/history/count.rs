@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::nodes::PerNode;
-use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
+use super::parallel::{Ask, Interrupted};
+use super::question::{Asked, Question};
 use super::stream::{slice, Pass, Stream};
 use crate::flow::{Graph, NodeId, RunState, Sink};
 
@@ -38,7 +39,7 @@ impl Counts {
 
 /// Counts whole nodes, and instructions only where a node was left early.
 #[derive(Default)]
-struct Count {
+pub(super) struct Count {
     counts: Counts,
     /// Executions of whole nodes.
     whole: PerNode<u64>,
@@ -100,9 +101,10 @@ impl Sink for Count {
 
 impl Pass for Count {}
 
-struct Counting;
+/// How often was each instruction executed?
+pub(super) struct Counting;
 
-impl Verb for Counting {
+impl Question for Counting {
     type Worker = Count;
     type Part = ();
     type Sum = Counts;
@@ -111,9 +113,7 @@ impl Verb for Counting {
         Count::default()
     }
 
-    fn piece(&self, worker: &mut Count, walker: &mut Walker<'_>, _: usize, piece: Piece) {
-        walker.walk(piece, worker);
-    }
+    fn end(&self, _: &mut Count, _: Option<&mut Graph>) {}
 
     fn sum(&self, mut worker: Count, _: &Graph) -> Counts {
         worker.expand();
@@ -125,7 +125,7 @@ impl Stream {
     /// Adds the executions of steps `start..stop`.
     pub fn count(&self, start: u64, stop: u64, counts: &mut Counts, ask: Ask<'_>) -> Result<(), Interrupted> {
         let pieces = self.cut(start, stop, false);
-        for sum in self.in_pieces(&Counting, &pieces, ask, |()| true)? {
+        for sum in self.in_pieces(&Asked(Counting), &pieces, ask, |()| true)? {
             counts.merge(sum);
         }
         Ok(())

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cutter::{Bounds, Cutter};
 use super::nodes::PerNode;
-use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
+use super::parallel::{Ask, Interrupted};
+use super::question::{Asked, Question};
 use super::stream::{slice, Pass, Stream};
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, NodeKind, RunState, Sink, Where};
@@ -44,7 +45,7 @@ enum Front {
 
 /// Where one piece meets the next.
 #[derive(Clone, Copy, Default)]
-struct Seam {
+pub(super) struct Seam {
     front: Front,
     back: Option<u64>,
 }
@@ -130,7 +131,7 @@ enum Left {
 }
 
 #[derive(Default)]
-struct Covering {
+pub(super) struct Covering {
     blocks: Map<Bounds>,
     edges: Map<(u64, u64)>,
     nodes: PerNode<Tally>,
@@ -315,9 +316,10 @@ impl Sink for Covering {
 
 impl Pass for Covering {}
 
-struct Cover;
+/// How often was each block executed, and each edge followed?
+pub(super) struct Cover;
 
-impl Verb for Cover {
+impl Question for Cover {
     type Worker = Covering;
     type Part = Seam;
     type Sum = Coverage;
@@ -326,8 +328,7 @@ impl Verb for Cover {
         Covering::default()
     }
 
-    fn piece(&self, worker: &mut Covering, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Seam {
-        walker.walk(piece, worker);
+    fn end(&self, worker: &mut Covering, _: Option<&mut Graph>) -> Seam {
         worker.close();
         let back = worker.leave();
         Seam { back, ..std::mem::take(&mut worker.seam) }
@@ -349,7 +350,7 @@ impl Stream {
         ask: Ask<'_>,
     ) -> Result<(), Interrupted> {
         let pieces = self.cut(start, stop, false);
-        let sums = self.in_pieces(&Cover, &pieces, ask, |seam| {
+        let sums = self.in_pieces(&Asked(Cover), &pieces, ask, |seam| {
             coverage.meet(seam);
             true
         })?;

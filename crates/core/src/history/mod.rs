@@ -31,6 +31,7 @@ mod pairs;
 mod parallel;
 mod part;
 mod piece;
+mod question;
 mod saved;
 mod stack;
 mod stream;

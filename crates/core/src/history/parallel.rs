@@ -78,6 +78,11 @@ pub(super) struct Walker<'a> {
 }
 
 impl Walker<'_> {
+    /// The graph of the code.
+    pub fn graph_mut(&mut self) -> Option<&mut Graph> {
+        self.engine.as_mut().map(Engine::graph_mut)
+    }
+
     /// Tells a pass everything in a piece: runs cut to its steps, and what else there is up to the next piece.
     pub fn walk<P: Pass>(&mut self, piece: Piece, pass: &mut P) {
         let stream = self.stream;
