@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from odograph.cli.group import COMMANDS
+from odograph.cli.group import COMMANDS, odograph
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -88,3 +89,19 @@ def test_options_that_the_reference_names_exist(command: str) -> None:
     ).stdout
     for option in set(re.findall(r"--[a-z][a-z-]+", section)):
         assert option in shown
+
+
+def test_the_reference_says_which_commands_have_which_options() -> None:
+    reference = (ROOT / "docs" / "cli.md").read_text()
+    section = reference.partition("## Options of commands that read a trace")[2].partition("\n## ")[0]
+    described = set(re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)) | {"--no-index"}
+    everything = described - {"--tid", "--max-gaps"}
+    lacking = {"index": {"--no-index"}, "verify": {"--index", "--no-index"}}
+    lacking["packets"] = everything - {"--max-expanded"}
+    readers = ("info", "steps", "break", "gdb", "dap", "stack", "functions", "coverage", *lacking)
+    for name in readers:
+        parameters = odograph.get_command(click.Context(odograph), name).params  # type: ignore[union-attr]
+        options = {text for parameter in parameters for text in parameter.opts}
+        assert options & everything == everything - lacking.get(name, set()), name
+        assert ("--tid" in options) == (name not in ("packets", "index")), name
+        assert ("--max-gaps" in options) == (name in ("info", "steps")), name

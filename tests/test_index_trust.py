@@ -136,11 +136,10 @@ def test_info_and_index_say_why(recording: Path, capfd: pytest.CaptureFixture[st
     "verify",
     [
         lambda path: main(["verify", str(path)]),
-        lambda path: main(["verify", str(path), "--index", str(index_of(path))]),
         lambda path: odograph.open(path).verify(),
         lambda path: odograph.open(path, index=index_of(path)).verify(),
     ],
-    ids=["command", "command with --index", "library", "library with index"],
+    ids=["command", "library", "library with index"],
 )
 def test_verify_decodes(
     verify: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

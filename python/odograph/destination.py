@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,13 +33,22 @@ class Destination:
 
     ``what`` is made there, which takes at least ``least`` bytes. ``room`` is a directory for temporary files
     that has, where that is possible, as much room as the place itself; it is removed at the end. What is
-    written there is written in :meth:`writing`. Raises OutputError, also an OSError, where nothing can be
-    written. A FIFO is waited for until somebody reads it.
+    written there is written in :meth:`writing`. A FIFO is waited for until another process reads it;
+    ``on_wait`` is called with a sentence before. Raises OutputError, also an OSError, where nothing can be
+    written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, what: str = "file", least: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        what: str = "file",
+        least: int = 0,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
         self.path = os.fspath(path)
         self.what = what
+        self._on_wait = on_wait
         #: The file that is made or replaced; for what is streamed the path as it was given.
         self.target = self.path
         self._replaces = False
@@ -67,8 +76,12 @@ class Destination:
                 f"the {self.what} cannot go to standard output, where other output goes; "
                 "name a file, a FIFO or /dev/fd/N"
             )
-        if not self.path or self.path.endswith(os.sep):
-            raise OutputError(f"{self.path or 'an empty name'} is no name of a file; name a file")
+        if not self.path:
+            raise OutputError(f"the name for the {self.what} is empty; name a file")
+        if self.path.endswith(os.sep) and not os.path.isdir(self.path):
+            raise OutputError(
+                f"{self.path} ends with {os.sep}, so it cannot name a file; leave out the {os.sep} at the end"
+            )
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
@@ -123,14 +136,34 @@ class Destination:
         return self._elsewhere()
 
     def _open(self, found: os.stat_result) -> None:
+        # Not to become our terminal, and never to be made.
+        flags = os.O_WRONLY | getattr(os, "O_NOCTTY", 0)
         try:
-            # Not to become our terminal, and never to be made.
-            self._descriptor = os.open(self.path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+            self._descriptor = self._open_read_fifo(flags) if stat.S_ISFIFO(found.st_mode) else None
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, flags)
+            if stat.S_ISCHR(found.st_mode):
+                # The devices that are let through do nothing with a byte, or have no room for any.
+                os.write(self._descriptor, b"\0")
         except OSError as error:
+            self._close()
             raise self._cannot(error) from error
         if not os.path.samestat(os.fstat(self._descriptor), found):
-            os.close(self._descriptor)
+            self._close()
             raise OutputError(f"{self.path} was replaced just now; try again")
+
+    def _open_read_fifo(self, flags: int) -> int | None:
+        """The FIFO if a process reads it already; None, and a word about it, if it must be waited for."""
+        try:
+            descriptor = os.open(self.path, flags | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if self._on_wait is not None:
+                self._on_wait(f"{self.path} is a FIFO that nothing reads; waiting for a reader")
+            return None
+        os.set_blocking(descriptor, True)
+        return descriptor
 
     def _elsewhere(self) -> Path:
         try:
@@ -142,7 +175,7 @@ class Destination:
     def _cannot(self, error: OSError, place: str | None = None) -> OutputError:
         place = place or self.path
         parent = os.path.dirname(os.path.realpath(self.path))
-        if error.errno in _NO_ROOM:
+        if error.errno in _NO_ROOM and self._is_regular:
             text = f"no room left in {parent} for the {self.what}; give another place"
         elif error.errno == errno.ENOENT and not os.path.isdir(parent):
             text = f"there is no directory {parent}"

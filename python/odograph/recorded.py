@@ -260,12 +260,17 @@ class Recording:
         return None if self._index is None else self._index.use
 
     def save_index(
-        self, path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        on_wait: Callable[[str], None] | None = None,
     ) -> str:
         """Saves an index, by default beside the recording as ``NAME.odx``; gives its path.
 
         :func:`odograph.open` finds it there and decodes nothing as long as the trace, all memory that was
-        read, the configuration and the version of Odograph are the very same. Raises
+        read, the configuration and the version of Odograph are the very same. ``on_wait`` is told before a
+        FIFO is waited for. Raises
         :class:`~odograph.UnsupportedOperation` where a callback gave memory, and OSError.
         """
         if path is None and self.path == "-":
@@ -277,7 +282,7 @@ class Recording:
             # Whoever made the recording chose where it leads.
             raise OutputError(f"{target} is a symbolic link; remove it, or give the index another place")
         # Decoding takes long: what is wrong with the place is said first.
-        with Destination(target, what="index") as destination:
+        with Destination(target, what="index", on_wait=on_wait) as destination:
             write_index(destination, self._index_entries(progress))
         return target
 

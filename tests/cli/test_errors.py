@@ -92,6 +92,32 @@ def test_options_that_make_no_sense(run: Run, trace: Path, options: tuple[str, .
     assert says in sentence(result)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("packets", "FILE", "--elf", "x"),
+        ("packets", "FILE", "--cpu", "6/158"),
+        ("index", "FILE", "--no-index"),
+        ("verify", "FILE", "--index", "x"),
+        ("info", "FILE", "--no-decode", "--no-index"),
+        ("info", "FILE", "--no-decode", "--max-gaps", "1"),
+        ("steps", "FILE", "--follow", "--sysroot", "/"),
+        ("steps", "FILE", "--index", "x", "--no-index"),
+        ("stack", "FILE", "--program", "x"),
+        ("stack", "--pid", "1", "--elf", "x"),
+        ("stack", "--pid", "1", "--sysroot", "/"),
+        ("stack", "--core", "x", "--no-index"),
+        ("gdb", "FILE", "--", "-batch"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_without_effect_is_refused(run: Run, trace: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*(trace if word == "FILE" else word for word in arguments))
+    assert result.returncode == 2
+    said = sentence(result)
+    assert any(word in said for word in ("No such option", "leave", "need")), said
+
+
 def test_an_unknown_command_names_the_one_meant(run: Run, trace: Path) -> None:
     assert "did you mean 'steps'?" in sentence(run("stesp", trace))
     assert f"try 'odograph info {trace}'" in sentence(run(trace))

@@ -76,7 +76,7 @@ def document_instructions_of(document: dict[str, object], name: str) -> int:
 def test_a_program_that_dies_is_said_to(run: Run, program: Path) -> None:
     result = run("run", "--with", "ptrace", "--", program, "die")
     assert result.returncode == 128 + 6
-    assert "ended with SIGABRT" in result.stdout
+    assert "ended with SIGABRT (status 134), recorded" in result.stdout
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -98,6 +98,9 @@ def test_record_info_steps_verify(run: Run, program: Path, tmp_path: Path) -> No
     assert "recording with ptrace" in recorded.stderr
     assert f"odograph info {output}" in recorded.stderr
     assert "recorded by odograph with ptrace; the program ended with status 3" in run("info", output).stdout
+    dies = run("record", "--with", "ptrace", "-o", tmp_path / "dies", "--", program, "die")
+    assert dies.returncode == 134
+    assert "the program ended with SIGABRT (status 134)" in run("info", tmp_path / "dies").stdout
     assert "road!road" in run("steps", output, "--symbols").stdout
     verified = run("verify", output, "--json")
     assert verified.returncode == 0

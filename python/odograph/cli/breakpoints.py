@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
+import dis
 import heapq
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from odograph.cli.failure import Failure
 from odograph.cli.inputs import Input, input_options, tid_option
-from odograph.cli.output import json_option, write_json_rows, write_lines
+from odograph.cli.output import json_option, say, write_json_rows, write_lines
 from odograph.cli.threads import decoded
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ __all__ = ["command"]
 Action = Callable[["ReplayProcessor", "Symbols"], list[str]]
 """Gives lines about a hit."""
 
+#: What an expression may name.
+_NAMES = {"cpu", "history", "symbols", "step", "address"}
 _STEPS = re.compile(r"steps\s+([+-]?\d+)")
 
 
@@ -72,7 +78,7 @@ class _FilterType(click.ParamType[Any]):
     "actions",
     multiple=True,
     metavar="ACTION",
-    help="At each hit: 'stack', 'steps -20', or a Python expression of cpu, history, step, address.",
+    help="At each hit: 'stack', 'steps -20', or a Python expression of cpu, history, symbols, step, address.",
 )
 @json_option
 def command(
@@ -112,7 +118,17 @@ def command(
         write_json_rows({"path": recording.path, "where": list(where)}, "hits", rows())
     else:
         write_lines(line for row in rows() for line in _lines(row, len(threads) > 1))
+        if not count:
+            say(_no_hit(len(where), watched))
     return 0 if count else 1
+
+
+def _no_hit(breakpoints: int, watched: list[_Watched]) -> str:
+    from odograph.views.numbers import counted
+
+    steps = counted(sum(len(thread.history) for thread in watched), "step")
+    threads = f" of {counted(len(watched), 'thread')}" if len(watched) > 1 else ""
+    return f"odograph: no hit of {counted(breakpoints, 'breakpoint')} in {steps}{threads}"
 
 
 def _interval(text: str, symbols: Symbols) -> tuple[int, int]:
@@ -124,7 +140,9 @@ def _interval(text: str, symbols: Symbols) -> tuple[int, int]:
     except ValueError:
         first = last = symbols.resolve(text)
     if not 0 <= first <= last < 1 << 64:
-        raise click.UsageError(f"{text!r} is not an interval of addresses")
+        raise click.UsageError(
+            f"{text!r} is not an interval of addresses; write FIRST-LAST, as in 0x401000-0x40100f"
+        )
     return first, last
 
 
@@ -206,21 +224,32 @@ def _action(text: str) -> Action:
         return lambda cpu, symbols: _around(cpu, int(steps[1]))
     try:
         code = compile(text, "-c", "eval")
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:
         raise click.UsageError(
-            f"{text!r} is neither stack, steps N nor a Python expression: {error.msg}"
+            f"{text!r} is not an action: write stack, steps N, or a Python expression: {error}"
         ) from None
+    unknown = sorted(_free_names(code) - _NAMES - set(dir(builtins)))
+    if unknown:
+        raise click.UsageError(
+            f"{text!r} names {', '.join(unknown)}, which is not known here; an action is stack, steps N, or "
+            f"a Python expression of {', '.join(sorted(_NAMES))}"
+        )
 
     def evaluate(cpu: ReplayProcessor, symbols: Symbols) -> list[str]:
         names = {"cpu": cpu, "history": cpu.history, "step": cpu.step, "address": cpu.pc, "symbols": symbols}
         try:
             return [str(eval(code, names))]
         except Exception as error:
-            raise click.ClickException(
-                f"{text!r} at step {cpu.step}: {type(error).__name__}: {error}"
-            ) from error
+            raise Failure(f"{text!r} at step {cpu.step}: {type(error).__name__}: {error}") from error
 
     return evaluate
+
+
+def _free_names(code: CodeType) -> set[str]:
+    """The names that an expression looks up outside of itself."""
+    looked_up = ("LOAD_NAME", "LOAD_GLOBAL")
+    names = {one.argval for one in dis.get_instructions(code) if one.opname in looked_up}
+    return names.union(*(_free_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
 def _around(cpu: ReplayProcessor, count: int) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 import click
 
 from odograph.cli.failure import Failure
-from odograph.cli.inputs import Input, input_options
-from odograph.cli.output import json_option, say, write_json, write_lines
+from odograph.cli.inputs import Input, input_options_but
+from odograph.cli.output import json_option, say, say_waiting, write_json, write_lines
 from odograph.cli.progress import progress
 from odograph.saved import why_distrusted
 
@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@input_options
+@input_options_but("--no-index")
 @click.option("--check", is_flag=True, help="Only say whether the index can be used; exit with 1 if not.")
 @json_option
 def command(source: Input, check: bool, as_json: bool) -> int:
@@ -39,7 +39,7 @@ def command(source: Input, check: bool, as_json: bool) -> int:
             write_lines([f"{use.path}: " + ("up to date" if use.used else f"stale: {use.reason}")])
         return 0 if use.used else 1
     with progress(f"decoding {source.path}") as report:
-        path = recording.save_index(path, progress=report)
+        path = recording.save_index(path, progress=report, on_wait=say_waiting)
     distrusted = why_distrusted(path)
     if distrusted is not None:
         say(f"odograph: this index will not be used: {distrusted}")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from odograph.cli.ending import ending
 from odograph.cli.failure import damage_option, fail_on_damage
-from odograph.cli.inputs import Input, input_options, tid_option
+from odograph.cli.inputs import Input, input_options, refuse_options, tid_option
 from odograph.cli.output import json_option, styled, write_json, write_lines
 from odograph.cli.progress import progress
 
@@ -30,6 +31,10 @@ def command(source: Input, tid: int | None, no_decode: bool, max_gaps: int | Non
     FILE is a perf.data recording or a raw Intel PT trace; - is standard input. For each gap the reason is
     named, and which file would fill it.
     """
+    if no_decode:
+        if max_gaps is not None:
+            raise click.UsageError("--max-gaps counts the gaps that decoding finds; leave out --no-decode")
+        refuse_options("with --no-decode", "--resync", "--index", "--no-index")
     # What was refused stands among the modules.
     recording = source.open(tells=False)
     document = describe(recording, tid, decode=not no_decode)
@@ -95,7 +100,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
     lines = [f"{styled(str(document['path']), bold=True)}: {what}, {size(document['bytes'])} of trace"]
     if document["recorder"]:
         status = document["exit_status"]
-        ended = "" if status is None else f"; the program ended with status {status}"
+        ended = "" if status is None else f"; the program ended with {ending(status)}"
         lines.append(f"recorded by odograph with {document['recorder']}{ended}")
     if document["index"]:
         lines.append(f"index {IndexUse(**document['index'])}")

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from odograph.image import Image
     from odograph.recorded import Recording
 
-__all__ = ["Input", "input_options", "optional_input", "pick_thread", "tid_option"]
+__all__ = [
+    "Input",
+    "input_options",
+    "input_options_but",
+    "optional_input",
+    "pick_thread",
+    "refuse_options",
+    "tid_option",
+]
 
 
 def _number(text: str) -> int:
@@ -188,102 +196,122 @@ def _add_elf(image: Image, filename: str, base: int | None) -> None:
         raise Failure(f"{filename} is not an ELF file with code; for raw code use --map {filename}:ADDRESS")
 
 
+#: The options of a trace.
+_OPTIONS = {
+    "--map": click.option(
+        "--map",
+        "maps",
+        type=_Map(),
+        multiple=True,
+        metavar="FILE[:FROM[-TO]]:ADDRESS",
+        help="A file, or bytes FROM to TO of it, lies at this address of the traced program.",
+    ),
+    "--elf": click.option(
+        "--elf",
+        "elves",
+        type=_Elf(),
+        multiple=True,
+        metavar="FILE[:BASE]",
+        help="The segments of an ELF file lie in the traced program, at their own address or at BASE.",
+    ),
+    "--sysroot": click.option(
+        "--sysroot", multiple=True, metavar="DIR", help="Look here first for the binaries that were mapped."
+    ),
+    "--buildid-dir": click.option(
+        "--buildid-dir",
+        "buildid_dirs",
+        multiple=True,
+        metavar="DIR",
+        help="A directory of binaries by build id, besides ~/.debug.",
+    ),
+    "--kcore": click.option(
+        "--kcore",
+        metavar="FILE",
+        help="A copy of the recorded kernel's memory (perf record --kcore makes one).",
+    ),
+    "--cpu": click.option(
+        "--cpu",
+        type=_Processor(),
+        default="auto",
+        metavar="F/M[/S]",
+        help="Apply the errata of this processor instead of the recorded one; 'none' applies no errata.",
+    ),
+    "--resync": click.option(
+        "--resync",
+        type=click.Choice(["ip", "psb"]),
+        default="ip",
+        help="Where to go on after damage: at the next packet with an IP (default) or the next PSB.",
+    ),
+    "--index": click.option(
+        "--index", metavar="PATH", help="An index made by odograph index, if it is not FILE.odx."
+    ),
+    "--no-index": click.option("--no-index", is_flag=True, help="Decode even if there is an index."),
+    "--max-expanded": click.option(
+        "--max-expanded",
+        type=_Size(),
+        metavar="SIZE",
+        help="What compressed parts may become in memory (32M, or 64 times the file if that is more).",
+    ),
+}
+
+
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds FILE and its options; the function gets them as ``source: Input``."""
-    return _with_input(command, required=True)
+    """Adds FILE and all its options; the function gets them as ``source: Input``."""
+    return _with_input(command, tuple(_OPTIONS))
+
+
+def input_options_but(*left_out: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The same without these options, which would have no effect."""
+    names = tuple(name for name in _OPTIONS if name not in left_out)
+    assert len(names) + len(left_out) == len(_OPTIONS)
+    return lambda command: _with_input(command, names)
 
 
 def optional_input(command: Callable[..., Any]) -> Callable[..., Any]:
     """The same where there need not be a FILE: the path is empty then."""
-    return _with_input(command, required=False)
+    return _with_input(command, tuple(_OPTIONS), required=False)
 
 
-def _with_input(command: Callable[..., Any], required: bool) -> Callable[..., Any]:
+def refuse_options(why: str, *names: str) -> None:
+    """Raises a usage error if one of these options, as ``--map``, was given."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    for parameter in context.command.params:
+        if set(names) & set(parameter.opts) and context.get_parameter_source(parameter.name or "") == given:
+            raise click.UsageError(f"{parameter.opts[0]} has no effect {why}; leave it out")
+
+
+def _with_input(
+    command: Callable[..., Any], names: tuple[str, ...], required: bool = True
+) -> Callable[..., Any]:
     def with_input(
         file: str | None,
-        maps: tuple[Any, ...],
-        elves: tuple[Any, ...],
-        sysroot: tuple[str, ...],
-        buildid_dirs: tuple[str, ...],
-        cpu: Any,
-        resync: Any,
-        kcore: str | None,
-        index: str | None,
-        no_index: bool,
-        max_expanded: int | None,
+        maps: tuple[Any, ...] = (),
+        elves: tuple[Any, ...] = (),
+        sysroot: tuple[str, ...] = (),
+        buildid_dirs: tuple[str, ...] = (),
+        cpu: Any = "auto",
+        resync: Any = "ip",
+        kcore: str | None = None,
+        index: str | None = None,
+        no_index: bool = False,
+        max_expanded: int | None = None,
         **rest: Any,
     ) -> Any:
-        path, which = file or "", index or not no_index
+        if index is not None and no_index:
+            raise click.UsageError("--index and --no-index exclude each other; leave one out")
+        which = not no_index if index is None else index
+        path = file or ""
         source = Input(path, maps, elves, sysroot, buildid_dirs, cpu, resync, kcore, which, max_expanded)
         return command(source=source, **rest)
 
     with_input.__name__ = command.__name__
     with_input.__doc__ = command.__doc__
     with_input.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    decorators = [
-        click.argument("file", metavar="FILE" if required else "[FILE]", required=required),
-        click.option(
-            "--map",
-            "maps",
-            type=_Map(),
-            multiple=True,
-            metavar="FILE[:FROM[-TO]]:ADDRESS",
-            help="A file, or bytes FROM to TO of it, lies at this address of the traced program.",
-        ),
-        click.option(
-            "--elf",
-            "elves",
-            type=_Elf(),
-            multiple=True,
-            metavar="FILE[:BASE]",
-            help="The segments of an ELF file lie in the traced program, at their own address or at BASE.",
-        ),
-        click.option(
-            "--sysroot",
-            multiple=True,
-            metavar="DIR",
-            help="Look here first for the binaries that were mapped.",
-        ),
-        click.option(
-            "--buildid-dir",
-            "buildid_dirs",
-            multiple=True,
-            metavar="DIR",
-            help="A directory of binaries by build id, besides ~/.debug.",
-        ),
-        click.option(
-            "--kcore",
-            metavar="FILE",
-            help="A copy of the recorded kernel's memory (perf record --kcore makes one).",
-        ),
-        click.option(
-            "--cpu",
-            type=_Processor(),
-            default="auto",
-            metavar="F/M[/S]",
-            help="Apply the errata of this processor instead of the recorded one; none: of no processor.",
-        ),
-        click.option(
-            "--resync",
-            type=click.Choice(["ip", "psb"]),
-            default="ip",
-            help="Where to go on after damage: at the next packet with an IP (default) or the next PSB.",
-        ),
-        click.option(
-            "--index", metavar="PATH", help="An index made by odograph index, if it is not FILE.odx."
-        ),
-        click.option("--no-index", is_flag=True, help="Decode even if there is an index."),
-        click.option(
-            "--max-expanded",
-            type=_Size(),
-            metavar="SIZE",
-            help="What compressed parts may become in memory (32M, or 64 times the file if that is more).",
-        ),
-    ]
     wrapped: Callable[..., Any] = with_input
-    for decorate in reversed(decorators):
-        wrapped = decorate(wrapped)
-    return wrapped
+    for name in reversed(names):
+        wrapped = _OPTIONS[name](wrapped)
+    return click.argument("file", metavar="FILE" if required else "[FILE]", required=required)(wrapped)
 
 
 def tid_option(command: Callable[..., Any]) -> Callable[..., Any]:

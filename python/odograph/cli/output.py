@@ -25,6 +25,7 @@ __all__ = [
     "json_option",
     "raw",
     "say",
+    "say_waiting",
     "styled",
     "to_json",
     "write_json",
@@ -97,6 +98,11 @@ def say(text: str, *, keep: str = "") -> None:
     err = raw(sys.stderr)
     err.write(printable(text, keep) + "\n")
     err.flush()
+
+
+def say_waiting(text: str) -> None:
+    """What a command waits for, on standard error."""
+    say(f"odograph: {text}")
 
 
 def _chunks(lines: Iterable[str], keep: str, size: int = 1024) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odograph.cli.failure import Failure
-from odograph.cli.inputs import Input, input_options
+from odograph.cli.inputs import Input, input_options_but
 from odograph.cli.output import json_option, raw, write_json_texts
 
 if TYPE_CHECKING:
@@ -32,7 +32,17 @@ class _Offset(click.ParamType[Any]):
 
 
 @click.command()
-@input_options
+@input_options_but(
+    "--map",
+    "--elf",
+    "--sysroot",
+    "--buildid-dir",
+    "--kcore",
+    "--cpu",
+    "--resync",
+    "--index",
+    "--no-index",
+)
 @click.option(
     "--from", "first", type=_Offset(), metavar="OFFSET", help="Begin with the packet at or after this offset."
 )

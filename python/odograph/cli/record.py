@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from odograph.cli.failure import RecorderCommand
-from odograph.cli.output import say, to_json
+from odograph.cli.output import say, say_waiting, to_json
 
 __all__ = ["command", "recorder_options"]
 
@@ -56,7 +56,7 @@ def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bo
     chosen, why = choose(backend)
     if not as_json:
         say(f"odograph: recording with {chosen}: {why}")
-    result = record(words, output, backend=backend)
+    result = record(words, output, backend=backend, on_wait=say_waiting)
     if as_json:
         document = {
             "path": str(result.path),

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from odograph.cli.ending import ending
 from odograph.cli.failure import RecorderCommand
-from odograph.cli.output import styled, write_json, write_lines
+from odograph.cli.output import say_waiting, styled, write_json, write_lines
 from odograph.cli.progress import progress
 from odograph.cli.record import needs_command, recorder_options
 from odograph.cli.refused import tell_refused
 
 if TYPE_CHECKING:
+    from odograph.destination import Destination
     from odograph.recorded import Recording
     from odograph.recording.record import RecordResult
     from odograph.symbols import Symbols
@@ -70,13 +72,12 @@ def command(
     from pathlib import Path
 
     import odograph
-    from odograph.destination import Destination
     from odograph.recording.record import record
 
     with contextlib.ExitStack() as stack:
         # What cannot be read again at its place is recorded elsewhere and copied there.
         path = output
-        with contextlib.nullcontext() if output is None else Destination(output, what="recording") as place:
+        with contextlib.nullcontext() if output is None else _place(output) as place:
             if path is None or (place is not None and place.streamed):
                 directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="odograph-"))
                 path = os.path.join(directory, "perf.data")
@@ -93,6 +94,12 @@ def command(
         else:
             write_lines(_lines(words, result, output, summary, limit))
     return result.status
+
+
+def _place(output: str) -> Destination:
+    from odograph.destination import Destination
+
+    return Destination(output, what="recording", on_wait=say_waiting)
 
 
 def summary_of(recording: Recording, *, min_share: float = 0.02, max_depth: int = 12) -> Summary:
@@ -139,16 +146,11 @@ def _lines(
     words: list[str], result: RecordResult, output: str | None, summary: Summary, limit: int
 ) -> list[str]:
     import shlex
-    import signal
-    from contextlib import suppress
 
     from odograph.views.summary import summary_lines
 
-    ended = f"status {result.status}"
-    if result.status > 128:
-        with suppress(ValueError):
-            ended = signal.Signals(result.status - 128).name
-    how = f"{shlex.join(words)} ended with {ended}, recorded with {result.backend} ({result.why})"
+    ended = f"{shlex.join(words)} ended with {ending(result.status)}"
+    how = f"{ended}, recorded with {result.backend} ({result.why})"
     lines = summary_lines(summary, limit=limit)
     kept = f"the recording is {output}; try odograph steps --tail 20 --symbols {output}" if output else ""
     return ["", styled(how, bold=True), *lines, *(["", kept] if kept else [])]

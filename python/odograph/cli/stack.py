@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odograph.cli.failure import Failure
-from odograph.cli.inputs import Input, optional_input
+from odograph.cli.inputs import Input, optional_input, refuse_options
 from odograph.cli.output import json_option, say, styled, write_json, write_lines
 from odograph.cli.recordedstack import SHOWN, frame_document, recorded
 
@@ -61,9 +61,16 @@ def command(
     if (core is None and source.path == "") == (pid is None):
         raise click.UsageError("name a recording, a core with --core FILE or a process with --pid PID")
     if source.path:
+        if core is None:
+            refuse_options("on a recording without --core", "--program")
         return recorded(source, tid, step, time, limit, as_json, core=core, program=program)
     if step is not None or time is not None:
-        raise click.UsageError("--step and --time are for recordings")
+        raise click.UsageError("--step and --time are for recordings; name one, or leave them out")
+    without = "without a recording"
+    refuse_options(without, "--map", "--elf", "--buildid-dir", "--kcore", "--cpu", "--resync")
+    refuse_options(without, "--index", "--no-index", "--max-expanded")
+    if pid is not None:
+        refuse_options("on a live process", "--program", "--sysroot")
     sysroot = source.sysroot
     from odograph.unwind import open_core, open_process
 

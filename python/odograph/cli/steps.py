@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odograph.cli.failure import damage_option, fail_on_damage
-from odograph.cli.inputs import Input, input_options, pick_thread, tid_option
+from odograph.cli.inputs import Input, input_options, pick_thread, refuse_options, tid_option
 from odograph.cli.output import json_option, write_json_rows, write_lines
 from odograph.cli.progress import progress
 
@@ -51,13 +51,27 @@ def command(
 ) -> int:
     """List executed instructions: step, address, instruction.
 
-    Gaps, and where a program was interrupted or crashed, appear between the steps.
+    Lines in brackets are events and gaps between the steps: [enabled …] and [disabled …] where tracing began
+    and ended, [async disabled at A to B] where the program was interrupted at A, [gap: …] where execution was
+    lost. docs/cli.md explains them all.
     """
     if tail is not None and (first is not None or last is not None):
         raise click.UsageError("--tail already says which steps; leave out --from and --to")
     if follow:
         if symbols or as_json or not (tid is first is last is tail is None):
-            raise click.UsageError("--follow lists all steps of one stream as text, without other options")
+            raise click.UsageError(
+                "--follow lists all steps of one stream as text; leave out --from, --to, --tail, --tid, "
+                "--symbols and --json"
+            )
+        refuse_options(
+            "with --follow",
+            "--sysroot",
+            "--buildid-dir",
+            "--kcore",
+            "--index",
+            "--no-index",
+            "--max-expanded",
+        )
         return fail_on_damage(_follow(source), max_gaps)
     recording = source.open()
     thread = pick_thread(recording, tid)

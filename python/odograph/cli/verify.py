@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from odograph.cli.failure import Failure
-from odograph.cli.inputs import Input, input_options, tid_option
+from odograph.cli.inputs import Input, input_options_but, tid_option
 from odograph.cli.output import json_option, styled, write_json, write_lines
 from odograph.cli.progress import progress
 
@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@input_options
+@input_options_but("--index", "--no-index")
 @tid_option
 @json_option
 def command(source: Input, tid: int | None, as_json: bool) -> int:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,14 +99,16 @@ def record(
     *,
     backend: str | None = None,
     env: Mapping[str, str] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> RecordResult:
     """Run ``argv`` and write everything it and its children execute to the perf.data file ``output``.
 
     The program has our standard streams, and signals for us are passed on to it. Returns when it has
     ended. ``output`` is a new name, a regular file, which is replaced, or something that can be streamed to
-    (see ``odograph.destination``). Raises CommandError if there is no such command, OutputError if nothing
-    can be written to ``output``, RecordingError if it cannot be recorded. A recording that was made and
-    could not be put into its place is kept, and OutputError says where.
+    (see ``odograph.destination``). A FIFO that nothing reads is waited for before the program runs;
+    ``on_wait`` is called with a sentence before. Raises CommandError if there is no such command,
+    OutputError if nothing can be written to ``output``, RecordingError if it cannot be recorded. A recording
+    that was made and could not be put into its place is kept, and OutputError says where.
     """
     if not argv:
         raise InvalidArgument("there is no command to record")
@@ -123,7 +125,10 @@ def record(
             elf, arguments = resolve_program(program, words)
         except ValueError as error:
             raise CommandError(f"cannot record {argv[0]}: {error}", 126) from error
-    with _as_recording_errors(), Destination(path, what="recording", least=_LEAST) as destination:
+    with (
+        _as_recording_errors(),
+        Destination(output, what="recording", least=_LEAST, on_wait=on_wait) as destination,
+    ):
         directory = destination.room
         if chosen == "perf":
             made = directory / _RECORDING
