@@ -197,12 +197,22 @@ class Recording:
         """
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
-            pieces = RawHistory.join(self.pieces(thread, progress))
+            pieces = RawHistory.join(self.pieces(thread, progress), self._shortage(thread))
             symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread.pid)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
             self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
         return self._histories[thread.tid]
+
+    def _shortage(self, thread: Thread) -> tuple[str, int, int] | None:
+        """What ran behind the last step of a thread, if that is missing: its cause, where the trace of it
+        would begin, and how many bytes of that are known to be missing."""
+        streams = self.streams(thread)
+        end = streams[-1].size if streams else 0
+        if self.source.noted.cut is not None:
+            return "cut", end, sum(stream.missing for stream in streams)
+        lost = any(lost.offset >= stream.size for stream in streams for lost in stream.breaks)
+        return ("lost", end, 0) if lost else None
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
         """The histories of all threads by their numbers."""
@@ -539,8 +549,9 @@ def open(
     ``index`` is the path of an index (see :meth:`Recording.save_index`), True for the one beside the
     recording, if there is one, False for none. One that is not of this very recording, memory and
     configuration makes no difference; ``Recording.index_use`` says why. ``max_expanded`` is how many bytes of
-    memory the compressed parts of the recording may become, by default 32 MiB, or 64 times its size if that
-    is more; what goes beyond is left out, and ``Recording.info`` says so among the problems.
+    memory the compressed parts of the recording may become, by default 64 times its size, but at least 32 MiB
+    and at most 96 MiB and 20 times its size; what goes beyond is left out, and ``Recording.info`` says so
+    among the problems.
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """
