@@ -198,7 +198,7 @@ class Recording:
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
             pieces = RawHistory.join(self.pieces(thread, progress), self._shortage(thread))
-            symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread.pid)
+            symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
             self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
@@ -227,11 +227,12 @@ class Recording:
             self._symbols[pid] = Symbols.of_recording(self.source, pid)
         return self._symbols[pid]
 
-    def _programs(self, pid: int) -> list[int]:
-        """When (TSC) a process began to run other programs."""
+    def _programs(self, thread: Thread) -> list[int]:
+        """When (TSC) a thread went on with other programs, as far as their first steps were recorded."""
         starts = []
         has_modules = False
-        for tsc, changes in self.source.image_timeline(pid, whole=False):
+        memory = self.source.memories.get(thread.pid)
+        for tsc, changes in () if memory is None else memory.timeline(whole=False):
             for change in changes:
                 if change.kind == "clear" and has_modules:
                     starts.append(tsc or 0)
@@ -240,7 +241,23 @@ class Recording:
                     has_modules = has_modules or bool(change.inherited.files)
                 elif change.kind == "add" and change.mapping is not None:
                     has_modules = has_modules or change.mapping.code is None
-        return starts
+        unseen = self._unseen(thread) if starts else []
+        return [tsc for tsc in starts if not any(begin <= tsc < end for begin, end in unseen)]
+
+    def _unseen(self, thread: Thread) -> list[tuple[int, int]]:
+        """The times (TSC, the second exclusive) before pieces of a thread that trace is missing in front of."""
+        from odograph.table import Table
+
+        is_cut = any(stream.is_cut for stream in self.streams(thread))
+        unseen = []
+        before = 0
+        for number, piece in enumerate(self.pieces(thread)):
+            first, last = piece.steps
+            if piece.lost or (is_cut and number == 0):
+                unseen.append((before, piece.time[0]))
+            ends = Table(piece.history.instructions(last - 1, last)) if last > first else ()
+            before = next((row["tsc"] for row in ends if row["tsc"] is not None), piece.time[0])
+        return unseen
 
     def verify(self) -> list[Verdict]:
         """Compares each thread's history with what the recorder counted; empty if it counted nothing.
