@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from odograph._native import RawCode, RawHistory, RawMapping, save_history
 from odograph.config import TraceConfig
+from odograph.counted import counted
 from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
 from odograph.table import Table
@@ -89,7 +90,7 @@ AMBIGUOUS = "ambiguous"
 class Gap:
     """Lost execution: ``step`` instructions had been executed before it.
 
-    ``cause`` is one of ``overflow``, ``lost``, ``memory``, ``undecodable``, ``contradiction``,
+    ``cause`` is one of ``overflow``, ``lost``, ``cut``, ``memory``, ``undecodable``, ``contradiction``,
     ``endless`` and ``ambiguous``; ``code`` libipt's error, if it names one. ``offset`` is the trace offset
     where it was noticed and ``bytes_lost`` how many trace bytes were not used from there on.
 
@@ -118,7 +119,7 @@ class Gap:
         if self.is_note:
             place = f"step {self.step}, offset {self.offset:#x}"
             return f"{self.cause}{where}, {place}, a loop without packets"
-        lost = f"{self.bytes_lost} bytes lost"
+        lost = f"{counted(self.bytes_lost, 'byte')} lost"
         return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {lost}"
 
 

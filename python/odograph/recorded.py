@@ -197,12 +197,22 @@ class Recording:
         """
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
-            pieces = RawHistory.join(self.pieces(thread, progress))
-            symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread.pid)
+            pieces = RawHistory.join(self.pieces(thread, progress), self._shortage(thread))
+            symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
             self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
         return self._histories[thread.tid]
+
+    def _shortage(self, thread: Thread) -> tuple[str, int, int] | None:
+        """What ran behind the last step of a thread, if that is missing: its cause, where the trace of it
+        would begin, and how many bytes of that are known to be missing."""
+        streams = self.streams(thread)
+        end = streams[-1].size if streams else 0
+        if self.source.noted.cut is not None:
+            return "cut", end, sum(stream.missing for stream in streams)
+        lost = any(lost.offset >= stream.size for stream in streams for lost in stream.breaks)
+        return ("lost", end, 0) if lost else None
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
         """The histories of all threads by their numbers."""
@@ -217,11 +227,12 @@ class Recording:
             self._symbols[pid] = Symbols.of_recording(self.source, pid)
         return self._symbols[pid]
 
-    def _programs(self, pid: int) -> list[int]:
-        """When (TSC) a process began to run other programs."""
+    def _programs(self, thread: Thread) -> list[int]:
+        """When (TSC) a thread went on with other programs, as far as their first steps were recorded."""
         starts = []
         has_modules = False
-        for tsc, changes in self.source.image_timeline(pid, whole=False):
+        memory = self.source.memories.get(thread.pid)
+        for tsc, changes in () if memory is None else memory.timeline(whole=False):
             for change in changes:
                 if change.kind == "clear" and has_modules:
                     starts.append(tsc or 0)
@@ -230,7 +241,23 @@ class Recording:
                     has_modules = has_modules or bool(change.inherited.files)
                 elif change.kind == "add" and change.mapping is not None:
                     has_modules = has_modules or change.mapping.code is None
-        return starts
+        unseen = self._unseen(thread) if starts else []
+        return [tsc for tsc in starts if not any(begin <= tsc < end for begin, end in unseen)]
+
+    def _unseen(self, thread: Thread) -> list[tuple[int, int]]:
+        """The times (TSC, the second exclusive) before pieces of a thread that trace is missing in front of."""
+        from odograph.table import Table
+
+        is_cut = any(stream.is_cut for stream in self.streams(thread))
+        unseen = []
+        before = 0
+        for number, piece in enumerate(self.pieces(thread)):
+            first, last = piece.steps
+            if piece.lost or (is_cut and number == 0):
+                unseen.append((before, piece.time[0]))
+            ends = Table(piece.history.instructions(last - 1, last)) if last > first else ()
+            before = next((row["tsc"] for row in ends if row["tsc"] is not None), piece.time[0])
+        return unseen
 
     def verify(self) -> list[Verdict]:
         """Compares each thread's history with what the recorder counted; empty if it counted nothing.
@@ -546,8 +573,9 @@ def open(
     ``index`` is the path of an index (see :meth:`Recording.save_index`), True for the one beside the
     recording, if there is one, False for none. One that is not of this very recording, memory and
     configuration makes no difference; ``Recording.index_use`` says why. ``max_expanded`` is how many bytes of
-    memory the compressed parts of the recording may become, by default 32 MiB, or 64 times its size if that
-    is more; what goes beyond is left out, and ``Recording.info`` says so among the problems.
+    memory the compressed parts of the recording may become, by default 64 times its size, but at least 32 MiB
+    and at most 96 MiB and 20 times its size; what goes beyond is left out, and ``Recording.info`` says so
+    among the problems.
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """

@@ -82,6 +82,16 @@ pub fn clock(raw: RawClock) -> Clock {
 pub struct RawHistory {
     parts: Vec<Part>,
     pub(crate) clock: Clock,
+    shortage: Option<Shortage>,
+}
+
+/// What ran behind the last step is missing: why, the trace offset at which it would begin, and how many trace bytes are known
+/// to be missing.
+#[derive(Clone, Copy)]
+struct Shortage {
+    cause: GapCause,
+    offset: u64,
+    bytes: u64,
 }
 
 /// Steps `first..last` of a stream, which are steps `at..` of the history.
@@ -179,7 +189,7 @@ type RawGap = (u64, &'static str, Option<u8>, u64, u64, Option<u64>, Option<u64>
 impl RawHistory {
     /// All of a stream; `base` is the offset of its first byte in the trace it was cut from.
     pub fn of(stream: Stream, base: u64, clock: Clock) -> RawHistory {
-        RawHistory { parts: vec![Part::whole(stream, base)], clock }
+        RawHistory { parts: vec![Part::whole(stream, base)], clock, shortage: None }
     }
 
     /// The stream, if this is a decoded trace, whole and alone.
@@ -194,7 +204,7 @@ impl RawHistory {
 
     /// A history of nothing.
     pub fn of_nothing(clock: Clock) -> RawHistory {
-        RawHistory { parts: Vec::new(), clock }
+        RawHistory { parts: Vec::new(), clock, shortage: None }
     }
 
     /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
@@ -241,6 +251,14 @@ impl RawHistory {
     }
 
     fn each_gap(&self) -> impl Iterator<Item = RawGap> + '_ {
+        let code = Some(PtError::Eos.code());
+        let shortage = self.shortage.iter().map(move |one| {
+            (self.total(), one.cause.name(), code, one.offset, one.bytes, None, None, None, None)
+        });
+        self.gaps_of_parts().chain(shortage)
+    }
+
+    fn gaps_of_parts(&self) -> impl Iterator<Item = RawGap> + '_ {
         self.parts.iter().flat_map(move |part| {
             let lost = part.lost.then(|| {
                 // A trace without a PSB is a gap of its own.
@@ -400,9 +418,13 @@ impl RawHistory {
         Ok(RawHistory::of(stream, base, self::clock(clock)))
     }
 
-    /// Puts pieces of histories together, in order.
+    /// Puts pieces of histories together, in order. `shortage`: what ran behind them is missing; "cut" or "lost", the trace
+    /// offset at which it would begin, and how many bytes of it are known to be missing.
     #[staticmethod]
-    fn join(pieces: Vec<Piece<'_>>) -> RawHistory {
+    #[pyo3(signature = (pieces, shortage=None))]
+    fn join(pieces: Vec<Piece<'_>>, shortage: Option<(&str, u64, u64)>) -> RawHistory {
+        let cause = |name| if name == GapCause::Cut.name() { GapCause::Cut } else { GapCause::Lost };
+        let shortage = shortage.map(|(name, offset, bytes)| Shortage { cause: cause(name), offset, bytes });
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let mut clock = Clock::Unknown;
@@ -419,7 +441,7 @@ impl RawHistory {
                 at += last - first;
             }
         }
-        RawHistory { parts, clock }
+        RawHistory { parts, clock, shortage }
     }
 
     /// Steps `start..stop` as a history of its own. What happened behind the last step belongs to the one that ends there.
@@ -447,7 +469,8 @@ impl RawHistory {
             part.at = at;
             at += part.last - part.first;
         }
-        self.check(py).map(|()| RawHistory { parts, clock: self.clock })
+        let shortage = self.shortage.filter(|_| stop >= total);
+        self.check(py).map(|()| RawHistory { parts, clock: self.clock, shortage })
     }
 
     #[getter]

@@ -20,6 +20,8 @@ def explainer(recording: Recording, tid: int) -> Explain:
     source = recording.source
 
     def explain(gap: Gap) -> tuple[str, str] | None:
+        if gap.cause == "cut" and (cut := source.noted.cut) is not None:
+            return cut.message, "copy the recording once more from where it was made, or record again"
         if gap.cause != "memory" or gap.ip is None:
             return None
         mapping = None if source.kind == "raw" else source.mapping_at(source.thread(tid).pid, gap.ip)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
+from odograph.cli.cut import say_cut
 from odograph.cli.failure import Failure
 from odograph.cli.output import say
 from odograph.cli.refused import tell_refused
@@ -122,8 +123,9 @@ class Input:
     def open(self, *, index: bool | str | None = None, tells: bool = True) -> Recording:
         """Open it, with another ``index`` than the options say if one is given.
 
-        When the command ends, files that were refused are named on standard error, unless it ``tells``
-        nothing. Raises RecordingError if it is no recording, Failure if an option cannot be followed.
+        That a part of the recording is missing is said on standard error, and when the command ends, which
+        files were refused, unless it ``tells`` nothing. Raises RecordingError if it is no recording, Failure
+        if an option cannot be followed.
         """
         import odograph
 
@@ -149,6 +151,7 @@ class Input:
             max_expanded=self.max_expanded,
         )
         if tells:
+            say_cut(recording)
             tell_refused(recording)
         return recording
 
@@ -250,7 +253,7 @@ _OPTIONS = {
         "--max-expanded",
         type=_Size(),
         metavar="SIZE",
-        help="What compressed parts may become in memory (32M, or 64 times the file if that is more).",
+        help="What compressed parts may become in memory, if 64 times the file or 32M is not enough.",
     ),
 }
 

@@ -55,8 +55,8 @@ def open_recording(
     ``sysroot`` and ``buildid_dirs`` are searched for the binaries before the paths that the recording
     names. ``image`` is memory the caller knows better; ``config`` is kept for whoever decodes. ``kcore``
     is a copy of the kernel's memory, by default the one in the directory form (perf record --kcore).
-    ``max_expanded`` is how many bytes of memory its compressed parts may become, by default 32 MiB or 64
-    times the size of the file; what goes beyond is left out, which is a problem.
+    ``max_expanded`` is how many bytes of memory its compressed parts may become, by default
+    :func:`~odograph.recording.expansion.default_limit`; what goes beyond is left out, which is a problem.
     Raises RecordingError, with the file offset where there is one, if the file is no recording or
     ``kcore`` no ELF file; damage that leaves something to decode is listed in ``problems``.
     """

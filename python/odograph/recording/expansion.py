@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["Expansion", "TooLarge"]
+__all__ = ["Expansion", "TooLarge", "default_limit"]
 
 #: Files may always become this much, in bytes.
 _ALWAYS = 32 << 20
 #: Larger ones may become this many times as much. Honest recordings need up to 24 times.
 _TIMES = 64
+#: No file may become more than this, and so many times its size.
+_MOST, _MOST_TIMES = 96 << 20, 20
+
+
+def default_limit(size: int) -> int:
+    """What the compressed parts of a recording of ``size`` bytes may become, in bytes of memory."""
+    return max(_ALWAYS, min(_TIMES * size, _MOST + _MOST_TIMES * size))
 
 
 class TooLarge(ValueError):
@@ -22,7 +29,7 @@ class Expansion:
     """
 
     def __init__(self, size: int, most: int | None = None) -> None:
-        self.most = max(_ALWAYS, _TIMES * size) if most is None else most
+        self.most = default_limit(size) if most is None else most
         self.used = 0
 
     @property
@@ -32,9 +39,9 @@ class Expansion:
 
     def take(self, amount: int) -> None:
         """Counts ``amount`` bytes. Raises TooLarge, which says what to do, if there are too many by now."""
-        self.used += amount
-        if self.used > self.most:
+        if self.used + amount > self.most:
             raise TooLarge(
                 f"it would take more than {self.most >> 20} MiB of memory, which is much for its size; if "
                 "you trust the file, --max-expanded SIZE (max_expanded in Python) allows more"
             )
+        self.used += amount

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from odograph.counted import counted
 from odograph.errors import RecordingError
 from odograph.recording.binaries import Binaries
 from odograph.recording.buffers import add_copy, add_next
@@ -47,6 +48,8 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         sideband.add_code(executed.code)
     sideband.finish(reader.time_conversion if parameters.timed else None)
     streams, positions = _streams(reader, parameters)
+    if not parameters.snapshot:
+        _find_unwritten(reader, streams, positions, sideband.written)
     streams += samples.streams(max((stream.idx for stream in streams), default=-1) + 1)
     if not any(stream.size for stream in streams):
         reader.problems.add(None, "the recording has no trace data; was the traced program very short?")
@@ -81,6 +84,8 @@ def _info(reader: PerfDataReader, has_samples: bool) -> AuxTraceInfo:
         return reader.info
     if not reader.auxtraces and not has_samples:
         names = ", ".join(a.name or f"type {a.type} config {a.config:#x}" for a in reader.attributes[:8])
+        if (cut := reader.problems.cut) is not None:
+            raise RecordingError(f"nothing is left of the Intel PT trace: {cut.message}", offset=cut.offset)
         raise RecordingError(
             f"this perf.data file holds no Intel PT trace; it recorded: {names or 'nothing'}. Record with "
             "perf record -e intel_pt// or odograph record"
@@ -111,6 +116,7 @@ def _streams(
             stream.is_cut = bool(parameters.snapshot)
             stream.task = trace.tid if trace.tid > 0 else None
             positions[trace.idx] = []
+        stream.missing += trace.missing
         if trace.size == 0:
             continue
         piece, repeated = Piece(trace.position, trace.size, trace.file), 0
@@ -137,6 +143,46 @@ def _in_index_order(reader: PerfDataReader) -> Iterable[AuxTrace]:
     return [reader.auxtraces[number] for number in numbers if number is not None]
 
 
+def _find_unwritten(
+    reader: PerfDataReader,
+    streams: list[TraceStream],
+    positions: dict[int, list[tuple[int, int, int]]],
+    written: dict[tuple[int | None, int | None], tuple[int, int]],
+) -> None:
+    """Finds trace of which the kernel told, but which did not come: the recording is cut between records."""
+    owners = _Owners(streams)
+    for (cpu, tid), (end, offset) in written.items():
+        stream = owners.of(cpu, tid)
+        reached = max((ring + size for ring, _, size in positions[stream.idx]), default=0) if stream else 0
+        missing = end - reached - (stream.missing if stream else 0)
+        if missing > 0:
+            of = f"CPU {cpu}" if cpu is not None else f"thread {tid}"
+            reader.problems.add(
+                offset,
+                f"the recording is cut: {counted(missing, 'byte')} of the trace of {of} are missing",
+                cut=True,
+            )
+            if stream is not None:
+                stream.missing += missing
+
+
+class _Owners:
+    """Finds the stream into which a thread on a CPU wrote."""
+
+    def __init__(self, streams: list[TraceStream]) -> None:
+        self._only = streams[0] if len(streams) == 1 else None
+        self._by_cpu: dict[int | None, TraceStream] = {
+            stream.cpu: stream for stream in streams if stream.cpu is not None
+        }
+        self._by_tid: dict[int | None, TraceStream] = {
+            stream.tid: stream for stream in streams if stream.cpu is None and stream.tid is not None
+        }
+
+    def of(self, cpu: int | None, tid: int | None) -> TraceStream | None:
+        """The stream; None if it is not known which."""
+        return self._by_cpu.get(cpu) or self._by_tid.get(tid) or self._only
+
+
 def _apply_losses(
     reader: PerfDataReader,
     streams: list[TraceStream],
@@ -144,21 +190,16 @@ def _apply_losses(
     losses: list[AuxLoss],
 ) -> None:
     """Turn AUX records that say "truncated" into breaks at the place in the stream where data is missing."""
-    by_cpu: dict[int | None, TraceStream] = {
-        stream.cpu: stream for stream in streams if stream.cpu is not None
-    }
-    by_tid: dict[int | None, TraceStream] = {
-        stream.tid: stream for stream in streams if stream.cpu is None and stream.tid is not None
-    }
+    owners = _Owners(streams)
     sizes = {stream.idx: stream.size for stream in streams}
     for places in positions.values():
         places.sort()
     for loss in losses:
-        stream = by_cpu.get(loss.cpu) or by_tid.get(loss.tid)
-        if stream is None and len(streams) == 1:
-            stream = streams[0]
+        stream = owners.of(loss.cpu, loss.tid)
         if stream is None:
             reader.problems.add(loss.file_offset, "trace data was lost, but it is not known in which stream")
+            for any_of_them in streams:
+                any_of_them.breaks.append(Break(any_of_them.size, "truncated"))
             continue
         offset = sizes[stream.idx]
         places = positions.get(stream.idx, [])
@@ -203,7 +244,8 @@ class _Samples:
         try:
             sample = parse_sample(record.data, attribute)
         except struct.error as error:
-            self.reader.problems.add(record.offset, f"a sample is damaged: {error}")
+            has_trace = bool(attribute.sample_type & SampleType.AUX)
+            self.reader.problems.add(record.offset, f"a sample is damaged: {error}", cut=has_trace)
             return
         if sample.aux_size:
             self._add_piece(record, sample)
@@ -237,7 +279,9 @@ class _Samples:
 
     def _add_piece(self, record: Record, sample: Sample) -> None:
         if self.reader.files[record.file][record.offset + 8 : record.offset + 16] != record.data[8:16]:
-            self.reader.problems.add(record.offset, "trace data inside compressed samples cannot be read")
+            self.reader.problems.add(
+                record.offset, "trace data inside compressed samples cannot be read", cut=True
+            )
             return
         stamp = sample.stamp
         cpu = stamp.cpu
@@ -357,14 +401,18 @@ def _executed(reader: PerfDataReader) -> ExecutedFacts | None:
     if not has_trailer(data):
         if reader.features.version == WRITER_VERSION and not reader.pipe:
             reader.problems.add(
-                len(data), "the executed bytes kept with this recording are gone; the file was cut or changed"
+                len(data),
+                "the executed bytes kept with this recording are gone; the file was cut or changed",
+                cut=True,
             )
         return None
     try:
         executed = read_trailer(data, reader.expansion)
     except ValueError as error:
         reader.problems.add(
-            len(data), f"the executed bytes kept with this recording are damaged and not used: {error}"
+            len(data),
+            f"the executed bytes kept with this recording are damaged and not used: {error}",
+            cut=True,
         )
         return None
     if executed is not None:

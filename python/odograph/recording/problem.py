@@ -25,9 +25,16 @@ class Problems:
     def __init__(self) -> None:
         self.list: list[Problem] = []
         self.dropped = 0
+        #: The first one by which a part of the recording is missing: it is cut, or cannot be read.
+        self.cut: Problem | None = None
 
-    def add(self, offset: int | None, message: str) -> None:
-        """Note one problem; past the limit it is only counted."""
+    def add(self, offset: int | None, message: str, *, cut: bool = False) -> None:
+        """Note one problem; past the limit it is only counted.
+
+        ``cut``: a part of the recording is missing, and it is not known what that would have told.
+        """
+        if cut and self.cut is None:
+            self.cut = Problem(offset, message)
         if len(self.list) < self.LIMIT:
             self.list.append(Problem(offset, message))
             return

@@ -38,6 +38,7 @@ __all__ = ["Region", "Sideband", "ThreadInfo"]
 
 _PROT_EXEC = 4
 _TRUNCATED, _PARTIAL = int(AuxFlag.TRUNCATED), int(AuxFlag.PARTIAL)
+_OVERWRITE = int(AuxFlag.OVERWRITE)
 _SWITCH_OUT = int(Misc.SWITCH_OUT)
 _RAN_BEFORE = int(Misc.FORK_EXEC)
 _time_and_order = itemgetter(0, 1)
@@ -93,6 +94,8 @@ class Sideband:
         self.threads: dict[int, ThreadInfo] = {}
         self.switches: dict[int, list[Region]] = {}
         self.losses: list[AuxLoss] = []
+        #: Up to where in its ring the trace of a (CPU, thread) was written, and which record says so.
+        self.written: dict[tuple[int | None, int | None], tuple[int, int]] = {}
         self.lost_records = 0
         self.itrace_starts: set[int] = set()
         self.children: dict[int, list[int]] = {}
@@ -242,6 +245,9 @@ class Sideband:
             self.problems.add(
                 record.offset, "the trace pauses here: the processor was busy elsewhere (a guest?)"
             )
+        if not aux.flags & _OVERWRITE:
+            key = stamp.cpu, stamp.tid
+            self.written[key] = max((aux.offset + aux.size, record.offset), self.written.get(key, (0, 0)))
         # Overwritten rings (snapshots) and partial data are as asked for; only truncation is loss.
         if aux.flags & _TRUNCATED:
             end = aux.offset + aux.size

@@ -41,7 +41,7 @@ class TraceStream:
     ``regions`` say which thread ran from which TSC on, first one first. ``breaks`` are in order.
     ``references`` say with which stream offset a buffer begins, and a TSC of 64 bits near its time (0 = not
     known): TSC packets lack the upper 8. ``is_cut`` says that the trace may begin anywhere, as a copy of a
-    ring does, and not with a PSB.
+    ring does, and not with a PSB. ``missing`` bytes of buffers should follow the last ones.
     """
 
     idx: int
@@ -53,6 +53,7 @@ class TraceStream:
     regions: list[Region] = field(default_factory=list)
     references: list[tuple[int, int]] = field(default_factory=list)
     is_cut: bool = False
+    missing: int = 0
     task: int | None = None
     files: Sequence[RawMapping | bytes] = ()
     _joined: memoryview | None = field(default=None, init=False, repr=False, compare=False)

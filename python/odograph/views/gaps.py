@@ -22,6 +22,10 @@ _REASONS = {
         "trace data is missing: the recorder could not write it in time",
         "record again with bigger buffers (perf record -m ,64M) or a shorter run",
     ),
+    "cut": (
+        "the file of the recording is cut or damaged: what it held behind this place is missing",
+        "copy it once more from where it was made, or record again",
+    ),
     "memory": (
         "the code that ran here is not known",
         "give it with --map FILE:ADDRESS or --elf FILE:BASE, or name a --sysroot that has the binaries",
@@ -122,7 +126,8 @@ def gap_lines(groups: list[GapGroup], most: int = 8) -> list[str]:
         lines.append(f"    try: {group.help}")
     if len(groups) > most:
         rest = groups[most:]
-        lines.append(
-            f"and {counted(sum(group.count for group in rest), 'gap')} for {len(rest)} other reasons"
-        )
+        gaps = losses(rest)
+        notes = sum(group.count for group in rest) - gaps
+        kinds = [counted(number, noun) for number, noun in ((gaps, "gap"), (notes, "note")) if number]
+        lines.append(f"and {' and '.join(kinds)} for {counted(len(rest), 'other reason')}")
     return lines

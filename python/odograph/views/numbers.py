@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from odograph.counted import counted
+
 __all__ = ["count", "counted", "share", "size"]
 
 
 def count(number: int) -> str:
     """With a comma between thousands."""
     return f"{number:,}"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 gap``, ``2 gaps``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def share(part: int, whole: int) -> str:

@@ -25,6 +25,8 @@ pub enum GapCause {
     /// Nothing is lost for certain, but code leads back to the address of an event without a packet: it may have come
     /// by there more often than was decoded.
     Ambiguous,
+    /// The file of the recording is cut, or damaged so that the rest of it cannot be read.
+    Cut,
 }
 
 impl GapCause {
@@ -38,6 +40,7 @@ impl GapCause {
             GapCause::Contradiction => "contradiction",
             GapCause::Endless => "endless",
             GapCause::Ambiguous => "ambiguous",
+            GapCause::Cut => "cut",
         }
     }
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from odograph._native import RawMapping
+from odograph.counted import counted
 from odograph.errors import RecordingError
 from odograph.recording.expansion import Expansion, TooLarge
 from odograph.recording.perfdata.attributes import Attribute, Stamper, parse_attribute
@@ -40,8 +41,8 @@ Buffer = RawMapping | bytes
 
 #: What a record out of a compressed one costs, besides its bytes.
 _RECORD_COST = 256
-#: A record has no more bytes than this.
-_LARGEST_RECORD = 1 << 16
+#: What an event costs, each of its ids, and a byte of a feature.
+_ATTRIBUTE_COST, _ID_COST, _FEATURE_COST = 1024, 256, 16
 _AUXTRACE_RECORD_SIZE = RECORD_HEADER.size + AUXTRACE.size
 
 
@@ -128,18 +129,22 @@ class PerfDataReader:
         self.data_end = offset + size
         if size == 0:
             self.data_end = length
-            self.problems.add(48, "the recorder died before it finished the file; taking all data there is")
+            self.problems.add(
+                48, "the recorder died before it finished the file; taking all data there is", cut=True
+            )
         elif self.data_end > length:
             missing = self.data_end - length
             self.data_end = length
-            self.problems.add(length, f"the file is cut: {missing} bytes of the data section are missing")
+            self.problems.add(
+                length, f"the file is cut: {missing} bytes of the data section are missing", cut=True
+            )
 
     def _read_attributes(self, entry_size: int, offset: int, size: int) -> None:
         data = self.files[0]
         if entry_size < 64 + 16 or entry_size > 1 << 16:
             raise RecordingError(f"an attribute entry of {entry_size} bytes cannot be", offset=16)
         if offset + size > len(data):
-            self.problems.add(24, "the attribute section runs past the end of the file")
+            self.problems.add(24, "the attribute section runs past the end of the file", cut=True)
             size = max(0, len(data) - offset)
         # Each id stands once in the file, so together they are no more than it.
         room = len(data)
@@ -154,8 +159,19 @@ class PerfDataReader:
             if room < 0:
                 self.problems.add(at, "the ids of events overlap; those from this event on are not used")
                 ids_size = 0
+            if not self._takes(_ATTRIBUTE_COST + _ID_COST * (ids_size // 8), at, "an event"):
+                break
             ids = struct.unpack_from(f"<{ids_size // 8}Q", data, ids_offset) if ids_size >= 8 else ()
             self.attributes.append(attribute.with_ids(ids))
+
+    def _takes(self, amount: int, offset: int, what: str) -> bool:
+        """Counts memory for ``what`` at an offset; False, and a problem, if that is too much."""
+        try:
+            self.expansion.take(amount)
+        except TooLarge as error:
+            self.problems.add(offset, f"{what} is not used: {error}", cut=True)
+            return False
+        return True
 
     def _read_features(self, table: int, words: Sequence[int]) -> None:
         data = self.files[0]
@@ -164,14 +180,15 @@ class PerfDataReader:
         for index, number in enumerate(numbers):
             at = table + 16 * index
             if at + 16 > len(data):
-                self.problems.add(len(data), "the file is cut inside the table of features")
+                self.problems.add(len(data), "the file is cut inside the table of features", cut=True)
                 break
             offset, size = struct.unpack_from("<QQ", data, at)
             if offset + size > len(data):
-                self.problems.add(at, f"the header's feature {number} lies outside the file")
+                self.problems.add(at, f"the header's feature {number} lies outside the file", cut=True)
                 continue
             self.features_end = max(self.features_end, offset + size)
-            self.features.add(number, data[offset : offset + size], offset, self.problems)
+            if self._takes(_FEATURE_COST * size, offset, f"the header's feature {number}"):
+                self.features.add(number, data[offset : offset + size], offset, self.problems)
         self._name_attributes()
 
     def _name_attributes(self) -> None:
@@ -194,7 +211,7 @@ class PerfDataReader:
     def _records(self, file: int, position: int, end: int) -> Iterator[Record]:
         data = self.files[file]
         decompressor: Decompressor | None = None
-        too_large = False
+        left_out = False
         pending = b""
         unpack = RECORD_HEADER.unpack_from
         while position + 8 <= end:
@@ -210,7 +227,7 @@ class PerfDataReader:
                 position = self._note_auxtrace(record, position, end)
                 yield record
             elif kind in (RecordType.COMPRESSED, RecordType.COMPRESSED2):
-                if too_large:
+                if left_out:
                     continue
                 decompressor = decompressor or Decompressor()
                 try:
@@ -223,17 +240,12 @@ class PerfDataReader:
                             self.expansion.take(_RECORD_COST)
                             yield inner
                         pending = pending[used:]
-                        if len(pending) >= _LARGEST_RECORD:
-                            self.problems.add(record.offset, "the compressed records make no sense from here")
-                            pending = b""
-                except TooLarge as error:
-                    too_large = True
-                    self.problems.add(
-                        record.offset, f"the compressed records from here on are left out: {error}"
-                    )
-                    pending = b""
                 except (ValueError, struct.error) as error:
-                    self.problems.add(record.offset, f"a compressed record is damaged and left out: {error}")
+                    # Where the next record begins is not known: records are cut anywhere.
+                    left_out = True
+                    self.problems.add(
+                        record.offset, f"the compressed records from here on are left out: {error}", cut=True
+                    )
                     pending = b""
             elif kind == RecordType.HEADER_TRACING_DATA:
                 if size >= 12:
@@ -242,19 +254,19 @@ class PerfDataReader:
                 self._note(record)
                 yield record
         if pending:
-            self.problems.add(end, "the last compressed record is cut")
+            self.problems.add(end, "the last compressed record is cut", cut=True)
         if position < end:
-            self.problems.add(position, f"{end - position} bytes after the last record are no record")
-        elif position > end and file == 0 and self.pipe:
-            self.problems.add(end, "the recording is cut inside its last record")
+            rest = counted(end - position, "byte")
+            self.problems.add(position, f"{rest} after the last record: too few for another one", cut=True)
+        elif position > end:
+            self.problems.add(end, "the recording is cut inside its last record", cut=True)
 
     def _inner_records(self, data: bytes, offset: int, file: int) -> Iterator[Record]:
         position = 0
         while position + 8 <= len(data):
             kind, misc, size = RECORD_HEADER.unpack_from(data, position)
             if size < 8:
-                self.problems.add(offset, "a record inside a compressed one is damaged")
-                return
+                raise ValueError(f"a record in them claims {counted(size, 'byte')}")
             if position + size > len(data):
                 return
             record = Record(kind, misc, size, data[position : position + size], offset, file)
@@ -266,31 +278,35 @@ class PerfDataReader:
     def _damaged(self, position: int, size: int, end: int) -> None:
         rest = end - position
         if size < 8:
-            message = f"a record claims {size} bytes; the {rest} bytes from here on cannot be read"
+            message = f"a record claims {counted(size, 'byte')}; the {rest} from here on cannot be read"
         else:
             message = f"the recording is cut: a record of {size} bytes has only {rest}"
-        self.problems.add(position, message)
+        self.problems.add(position, message, cut=True)
 
     def _note_auxtrace(self, record: Record, position: int, end: int) -> int:
         """List the trace bytes that follow ``record`` and return where they end."""
         if record.size < _AUXTRACE_RECORD_SIZE:
-            self.problems.add(record.offset, "an AUXTRACE record is too short; its trace is lost")
+            self.problems.add(record.offset, "an AUXTRACE record is too short; its trace is lost", cut=True)
             return position
         size, offset, reference, idx, tid, cpu, _ = AUXTRACE.unpack_from(record.data, 8)
-        if size > end - position:
-            cut = size - (end - position)
+        cut = max(0, size - (end - position))
+        if cut:
             self.problems.add(
-                record.offset, f"the recording is cut inside trace data: {cut} of {size} bytes are missing"
+                record.offset,
+                f"the recording is cut inside trace data: {cut} of {counted(size, 'byte')} are missing",
+                cut=True,
             )
-            size = end - position
+            size -= cut
         self.auxtrace_offsets[(record.file, record.offset)] = len(self.auxtraces)
-        self.auxtraces.append(AuxTrace(size, offset, reference, idx, tid, cpu, position, record.file))
+        self.auxtraces.append(AuxTrace(size, offset, reference, idx, tid, cpu, position, record.file, cut))
         return position + int(size)
 
     def _note(self, record: Record) -> None:
         """Take in the records that describe the recording rather than the program."""
         try:
             self._note_unchecked(record)
+        except TooLarge as error:
+            self.problems.add(record.offset, f"a record of type {record.type} is not used: {error}", cut=True)
         except struct.error as error:
             self.problems.add(record.offset, f"a record of type {record.type} is damaged: {error}")
 
@@ -308,19 +324,22 @@ class PerfDataReader:
             self._note_attribute(data)
         elif kind == RecordType.HEADER_FEATURE:
             (number,) = struct.unpack_from("<Q", data, 8)
+            self.expansion.take(_FEATURE_COST * len(data))
             self.features.add(number, data[16:], record.offset, self.problems)
             if number == Feature.EVENT_DESCRIPTION and not self._named:
                 self._named = True
                 self._name_attributes()
         elif kind == RecordType.HEADER_BUILD_ID and len(data) >= 36:
+            self.expansion.take(_FEATURE_COST * len(data))
             self.features.add_build_id(data, record.misc)
 
     def _note_attribute(self, data: bytes) -> None:
         (size,) = struct.unpack_from("<I", data, 12)
         size = max(64, size)
         attribute = parse_attribute(data, 8, size)
-        ids = struct.unpack_from(f"<{max(0, len(data) - 8 - size) // 8}Q", data, 8 + size)
-        attribute = attribute.with_ids(ids)
+        count = max(0, len(data) - 8 - size) // 8
+        self.expansion.take(_ATTRIBUTE_COST + _ID_COST * count)
+        attribute = attribute.with_ids(struct.unpack_from(f"<{count}Q", data, 8 + size))
         self.attributes.append(attribute)
         self.stamper.add(attribute)
 

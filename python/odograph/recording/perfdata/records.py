@@ -120,7 +120,10 @@ class Throttle(NamedTuple):
 
 
 class AuxTrace(NamedTuple):
-    """One buffer of trace bytes: ``offset`` in the AUX ring, ``position`` of the bytes in the file."""
+    """One buffer of trace bytes: ``offset`` in the AUX ring, ``position`` of the bytes in the file.
+
+    ``missing`` bytes behind them should be there, too.
+    """
 
     size: int
     offset: int
@@ -130,6 +133,7 @@ class AuxTrace(NamedTuple):
     cpu: int
     position: int
     file: int
+    missing: int = 0
 
 
 class KernelSymbol(NamedTuple):

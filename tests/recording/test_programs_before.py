@@ -1,0 +1,52 @@
+"""A program that began where nothing was recorded does not make a stack complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loop import BASE, LOOP, loop_trace, timed
+from test_perfdata import patched_info
+
+import odograph
+from odograph.recording.perfdata.writer import PerfDataWriter
+
+_SNAPSHOT_MODE = 8
+
+
+def record(path: Path, exec_at: int, *, kernel_only: bool = False, truncated: bool = False) -> Path:
+    """A process that has executed another program at a time (TSC); its trace begins at 1000."""
+    with PerfDataWriter(path, timed=True) as writer:
+        if kernel_only:
+            writer.add_mmap2(-1, 0, 0xFFFFFFFF80000000, 0x1000, 0, "[kernel.kallsyms]_text", build_id=None)
+        else:
+            writer.add_mmap2(7, 7, 0x10000, 0x1000, 0, "/nowhere/before", build_id=None, tsc=100)
+        writer.add_comm(7, 7, "loop", exec=True, tsc=exec_at)
+        writer.add_mmap2(7, 7, BASE, 0x1000, 0, "/nowhere/loop", build_id=None, tsc=exec_at + 1)
+        writer.add_code(7, exec_at + 1, BASE, LOOP)
+        if truncated:
+            writer.add_trace(7, 7, timed(loop_trace(1), 200), tsc=300, truncated=True)
+        writer.add_trace(7, 7, timed(loop_trace(3), 1000), tsc=2000)
+    return path
+
+
+def stack_is_complete(path: Path) -> bool:
+    history = odograph.open(path).history()
+    return history.stack(len(history) - 1).is_complete
+
+
+def test_a_program_that_began_with_its_trace_has_complete_stacks(tmp_path: Path) -> None:
+    assert stack_is_complete(record(tmp_path / "whole", 900))
+
+
+def test_a_program_that_began_before_a_snapshot_has_none(tmp_path: Path) -> None:
+    path = record(tmp_path / "snapshot", 900)
+    path.write_bytes(patched_info(path.read_bytes(), _SNAPSHOT_MODE, 1))
+    assert not stack_is_complete(path)
+
+
+def test_a_program_that_began_where_trace_was_lost_has_none(tmp_path: Path) -> None:
+    assert not stack_is_complete(record(tmp_path / "lost", 900, truncated=True))
+
+
+def test_maps_of_the_kernel_are_no_program_that_went_before(tmp_path: Path) -> None:
+    assert not stack_is_complete(record(tmp_path / "kernel", 900, kernel_only=True))
