@@ -34,7 +34,7 @@ def command(source: Input, tid: int | None, as_json: bool) -> int:
     threads = [thread for thread in recording.threads if tid is None or thread.tid == tid]
     if not any(thread.truth is not None for thread in threads):
         raise Failure(
-            f"{recording.path} holds nothing to compare with: only recordings made by "
+            f"{recording.path} holds nothing to compare with; only recordings made by "
             "'odograph record --with qemu' or '--with ptrace' do",
             2,
         )
