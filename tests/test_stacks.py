@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import odograph
-from landmarks import landmarks
+from landmarks import evenly, landmarks
 from odograph import History
 from odograph.frame import Found, Frame, Stack
 from odograph.recording import ptrace
@@ -25,11 +25,14 @@ PROGRAMS = Path(__file__).parent / "programs"
 WAYS = {
     "stacks": ("manystacks.c", ["-O1", "-pthread"], []),
     "stacks with threads": ("manystacks.c", ["-O2", "-pthread"], ["threads"]),
+    # Without the long work of the dynamic linker, and with names.
+    "stacks, named": ("manystacks.c", ["-O1", "-pthread", "-static"], []),
     "stacks, static": ("manystacks.c", ["-O2", "-pthread", "-static", "-s"], ["threads"]),
     "throws": ("throws.cpp", ["-O2"], []),
     "throws, static": ("throws.cpp", ["-O2", "-static", "-s"], []),
     # A seed, and how many switches; "threads": by two threads.
     "switching": ("switching.c", ["-O1", "-pthread"], ["8", "40"]),
+    "switching, named": ("switching.c", ["-O1", "-pthread", "-static"], ["8", "40"]),
     "switching by two threads": ("switching.c", ["-O0", "-pthread"], ["3", "40", "threads"]),
     "switching, optimized": ("switching.c", ["-O2", "-pthread"], ["5", "90"]),
 }
@@ -82,23 +85,51 @@ def test_ten_thousand_stacks_are_the_true_ones(name: str, tmp_path: Path) -> Non
     check(name, tmp_path, 10_000, libraries=True)
 
 
-def check_parts(history: History, parts: int, questions: int, random_numbers: random.Random) -> Counter[str]:
-    """Asks parts of a history that know nothing of what came before, then with the stack at their end.
+#: Where a part begins and ends, and the steps of it that are asked for, counted from its begin.
+Part = tuple[int, int, list[int]]
 
-    What they say for sure is right, and where something is missing they say so.
-    """
-    found: Counter[str] = Counter()
+
+def parts_of(history: History, count: int, questions: int) -> list[Part]:
+    """Short and long parts between landmarks of the program."""
+    # Each instruction is one landmark three times: the first, the middle and the last execution.
+    places = landmarks(history, 3 * max(count, questions))
+    parts: list[Part] = []
+    for number, first in enumerate(evenly(list(range(len(places) - 1)), count)):
+        # To the next landmark, over a tenth, over a half of those behind it, to the end of the history.
+        behind = len(places) - 1 - first
+        last = first + (1, max(1, behind // 10), max(1, behind // 2), behind)[number % 4]
+        start = places[first]
+        stop = len(history) if number % 4 == 3 else places[last]
+        inside = [step - start for step in places[first:last] if step < stop]
+        asked = {*evenly(inside, questions // 2), *evenly(list(range(stop - start)), questions // 2)}
+        parts.append((start, stop, sorted(asked)))
+    return parts
+
+
+def random_parts(history: History, count: int, questions: int, random_numbers: random.Random) -> list[Part]:
+    """Parts at any steps, the same on one machine only."""
     # The work of the dynamic linker is the longer part, and the duller one.
     main = 0
     for name in ("main", "schedule"):
         with contextlib.suppress(KeyError):
             main = int(history.find(name)[0])
-    for part in range(parts):
+    parts: list[Part] = []
+    for part in range(count):
         start = random_numbers.randrange(main if part % 4 else 0, len(history))
         length = random_numbers.choice((100, 1000, 10_000, len(history)))
         stop = start + random_numbers.randrange(min(length, len(history) - start)) + 1
+        parts.append((start, stop, [random_numbers.randrange(stop - start) for _ in range(questions)]))
+    return parts
+
+
+def check_parts(history: History, parts: list[Part]) -> Counter[str]:
+    """Asks parts of a history that know nothing of what came before, then with the stack at their end.
+
+    What they say for sure is right, and where something is missing they say so.
+    """
+    found: Counter[str] = Counter()
+    for start, stop, steps in parts:
         late = History(history.part(start, stop)._raw, history._find_symbols)
-        steps = [random_numbers.randrange(stop - start) for _ in range(questions)]
         for seeded in ("alone", "seeded"):
             if seeded == "seeded":
                 late.seed(history.stack(stop))
@@ -117,35 +148,59 @@ def check_parts(history: History, parts: int, questions: int, random_numbers: ra
     return found
 
 
-def test_recordings_may_begin_in_the_middle(tmp_path: Path) -> None:
-    """Parts that know nothing of what came before: what they know is right; with the end's it is more."""
-    (history, _), *_ = recorded("stacks", tmp_path)
-    found = check_parts(history, 12, 25, random.Random("middle"))
-    assert found["revealed"] > 10
-    assert found["seeded"] > found["alone"]
-    # Before anything switches stacks, the end's says all.
+def check_that_the_end_says_all(history: History, every: int) -> None:
+    """Before anything switches stacks, a history that begins in ``main`` has all frames from its end."""
     start, stop = int(history.find("main")[0]), int(history.find("first")[0])
     late = History(history.part(start, stop)._raw, history._find_symbols)
     late.seed(history.stack(stop))
-    for step in range(0, stop - start, 7):
+    for step in range(0, stop - start, every):
         known = late.stack(step)
         assert [frame.address for frame in known] == [frame.address for frame in history.stack(start + step)]
         assert known.is_complete
         assert not any(frame.is_guess for frame in known)
-    late = History(history.part(start, int(history.find("fib")[4]))._raw, history._find_symbols)
+
+
+def test_recordings_may_begin_in_the_middle(tmp_path: Path) -> None:
+    """Parts that know nothing of what came before: what they know is right; with the end's it is more."""
+    (history, truth), *_ = recorded("stacks, named", tmp_path)
+    parts = parts_of(history, 8, 16)
+    assert (
+        compare(history, truth, [start + step for start, _, steps in parts for step in steps])["wrong"] == []
+    )
+    found = check_parts(history, parts)
+    assert found["revealed"] > 10
+    assert found["seeded"] > found["alone"]
+    check_that_the_end_says_all(history, 97)
+    late = History(history.part(parts[0][0], int(history.find("fib")[4]))._raw, history._find_symbols)
     with pytest.raises(odograph.InvalidArgument, match="not the one at the end"):
         late.seed(Stack([Frame(1), Frame(2, is_return=True)]))
     with pytest.raises(odograph.InvalidArgument, match="no frames"):
         late.seed(Stack([]))
 
 
+@pytest.mark.acceptance
+def test_recordings_may_begin_anywhere(tmp_path: Path) -> None:
+    (history, _), *_ = recorded("stacks", tmp_path)
+    check_parts(history, parts_of(history, 60, 60))
+    check_parts(history, random_parts(history, 12, 25, random.Random("middle")))
+    check_that_the_end_says_all(history, 7)
+
+
 def test_stacks_that_were_left_before_a_recording_are_not_taken_for_others(tmp_path: Path) -> None:
-    (history, truth), *_ = recorded("switching", tmp_path)
-    check_parts(history, 25, 20, random.Random("left"))
-    steps = random.Random("whole").sample(range(int(history.find("schedule")[0]), len(history)), 300)
-    found = compare(history, truth, steps)
+    (history, truth), *_ = recorded("switching, named", tmp_path)
+    parts = parts_of(history, 10, 16)
+    check_parts(history, parts)
+    found = compare(history, truth, landmarks(history, 150))
     assert found["wrong"] == []
-    assert found["right"] > 100
+    assert found["right"] > 50
+
+
+@pytest.mark.acceptance
+def test_stacks_that_were_left_at_any_step_are_not_taken_for_others(tmp_path: Path) -> None:
+    (history, truth), *_ = recorded("switching", tmp_path)
+    check_parts(history, random_parts(history, 25, 20, random.Random("left")))
+    steps = random.Random("whole").sample(range(int(history.find("schedule")[0]), len(history)), 300)
+    assert compare(history, truth, steps)["wrong"] == []
 
 
 @pytest.mark.acceptance
@@ -157,7 +212,7 @@ def test_random_switches_of_stacks(seed: int, tmp_path: Path) -> None:
     WAYS[name] = ("switching.c", options, words)
     for history, truth in recorded(name, tmp_path):
         random_numbers = random.Random(seed)
-        check_parts(history, 30, 30, random_numbers)
+        check_parts(history, random_parts(history, 30, 30, random_numbers))
         steps = random_numbers.sample(range(len(history)), min(500, len(history)))
         assert compare(history, truth, steps)["wrong"] == []
 

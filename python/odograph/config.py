@@ -117,5 +117,7 @@ def _checked_cpu(cpu: Any) -> tuple[int, int, int]:
         raise TypeError("cpu must be 'auto', None or (family, model[, stepping])")
     family, model, stepping = (*cpu, 0)[:3]
     if not (0 <= family < 1 << 16 and 0 <= model < 256 and 0 <= stepping < 256):
-        raise InvalidArgument(f"no such cpu: {cpu}")
+        raise InvalidArgument(
+            f"no such cpu: {cpu}; family, model and stepping are small positive numbers, such as (6, 158, 9)"
+        )
     return family, model, stepping

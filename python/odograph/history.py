@@ -542,7 +542,10 @@ def wanted(what: Where, find_symbols: Callable[[], Symbols] | None) -> tuple[tup
     match what:
         case str():
             if find_symbols is None:
-                raise KeyError(f"this history has no symbols to look up {what!r} in")
+                raise KeyError(
+                    f"this history has no symbols to look up {what!r} in; "
+                    "give an address, or use odograph.open"
+                )
             addresses = [find_symbols().resolve(what)]
         case int():
             addresses = [what]

@@ -249,7 +249,7 @@ class Image(RawImage):
         return self.snapshot()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an Image cannot be pickled")
+        raise TypeError("an Image cannot be pickled; make it again from its files where it is needed")
 
     def __repr__(self) -> str:
         count = len(self._sections())

@@ -165,7 +165,7 @@ class Stream:
 
     def _must_be_open(self) -> None:
         if self._closed:
-            raise InvalidArgument("the stream is closed")
+            raise InvalidArgument("the stream is closed; make a new Stream")
 
     def _history(self, part: Any) -> History:
         if part is None:

@@ -46,7 +46,8 @@ def asked(source: Input, more: tuple[str, ...], cluster: str | None, *passes: An
         raise click.UsageError("for more than one recording add --cluster")
     if cluster != _HERE and "://" not in cluster:
         raise click.UsageError(
-            f"{cluster!r} is no address such as tcp://host:8786; write a bare --cluster behind the files"
+            f"{cluster!r} is not an address such as tcp://host:8786; a --cluster "
+            "without an address goes after the files"
         )
     try:
         with (

@@ -69,7 +69,7 @@ def command(
     streams = recording.source.streams
     if stream is not None:
         if not 0 <= stream < len(streams):
-            raise Failure(f"there is no stream {stream}; {recording.path} has {len(streams)}")
+            raise Failure(f"there is no stream {stream}; {recording.path} has {len(streams)}, counted from 0")
         streams = [streams[stream]]
     wanted = sorted({kind.lower() for kind in kinds})
     _check_kinds(wanted)

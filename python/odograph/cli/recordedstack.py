@@ -43,7 +43,7 @@ def recorded(
     ``core`` is a core of its end: the frames that were there before the recording began are taken from it.
     """
     if step is not None and time is not None:
-        raise click.UsageError("--step and --time exclude each other")
+        raise click.UsageError("--step and --time exclude each other; leave one out")
     if limit is None:
         limit = _ALL if as_json else SHOWN
     recording = source.open()
@@ -54,7 +54,9 @@ def recorded(
     threads = decoded(recording, tid)
     if outer and not any(thread.tid in outer for thread in threads):
         has = ", ".join(map(str, outer))
-        raise Failure(f"{core} has the threads {has}, and the recording has others")
+        raise Failure(
+            f"{core} has the threads {has}, and the recording has others; give a core of the recorded process"
+        )
     for thread in threads:
         history = recording.history(thread.tid)
         if thread.tid in outer:
@@ -87,7 +89,10 @@ def _step(history: History, step: int | None, time: str | None) -> int:
         return len(history)
     where = step + len(history) if step < 0 else step
     if not 0 <= where <= len(history):
-        raise Failure(f"step {step} is not among the {len(history)} of this thread")
+        raise Failure(
+            f"step {step} is not among the {len(history)} of this thread; "
+            f"give 0 to {len(history)}, or -N to count from the end"
+        )
     return where
 
 

@@ -40,7 +40,7 @@ def command(source: Input, tid: int | None, as_json: bool) -> int:
                 2,
             )
         raise Failure(
-            f"{recording.path} holds nothing to compare with: only recordings made by "
+            f"{recording.path} holds nothing to compare with; only recordings made by "
             "'odograph record --with qemu' or '--with ptrace' do",
             2,
         )

@@ -134,7 +134,7 @@ class Sender:
                 if future.status == "error":
                     raise
             if self._client.status != "running":
-                raise ClusterError("the scheduler is gone")
+                raise ClusterError("the scheduler is gone; start it again, then repeat the command")
             if self._client.nthreads():
                 alone_since = None
             else:

@@ -59,7 +59,8 @@ def run_part(task: PartTask, manifest: Manifest, pieces: list[bytes]) -> Decoded
     """
     if task.version != __version__:
         raise UnsupportedOperation(
-            f"this worker has odograph {__version__}, who asked has {task.version}; install the same"
+            f"this worker has odograph {__version__}, and the client has {task.version}; "
+            "install one version on both"
         )
     decoded = decode_part(
         task.place,

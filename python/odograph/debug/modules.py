@@ -32,7 +32,7 @@ def open_object(path: str) -> BinaryIO:
     if elf.is_object(file):
         return file
     file.close()
-    raise OSError(f"{path} is no ELF object")
+    raise OSError(f"{path} is not an ELF object")
 
 
 class ReadOnly(NamedTuple):

@@ -46,7 +46,9 @@ class Target:
         self.thread: Thread = recording.source.thread(tid)
         self.history: History = recording.history(self.thread.tid)
         if not len(self.history):
-            raise InvalidArgument(f"thread {self.thread.tid} executed nothing that was recorded")
+            raise InvalidArgument(
+                f"thread {self.thread.tid} executed nothing that was recorded; choose another thread"
+            )
         self.processor = ReplayProcessor(self.history)
         self.symbols: Symbols = recording.symbols(self.thread.tid)
         self._stack = DerivedStack(self.history)

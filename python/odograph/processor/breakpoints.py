@@ -222,13 +222,13 @@ class InstructionBreakpoints:
         flags that are none.
         """
         if self._closed:
-            raise InvalidArgument("this processor is closed")
+            raise InvalidArgument("this processor is closed; make another one")
         low, high = interval_of(first, last)
         known = flags_of(flags, self._processor.supported_flags)
         if not callable(callback):
-            raise TypeError("callback cannot be called")
+            raise TypeError("callback is not callable; give a function, or leave it out")
         if filter is not None and not callable(filter):
-            raise TypeError("filter cannot be called")
+            raise TypeError("filter is not callable; give a function, or leave it out")
         if isinstance(skip, bool) or not isinstance(skip, int):
             raise TypeError(f"skip is an int, not {type(skip).__name__}")
         if skip < 0:

@@ -106,11 +106,11 @@ class DataBreakpoints:
 
     def _add(self, access: Access, first: int, last: int, callback: DataCallback, flags: int) -> DataHandle:
         if self._closed:
-            raise InvalidArgument("this processor is closed")
+            raise InvalidArgument("this processor is closed; make another one")
         interval = interval_of(first, last)
         known = flags_of(flags, self._processor.supported_flags)
         if not callable(callback):
-            raise TypeError("callback cannot be called")
+            raise TypeError("callback is not callable; give a function, or leave it out")
         handle = DataHandle(self, access, interval, callback, known)
         self._handles[handle] = None
         self.version += 1

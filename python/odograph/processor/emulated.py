@@ -176,7 +176,7 @@ class EmulatedProcessor(Processor):
         """Tells of every instruction that is executed: address and bytes; and where it stopped."""
         self._refuse_inside()
         if self._observer is not None:
-            raise UnsupportedOperation("this processor is being recorded already")
+            raise UnsupportedOperation("this processor is being recorded already; end that recording first")
         self._observer = executed
         try:
             yield

@@ -71,7 +71,7 @@ class Processor(ABC):
             if limit < 0:
                 raise InvalidArgument(f"a limit must not be negative, not {limit}")
         if reverse and not self.reversible:
-            raise UnsupportedOperation("this processor cannot go back")
+            raise UnsupportedOperation("this processor cannot go back; record it and replay the recording")
         with self._moving():
             return self._run(limit, reverse, across_gaps)
 
@@ -84,7 +84,7 @@ class Processor(ABC):
         if n < 0:
             raise InvalidArgument(f"a number of instructions must not be negative, not {n}")
         if reverse and not self.reversible:
-            raise UnsupportedOperation("this processor cannot go back")
+            raise UnsupportedOperation("this processor cannot go back; record it and replay the recording")
         with self._moving():
             return self._step_insn(n, reverse)
 
@@ -99,7 +99,7 @@ class Processor(ABC):
         is called.
         """
         self._refuse_inside()
-        raise UnsupportedOperation("this processor cannot go back")
+        raise UnsupportedOperation("this processor cannot go back; record it and replay the recording")
 
     def stop(self, message: str | None = None) -> None:
         """Asks a running processor to stop before the next instruction; does nothing when it is not running.
@@ -127,12 +127,14 @@ class Processor(ABC):
 
     def find_hits(self, first: int, last: int, filter: Filter | None) -> np.ndarray[Any, np.dtype[np.int64]]:
         """See :meth:`InstructionBreakpoints.hits`."""
-        raise UnsupportedOperation("only a recorded history knows hits without running")
+        raise UnsupportedOperation(
+            "only a recorded history knows hits without running; record this processor and replay it"
+        )
 
     @property
     def data_breakpoints(self) -> DataBreakpoints:
         """Breakpoints on data."""
-        raise UnsupportedOperation("a trace has no data, so nothing can stop at it")
+        raise UnsupportedOperation("a trace has no data, so nothing can stop at it; use an EmulatedProcessor")
 
     def read_register(self, name: str) -> int:
         """The value of a register."""
@@ -168,7 +170,7 @@ class Processor(ABC):
 
     def _refuse_inside(self) -> None:
         if self._running:
-            raise Reentered("the processor cannot be moved inside its own callbacks")
+            raise Reentered("the processor cannot be moved inside its own callbacks; do it after they return")
 
     @contextmanager
     def _moving(self) -> Iterator[None]:

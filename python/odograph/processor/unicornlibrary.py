@@ -35,5 +35,7 @@ def register(name: str) -> int:
     """Unicorn's number of a register; InvalidArgument if there is none of that name."""
     number = getattr(unicorn().x86, f"UC_X86_REG_{name.upper()}", None)
     if not isinstance(number, int):
-        raise InvalidArgument(f"there is no register {name!r}")
+        raise InvalidArgument(
+            f"there is no register {name!r}; registers have x86 names such as rax, eip, eflags"
+        )
     return number

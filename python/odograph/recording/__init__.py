@@ -103,7 +103,7 @@ def _kcore(directory: str | None, given: str | os.PathLike[str] | None) -> str |
     path = os.fspath(given)
     path = os.path.join(path, "kcore") if os.path.isdir(path) else path
     if elf.segments(path, chosen=True) is None:
-        raise RecordingError(f"{path} is no copy of a kernel's memory: it cannot be read or is no ELF file")
+        raise RecordingError(f"{path} is not a copy of a kernel's memory; perf record --kcore makes one")
     return path
 
 

@@ -61,7 +61,10 @@ def detect(data: bytes | RawMapping, name: str) -> str:
             "trace; record again with a current perf"
         )
     if MAGIC.startswith(head):
-        raise RecordingError(f"{name} ends after {len(head)} bytes, inside the header of a perf.data file")
+        raise RecordingError(
+            f"{name} ends after {len(head)} bytes, inside the header of a perf.data file; "
+            "the file was cut, so copy or record it again"
+        )
     for magic, kind, command in _COMPRESSED:
         if head.startswith(magic):
             raise RecordingError(f"{name} is compressed with {kind}; unpack it first: {command} {name}")
@@ -71,7 +74,9 @@ def detect(data: bytes | RawMapping, name: str) -> str:
     if data.find(PSB) >= 0:
         return "raw"
     if data.find(PSB[:4]) < 0 and _is_text(head):
-        raise RecordingError(f"{name} is a text file, not a recording")
+        raise RecordingError(
+            f"{name} is a text file, not a recording; make one with odograph record -- COMMAND"
+        )
     raise RecordingError(
         f"{name} is not a trace: neither a perf.data file nor raw Intel PT (it contains no PSB packet)"
     )

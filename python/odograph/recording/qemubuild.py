@@ -136,7 +136,8 @@ def _source(work: Path, mirror: str, report: Report) -> Path:
     described = sorted(work.glob("qemu_7.2*.dsc"))
     if len(described) != 1:
         raise RecordingError(
-            "fetching the source of QEMU failed: Debian 12 has no source of QEMU 7.2 any more"
+            "fetching the source of QEMU failed: Debian 12 has no source of QEMU 7.2 any more; "
+            "record with --with ptrace"
         )
     report("unpacking", 0, 0)
     # apt checked every file by the signed index; dpkg-source compares them with the description once more.

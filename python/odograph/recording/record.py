@@ -168,14 +168,14 @@ def _find(command: str, environment: Mapping[str, str]) -> Path:
     if "/" in command:
         path = Path(command)
         if not path.exists():
-            raise CommandError(f"{command}: no such file", 127)
+            raise CommandError(f"{command}: no such file; check the path", 127)
     else:
         found = shutil.which(command, path=environment.get("PATH", os.defpath))
         if found is None:
             raise CommandError(f"{command}: command not found", 127)
         path = Path(found)
     if path.is_dir():
-        raise CommandError(f"{command} is a directory", 126)
+        raise CommandError(f"{command} is a directory; name a program in it", 126)
     if not os.access(path, os.X_OK):
         raise CommandError(f"{command} may not be executed; chmod +x makes it executable", 126)
     return path

@@ -96,7 +96,7 @@ class CfiUnwinder:
         known = {name: value for name, value in registers.items() if name in self._registers}
         for name in (_PC[self.machine], "rsp" if self.machine == "x86-64" else "sp"):
             if name not in known:
-                raise InvalidArgument(f"the register {name} is needed", code=PtError.invalid)
+                raise InvalidArgument(f"the register {name} is missing; give its value", code=PtError.invalid)
         with self._lock:
             rows, end = self._raw._stack(known, memory.read, max(limit, 0))
         frames: list[Frame] = []

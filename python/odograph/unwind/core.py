@@ -74,7 +74,9 @@ def _program(path: str, entry: int) -> list[Module]:
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}", code=PtError.bad_file) from error
     if not segments or len(header) < 32:
-        raise ImageError(f"{path} is no ELF program", code=PtError.bad_image)
+        raise ImageError(
+            f"{path} is not an ELF program; give the program that made the core", code=PtError.bad_image
+        )
     bias = entry - struct.unpack_from("<Q", header, 24)[0]
     modules = []
     for segment in segments:

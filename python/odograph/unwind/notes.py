@@ -79,7 +79,10 @@ def read_notes(path: str | os.PathLike[str]) -> CoreNotes:
     if machine is None or headers is None:
         if not os.access(path, os.R_OK):
             raise ImageError(f"cannot read {name}", code=PtError.bad_file)
-        raise ImageError(f"{name}: no core of a 64-bit x86-64 or AArch64 program", code=PtError.bad_image)
+        raise ImageError(
+            f"{name}: not a core of a 64-bit x86-64 or AArch64 program; only those are read",
+            code=PtError.bad_image,
+        )
     notes = CoreNotes(machine, [], [])
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -39,7 +39,10 @@ def open_process(pid: int) -> Iterator[Target]:
     if machine is None:
         if kind is None:
             raise ImageError(f"cannot look at process {pid}: {_reason(pid)}", code=PtError.bad_file)
-        raise ImageError(f"process {pid} is no 64-bit x86-64 or AArch64 program", code=PtError.bad_image)
+        raise ImageError(
+            f"process {pid} is not a 64-bit x86-64 or AArch64 program; only those are read",
+            code=PtError.bad_image,
+        )
     with ExitStack() as cleanup:
         threads = _held(pid, machine, cleanup)
         memory = cleanup.enter_context(ProcessMemory(pid))

@@ -67,7 +67,9 @@ class Breakpoints:
         if breakpoint.condition:
             evaluate(breakpoint.condition, lambda name: 1)
         if breakpoint.hit_condition and not _HITS.fullmatch(breakpoint.hit_condition):
-            raise InvalidArgument(f"{breakpoint.hit_condition!r} is no number of hits, as 5, >= 5 or % 5")
+            raise InvalidArgument(
+                f"{breakpoint.hit_condition!r} is not a number of hits; write it like 5, >= 5 or % 5"
+            )
         self._count += 1
         self._sets.setdefault(name, []).append(breakpoint)
         for tid, addresses in where.items():

@@ -80,7 +80,7 @@ def _value(node: ast.expr, name: Callable[[str], int | None]) -> int | None:
                 )
             )
         case _:
-            raise InvalidArgument(f"{ast.unparse(node)!r} is nothing that is understood here")
+            raise InvalidArgument(f"{ast.unparse(node)!r} is not supported; use numbers, names and operators")
     if result is not None and result.bit_length() > _MOST_BITS:
         raise InvalidArgument("the number is too large")
     return result

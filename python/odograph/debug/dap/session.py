@@ -407,7 +407,7 @@ class Session:
 
     def _frame(self, number: int) -> tuple[DebuggedThread, ShownFrame]:
         if not 1 <= number <= len(self._frames):
-            raise InvalidArgument(f"there is no frame {number} any more")
+            raise InvalidArgument(f"there is no frame {number} any more; ask for the stack again")
         return self._frames[number - 1]
 
 

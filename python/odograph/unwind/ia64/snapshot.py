@@ -41,7 +41,7 @@ class Snapshot:
         """
         for name in _START:
             if name not in registers:
-                raise InvalidArgument(f"a snapshot needs the register {name}")
+                raise InvalidArgument(f"a snapshot needs the register {name}; add it")
         for name, value in registers.items():
             words = value if isinstance(value, tuple) else (value,)
             if not all(0 <= word <= _MASK for word in words) or isinstance(value, tuple) != name.startswith(
