@@ -245,7 +245,7 @@ class Recording:
         return [tsc for tsc in starts if not any(begin <= tsc < end for begin, end in unseen)]
 
     def _unseen(self, thread: Thread) -> list[tuple[int, int]]:
-        """The times (TSC, the second exclusive) before pieces of a thread that trace is missing in front of."""
+        """The times (TSC, the second exclusive) in front of pieces of a thread where trace is missing."""
         from odograph.table import Table
 
         is_cut = any(stream.is_cut for stream in self.streams(thread))
