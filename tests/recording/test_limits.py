@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from hostile import CORPUS, HOSTILE
+from hostile import CORPUS, HOSTILE, spinning
 
 import odograph
 from fuzz_recordings import QUESTIONS, Asker, memory_allowed, mutant, seeds
@@ -177,3 +177,22 @@ def test_damage_in_compressed_records_is_said_once(tmp_path: Path, chunk: int) -
     said = [problem.message for problem in recording.problems if "compressed" in problem.message]
     assert said == ["the compressed records from here on are left out: a record in them claims 0 bytes"]
     assert recording.noted.cut is not None
+
+
+def test_what_takes_long_to_hash_is_not_hashed_without_being_asked(
+    tmp_path: Path, asker: Asker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spinning(tmp_path / "spinning", 4000)
+    assert asker.ask(path, [["verify"]]) == []
+    recording = odograph.open(path)
+    assert len(recording.history()) == 4000 << 19
+    with pytest.raises(RecordingError, match="take long to hash"):
+        recording.verify()
+    assert call(["verify", str(path)]) == 2
+    assert "--max-steps 2097152000" in capsys.readouterr().err
+    few = spinning(tmp_path / "few", 3)
+    (verdict,) = odograph.open(few).verify()
+    assert verdict.decoded_instructions == verdict.recorded_instructions == 3 << 19
+    with pytest.raises(RecordingError, match="take long to hash"):
+        odograph.open(few).verify(max_steps=1000)
+    assert call(["verify", "--max-steps", "2000000", str(few)]) == 1
