@@ -9,13 +9,17 @@ what lies below a directory that the user named, by a name of the recording, is 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
 
+from odograph._native import RawMapping
 from odograph._native import open_recorded as _open_recorded
+from odograph.errors import RecordingError
 
 Name = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-__all__ = ["is_plain", "open_recorded"]
+__all__ = ["is_plain", "mapped_recorded", "open_recorded"]
 
 
 def open_recorded(name: Name) -> BinaryIO:
@@ -35,6 +39,28 @@ def open_recorded(name: Name) -> BinaryIO:
             raise OSError(f"{os.fsdecode(raw)} is not a regular file")
         return open(raw, "rb")
     return os.fdopen(_open_recorded(raw), "rb")
+
+
+@contextmanager
+def mapped_recorded(name: Name | BinaryIO) -> Iterator[RawMapping]:
+    """The bytes of such a file, or of one that is open already, mapped rather than read.
+
+    What was made of them inside the ``with`` statement counts only if that ends without an error.
+
+    :raises OSError: it cannot be opened, it is empty, or it was changed or cut meanwhile.
+    :raises ValueError: the name has a zero byte.
+    """
+    with ExitStack() as stack:
+        if isinstance(name, (str, bytes, os.PathLike)):
+            shown, file = name, stack.enter_context(open_recorded(name))
+        else:
+            shown, file = "the file", name
+        mapping = RawMapping(os.fsdecode(shown), file.fileno())
+        try:
+            yield mapping
+            mapping.check()
+        except RecordingError as error:
+            raise OSError(str(error)) from error
 
 
 def is_plain(name: Name) -> bool:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from odograph._native import RawHistory, count_packets, save_history, skipped_bytes
 from odograph.config import TraceConfig
+from odograph.counted import counted
 from odograph.destination import Destination
-from odograph.errors import InvalidArgument, OutputError
+from odograph.errors import InvalidArgument, OutputError, RecordingError
 from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
 from odograph.saved import Index, IndexUse, default_path, write_index
@@ -53,6 +54,8 @@ class Verdict:
 
 
 _END = (1 << 64) - 1
+#: So many instructions are hashed without being asked: always, and for each byte of trace.
+_HASHED, _HASHED_PER_BYTE = 1 << 28, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,7 @@ class Recording:
         return [tsc for tsc in starts if not any(begin <= tsc < end for begin, end in unseen)]
 
     def _unseen(self, thread: Thread) -> list[tuple[int, int]]:
-        """The times (TSC, the second exclusive) before pieces of a thread that lack trace in front."""
+        """The times (TSC, the second exclusive) in front of pieces of a thread where trace is missing."""
         from odograph.table import Table
 
         is_cut = any(stream.is_cut for stream in self.streams(thread))
@@ -259,13 +262,16 @@ class Recording:
             before = next((row["tsc"] for row in ends if row["tsc"] is not None), piece.time[0])
         return unseen
 
-    def verify(self) -> list[Verdict]:
+    def verify(self, *, max_steps: int | None = None) -> list[Verdict]:
         """Compares each thread's history with what the recorder counted; empty if it counted nothing.
 
-        Decodes, if there is an index: what that says is no proof of what the trace gives.
+        Decodes, if there is an index: what that says is no proof of what the trace gives. Raises
+        :class:`~odograph.RecordingError` for more than ``max_steps`` instructions; see :meth:`check_steps`.
         """
         if self._index is not None:
-            return Recording(self.source, self.config, self.resync, False).verify()
+            return Recording(self.source, self.config, self.resync, False).verify(max_steps=max_steps)
+        known = [thread.tid for thread in self.threads if thread.truth is not None]
+        self.check_steps(sum(len(self.history(tid)) for tid in known), max_steps)
         verdicts = []
         for thread in self.threads:
             if thread.truth is not None:
@@ -281,23 +287,31 @@ class Recording:
                 )
         return verdicts
 
+    def check_steps(self, steps: int, most: int | None = None) -> None:
+        """Raises :class:`~odograph.RecordingError` if hashing so many instructions takes long for the trace.
+
+        There is no quicker way to the hash than one instruction after the other, and a few bytes of trace may
+        stand for half a million. ``most`` are allowed, by default 2**28 and 512 for each byte of trace.
+        """
+        size = sum(stream.size for stream in self.source.streams)
+        if steps > (_HASHED + _HASHED_PER_BYTE * size if most is None else most):
+            raise RecordingError(
+                f"{steps:,} instructions in {counted(size, 'byte')} of trace take long to hash; if you trust "
+                f"the recording, --max-steps {steps} (max_steps in Python) does it"
+            )
+
     @property
     def index_use(self) -> IndexUse | None:
         """Whether an index was used for the histories asked for so far, and if not, why; None without one."""
         return None if self._index is None else self._index.use
 
     def save_index(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        progress: Progress | None = None,
-        on_wait: Callable[[str], None] | None = None,
+        self, path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
     ) -> str:
         """Saves an index, by default beside the recording as ``NAME.odx``; gives its path.
 
         :func:`odograph.open` finds it there and decodes nothing as long as the trace, all memory that was
-        read, the configuration and the version of Odograph are the very same. ``on_wait`` is told before a
-        FIFO is waited for. Raises
+        read, the configuration and the version of Odograph are the very same. Raises
         :class:`~odograph.UnsupportedOperation` where a callback gave memory, and OSError.
         """
         if path is None and self.path == "-":
@@ -309,7 +323,7 @@ class Recording:
             # Whoever made the recording chose where it leads.
             raise OutputError(f"{target} is a symbolic link; remove it, or give the index another place")
         # Decoding takes long: what is wrong with the place is said first.
-        with Destination(target, what="index", on_wait=on_wait) as destination:
+        with Destination(target, what="index") as destination:
             write_index(destination, self._index_entries(progress))
         return target
 
@@ -484,9 +498,7 @@ class Recording:
 
     @property
     def clock(self) -> Clock:
-        """What makes ns of ticks; None where times mean nothing: see ``RecordingFile.has_clock``."""
-        if not self.source.has_clock:
-            return None
+        """What makes ns of ticks."""
         conversion = self.source.time_conversion
         if conversion is not None:
             return ("perf", conversion.zero, conversion.mult, conversion.shift)

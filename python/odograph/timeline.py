@@ -192,7 +192,7 @@ class _Builder:
         self._uses = uses
         self._kernel_changes = 0
         self._executed = Image()
-        self.image = recording.new_image()
+        self.image = recording.new_image(uses)
 
     def begin(self, program: _Program) -> CodeBytes:
         """A program begins: only kernel memory stays. Returns the executed bytes that it has."""

@@ -23,6 +23,7 @@ from odograph.debug.dap import listen, serve_port
 from odograph.debug.dap.session import _source
 from odograph.recording.perfdata.writer import PerfDataWriter
 
+KERNEL = 0xFFFFFFFF81000000
 SECRET = b"root:$6$salt$hash:19000:0:99999:7:::\n" * 8
 
 
@@ -229,3 +230,25 @@ def test_a_second_editor_is_told_that_there_is_one(path: Path) -> None:
         with editor(address) as third:
             assert third.ask("initialize", adapterID="odograph")["supportsStepBack"]
             third.ask("disconnect")
+
+
+@pytest.mark.parametrize("how", ["file", "link", "hard link", "link to its directory"])
+def test_a_copy_of_the_kernels_memory_is_served_only_if_it_lies_with_the_recording(
+    tmp_path: Path, how: str
+) -> None:
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    recorded(directory / "data", elf_file(tmp_path / "program", {"f": CODE}))
+    (tmp_path / "elsewhere").mkdir()
+    kcore = elf_file(tmp_path / "elsewhere" / "kcore", {}, code=SECRET, address=KERNEL, kind=4)
+    if how == "link to its directory":
+        (directory / "kcore_dir").symlink_to(kcore.parent)
+    else:
+        (directory / "kcore_dir").mkdir()
+        bring = {"file": shutil.move, "link": os.symlink, "hard link": os.link}[how]
+        bring(kcore, directory / "kcore_dir" / "kcore")  # type: ignore[operator]
+    recording = odograph.open(directory)
+    # Decoding uses it, wherever it lies.
+    assert recording.image().read(KERNEL, 16) == SECRET[:16]
+    served = Target(recording).read_code(KERNEL, 16)
+    assert served == (SECRET[:16] if how == "file" else b"")

@@ -273,3 +273,29 @@ for name, packet, count in (
     ("branches_of_nothing", "fe", 300_000),
 ):
     HOSTILE[name] = raw_trace(packet, count)
+
+
+# Marks of rounds ----------------------------------------------------------------------------------------
+
+SPIN = 0x401000
+
+
+def spinning(path: Path, marks: int, steps: int = 1 << 19) -> Path:
+    """A jump to itself that is interrupted: few bytes say that it ran ``steps`` times before each."""
+    begin = b"\x31" + SPIN.to_bytes(8, "little")[:2]
+    mark = b"\x02\xc3\x88" + (steps | int.from_bytes(b"ODO", "little") << 40).to_bytes(8, "little")
+    once = mark + b"\x3d" + SPIN.to_bytes(8, "little")[:2] + b"\x01"
+    full = b"\xd1" + SPIN.to_bytes(8, "little")
+    trace = PSB[:16] + b"\x99\x01" + PSB[16:] + full + once
+    trace += (begin + once) * (marks - 1)
+    with PerfDataWriter(path) as writer:
+        writer.add_comm(7, 7, "spin")
+        writer.add_code(7, 0, SPIN, b"\xeb\xfe")
+        writer.set_truth(7, marks * steps, 0)
+        writer.add_trace(7, 7, trace)
+    return path
+
+
+@hostile
+def marks_of_many_rounds(folder: Path) -> bytes:
+    return spinning(folder / "spinning", 4000).read_bytes()

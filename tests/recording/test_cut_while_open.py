@@ -14,8 +14,12 @@ import pytest
 import odograph
 from odograph import RecordingError
 from odograph._native import RawMapping
+from odograph.plainfile import mapped_recorded
 from odograph.recording import open_recording
+from odograph.recording.evidence import Evidence
 from odograph.recording.perfdata.source import map_file
+from odograph.symbols.landing import landings_of_file
+from odograph.symbols.table import table_of_file
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 QUESTIONS: dict[str, Callable[[odograph.Recording, odograph.History], object]] = {
@@ -130,3 +134,34 @@ def test_a_mapping_is_read_like_bytes(tmp_path: Path) -> None:
         mapped.check()
     with pytest.raises(RecordingError):
         mapped[9000:9010]
+
+
+@pytest.fixture
+def shrinking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ELF file that is cut to a page as soon as it is mapped."""
+    path = tmp_path / "program"
+    shutil.copy(sys.executable, path)
+
+    def mapped_and_cut(name: str, descriptor: int) -> RawMapping:
+        mapping = RawMapping(name, descriptor)
+        os.truncate(path, 4096)
+        return mapping
+
+    monkeypatch.setattr("odograph.plainfile.RawMapping", mapped_and_cut)
+    return path
+
+
+def test_a_file_of_the_recording_that_is_cut_while_it_is_read_is_not_usable(shrinking: Path) -> None:
+    """Reading behind its end would be SIGBUS, and kill the process."""
+    size = shrinking.stat().st_size
+    with mapped_recorded(sys.executable) as mapping:
+        assert len(mapping) == size
+    shutil.copy(sys.executable, shrinking)
+    assert len(table_of_file(str(shrinking))) == 0
+    shutil.copy(sys.executable, shrinking)
+    assert landings_of_file(str(shrinking)) == ([], [])
+    shutil.copy(sys.executable, shrinking)
+    evidence = Evidence(bytes_of=lambda _: [(size - 64, bytes(64))])
+    reason = evidence.against("name", shrinking, where_it_was=False)
+    assert reason is not None
+    assert "changed or cut while it was open" in reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from hostile import CORPUS, HOSTILE
+from hostile import CORPUS, HOSTILE, spinning
 
 import odograph
-from fuzz_recordings import QUESTIONS, Asker, mutant, seeds
+from fuzz_recordings import QUESTIONS, Asker, memory_allowed, mutant, seeds
 from odograph.cli.group import call
+from odograph.cluster import Cluster
+from odograph.errors import RecordingError
 from odograph.recording import open_recording
+from odograph.recording.expansion import default_limit
+from odograph.recording.perfdata.format import FILE_HEADER, RECORD_HEADER, RecordType
+from odograph.recording.perfdata.reader import PerfDataReader
+from odograph.unwind import sampled_stacks
 
-pytest.importorskip("zstandard")
+zstandard = pytest.importorskip("zstandard")
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +108,91 @@ def test_sizes_have_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert ("--max-expanded" not in capsys.readouterr().out) == enough
     assert call(["info", "--max-expanded", "much", str(path)]) == 2
     assert "is not a size, such as" in capsys.readouterr().err
+
+
+def test_readers_of_samples_and_clusters_pass_the_limit_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    class Noting(PerfDataReader):
+        def __init__(self, data: bytes, *more: object, max_expanded: int | None = None) -> None:
+            limits.append(max_expanded)
+            super().__init__(data, max_expanded=max_expanded)
+
+    monkeypatch.setattr("odograph.unwind.samples.PerfDataReader", Noting)
+    monkeypatch.setattr("odograph.recording.PerfDataReader", Noting)
+    monkeypatch.setattr("odograph.cluster.cluster.local_cluster", lambda _: None)
+    monkeypatch.setattr("odograph.cluster.cluster.connect_client", lambda _: None)
+    with pytest.raises(RecordingError, match="no stacks"):
+        list(sampled_stacks(CORPUS / "static.qemu.data", max_expanded=1234))
+    Cluster(max_expanded=4321)._open(str(CORPUS / "static.qemu.data"))
+    assert call(["info", "--max-expanded", "5M", "--cpu", "none", str(CORPUS / "static.qemu.data")]) == 0
+    assert limits == [1234, 4321, 5 << 20, 5 << 20]
+
+
+def packed(stream: bytes, at: int = 40_000) -> bytes:
+    """A recording whose records are these, under zstd."""
+    data = (CORPUS / "static.qemu.data").read_bytes()
+    fields = list(FILE_HEADER.unpack_from(data))
+    packer = zstandard.ZstdCompressor().compressobj()
+    out = b""
+    for start in range(0, len(stream), at):
+        piece = packer.compress(stream[start : start + at])
+        piece += packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        out += RECORD_HEADER.pack(RecordType.COMPRESSED, 0, 8 + len(piece)) + piece
+    records = data[fields[5] : fields[5] + fields[6]]
+    fields[6] += len(out)
+    fields[9:13] = [0] * 4
+    return FILE_HEADER.pack(*fields) + data[FILE_HEADER.size : fields[5]] + records + out
+
+
+def with_attributes(count: int, ids: int) -> bytes:
+    """Compressed records that each tell of an event with many ids."""
+    body = struct.pack("<II", 1, 64).ljust(64, b"\0")
+    numbers = bytes(8 * ids)
+    one = RECORD_HEADER.pack(RecordType.HEADER_ATTR, 0, 72 + 8 * ids) + body + numbers
+    return packed(one * count)
+
+
+@pytest.mark.parametrize(("count", "ids"), [(200_000, 0), (400, 8000), (30_000, 100)])
+def test_events_in_compressed_records_count(tmp_path: Path, asker: Asker, count: int, ids: int) -> None:
+    path = tmp_path / "events"
+    path.write_bytes(with_attributes(count, ids))
+    assert asker.ask(path, QUESTIONS[:1]) == []
+    problems = open_recording(path).problems
+    assert [problem for problem in problems if "--max-expanded" in problem.message]
+
+
+@pytest.mark.parametrize("size", [1 << 10, 1 << 20, 10 << 20, 1 << 30])
+def test_no_recording_may_become_more_than_the_promise(size: int) -> None:
+    assert default_limit(size) + 60e6 < memory_allowed(size)
+
+
+@pytest.mark.parametrize("chunk", [64, 4096])
+def test_damage_in_compressed_records_is_said_once(tmp_path: Path, chunk: int) -> None:
+    comm = RECORD_HEADER.pack(RecordType.COMM, 0, 24) + bytes(16)
+    path = tmp_path / "damaged"
+    # A record without size, and then many sound ones.
+    path.write_bytes(packed(comm * 50 + bytes(8) + comm * 5000, chunk))
+    recording = open_recording(path)
+    said = [problem.message for problem in recording.problems if "compressed" in problem.message]
+    assert said == ["the compressed records from here on are left out: a record in them claims 0 bytes"]
+    assert recording.noted.cut is not None
+
+
+def test_what_takes_long_to_hash_is_not_hashed_without_being_asked(
+    tmp_path: Path, asker: Asker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spinning(tmp_path / "spinning", 4000)
+    assert asker.ask(path, [["verify"]]) == []
+    recording = odograph.open(path)
+    assert len(recording.history()) == 4000 << 19
+    with pytest.raises(RecordingError, match="take long to hash"):
+        recording.verify()
+    assert call(["verify", str(path)]) == 2
+    assert "--max-steps 2097152000" in capsys.readouterr().err
+    few = spinning(tmp_path / "few", 3)
+    (verdict,) = odograph.open(few).verify()
+    assert verdict.decoded_instructions == verdict.recorded_instructions == 3 << 19
+    with pytest.raises(RecordingError, match="take long to hash"):
+        odograph.open(few).verify(max_steps=1000)
+    assert call(["verify", "--max-steps", "2000000", str(few)]) == 1

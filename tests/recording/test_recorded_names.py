@@ -23,7 +23,18 @@ from odograph.symbols.perfmap import find_perf_map
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 
 #: Names of things that are no plain files: what answers never, or endlessly, or with the kernel's secrets.
-KINDS = ["pipe", "device", "endless", "procfs", "sysfs", "link to procfs", "directory", "missing", "devpts"]
+KINDS = [
+    "pipe",
+    "device",
+    "endless",
+    "procfs",
+    "sysfs",
+    "link to procfs",
+    "nsfs",
+    "directory",
+    "missing",
+    "devpts",
+]
 
 
 @pytest.fixture(params=KINDS)
@@ -45,6 +56,7 @@ def name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         "endless": "/dev/zero",
         "procfs": "/proc/self/status",
         "sysfs": "/sys/kernel/notes",
+        "nsfs": "/proc/self/ns/mnt",
         "missing": "/nothing/here",
         "devpts": "/dev/pts/ptmx",
     }

@@ -60,7 +60,8 @@ fn options() -> OpenOptions {
     options
 }
 
-/// File systems whose files are made by the kernel when they are read (Linux, `linux/magic.h`).
+/// File systems whose files are made by the kernel when they are read. The numbers stand in Linux's `linux/magic.h`, or in
+/// the file that is named behind them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const OF_THE_KERNEL: &[u32] = &[
     0x0000_9fa0, // proc
@@ -78,6 +79,20 @@ const OF_THE_KERNEL: &[u32] = &[
     0x4249_4e4d, // binfmt_misc
     0x1980_0202, // mqueue
     0x0000_1cd1, // devpts
+    0x6573_5543, // fusectl (fs/fuse/control.c)
+    0x5a3c_69f0, // apparmorfs
+    0x0765_5821, // resctrl
+    0x6e73_6673, // nsfs
+    0x5049_4446, // pidfs
+    0x6759_6969, // rpc_pipefs (net/sunrpc/rpc_pipe.c)
+    0x4341_5d53, // smackfs
+    0x6e66_7364, // nfsd (fs/nfsd/nfsctl.c)
+    0x6c6f_6f70, // binder
+    0x0000_9fa1, // openpromfs
+    0x0000_9fa2, // usbdevfs
+    0xabba_1974, // xenfs
+    0x0a64_7361, // functionfs (drivers/usb/gadget/function/f_fs.c)
+    0xaee7_1ee7, // gadgetfs (drivers/usb/gadget/legacy/inode.c)
 ];
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -107,4 +122,30 @@ fn is_of_the_kernel(file: &File) -> io::Result<bool> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn is_of_the_kernel(_: &File) -> io::Result<bool> {
     Ok(false)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::OF_THE_KERNEL;
+
+    #[test]
+    fn the_numbers_are_those_of_the_header() {
+        let Ok(header) = std::fs::read_to_string("/usr/include/linux/magic.h") else { return };
+        let names = [
+            "PROC_SUPER_MAGIC SYSFS_MAGIC DEBUGFS_MAGIC TRACEFS_MAGIC SECURITYFS_MAGIC CGROUP_SUPER_MAGIC CGROUP2_SUPER_MAGIC",
+            "BPF_FS_MAGIC PSTOREFS_MAGIC EFIVARFS_MAGIC SELINUX_MAGIC BINFMTFS_MAGIC DEVPTS_SUPER_MAGIC AAFS_MAGIC",
+            "RDTGROUP_SUPER_MAGIC NSFS_MAGIC PID_FS_MAGIC SMACK_MAGIC BINDERFS_SUPER_MAGIC OPENPROM_SUPER_MAGIC",
+            "USBDEVICE_SUPER_MAGIC XENFS_SUPER_MAGIC",
+        ];
+        for name in names.iter().flat_map(|line| line.split(' ')) {
+            let said = header.lines().find_map(|line| {
+                let mut words = line.strip_prefix("#define")?.split_whitespace();
+                (words.next()? == name).then(|| words.next().map(str::to_owned))?
+            });
+            // Older headers do not know all of them.
+            let Some(said) = said else { continue };
+            let number = u32::from_str_radix(said.trim_start_matches("0x"), 16).expect("it is a number");
+            assert!(OF_THE_KERNEL.contains(&number), "{name}");
+        }
+    }
 }

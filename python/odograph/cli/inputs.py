@@ -137,7 +137,11 @@ class Input:
             from dataclasses import replace
 
             # Everything but the processor stays as the recording says.
-            said = odograph.open(self.path).config if self.path != "-" else odograph.TraceConfig()
+            said = (
+                odograph.open(self.path, max_expanded=self.max_expanded).config
+                if self.path != "-"
+                else odograph.TraceConfig()
+            )
             config = replace(said, cpu=None if self.cpu == "none" else cast("Cpu", self.cpu))
         recording = odograph.open(
             self.path,

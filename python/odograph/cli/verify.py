@@ -17,8 +17,14 @@ __all__ = ["command"]
 @click.command()
 @input_options_but("--index", "--no-index")
 @tid_option
+@click.option(
+    "--max-steps",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Hash up to N instructions, however few bytes of trace stand for them.",
+)
 @json_option
-def command(source: Input, tid: int | None, as_json: bool) -> int:
+def command(source: Input, tid: int | None, max_steps: int | None, as_json: bool) -> int:
     """Compare what decoding gives with what the recorder counted itself.
 
     Odograph's recorders count the instructions of each thread, and hash their addresses, while the
@@ -45,11 +51,14 @@ def command(source: Input, tid: int | None, as_json: bool) -> int:
             2,
         )
     rows: list[dict[str, Any]] = []
+    steps = 0
     for thread in threads:
         if thread.truth is None:
             continue
         with progress(f"decoding thread {thread.tid}") as report:
             history = recording.history(thread.tid, progress=report)
+        steps += len(history)
+        recording.check_steps(steps, max_steps)
         rows.append(
             {
                 "tid": thread.tid,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from odograph.cluster.answers import Answers, Broken
@@ -51,7 +52,7 @@ class Cluster:
 
     The parts of a recording are cut at PSBs, about ``part_size`` bytes of trace in each (None: what is
     usual). Results are those of decoding here, whatever the parts, the workers and their deaths.
-    ``opener`` opens recordings, with :func:`odograph.open` if there is no other.
+    ``opener`` opens recordings, with :func:`odograph.open` and ``max_expanded`` if there is no other.
     ``progress(path, done, total)`` is called as parts come back. Use it in a ``with`` statement, or
     :meth:`close` it. A script must do so under ``if __name__ == "__main__":``, since each worker of this
     machine imports it.
@@ -67,7 +68,8 @@ class Cluster:
         workers: int | None = None,
         part_size: int | None = None,
         progress: Progress | None = None,
-        opener: Callable[[str], Recording] = open_recording,
+        opener: Callable[[str], Recording] | None = None,
+        max_expanded: int | None = None,
     ) -> None:
         if address is not None and workers is not None:
             raise InvalidArgument("a cluster at an address has the workers it has; leave out workers")
@@ -76,7 +78,7 @@ class Cluster:
                 raise InvalidArgument(f"{name} must be at least 1, not {number}")
         #: These may be changed between two questions.
         self.progress, self.part_size = progress, part_size
-        self._open = opener
+        self._open = opener or partial(open_recording, max_expanded=max_expanded)
         self._local = local_cluster(workers) if address is None else None
         try:
             self._client = connect_client(address if self._local is None else self._local)

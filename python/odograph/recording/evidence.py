@@ -7,14 +7,13 @@ time at which it was finished. A file that contradicts them is another one: noth
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
-from odograph.plainfile import open_recorded
+from odograph.plainfile import mapped_recorded, open_recorded
 from odograph.recording import elf
 
 __all__ = ["Evidence", "FileFacts", "Identity", "identify", "written_at"]
@@ -136,5 +135,5 @@ class Evidence:
         expected = [(offset, data) for offset, data in self.bytes_of(name) if data]
         if not expected or not size:
             return not expected
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with mapped_recorded(file) as mapped:
             return all(mapped[offset : offset + len(data)] == data for offset, data in expected)

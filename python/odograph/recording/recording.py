@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from odograph.errors import ImageError, InvalidArgument, OdographError, PtError, RecordingError
 from odograph.plainfile import open_recorded
@@ -181,14 +181,22 @@ class Recording:
             self.fill(image, self.mappings(thread.pid))
         return self.with_user_image(image)
 
-    def new_image(self) -> Image:
-        """The image with which a process begins: empty but for the copy of the kernel's memory, if any."""
+    def new_image(self, uses: Callable[[CodeSource], bool] | None = None) -> Image:
+        """The image with which a process begins: empty but for the copy of the kernel's memory, if any.
+
+        ``uses`` says whether bytes of a file are wanted.
+        """
+        kcore = self.binaries.kcore
+        source = None if kcore is None else CodeSource(os.fspath(kcore), 0, 0, 0, self.binaries.kcore_chosen)
+        if source is not None and uses is not None and not uses(source):
+            from odograph.image import Image
+
+            return Image()
         if self._kernel is None:
             from odograph.image import Image
             from odograph.recording.elfimage import add_elf
 
             self._kernel = Image()
-            kcore = self.binaries.kcore
             try:
                 if kcore is not None:
                     add_elf(self._kernel, os.fspath(kcore), recorded=not self.binaries.kcore_chosen)
@@ -211,15 +219,21 @@ class Recording:
         of what the user named, and of the copy of the kernel's memory. A recording can say that any file was
         mapped.
         """
-        if source.chosen or (
-            self.binaries.kcore is not None and source.path == os.fspath(self.binaries.kcore)
-        ):
+        kcore = self.binaries.kcore
+        is_kcore = kcore is not None and source.path == os.fspath(kcore)
+        if source.chosen or (is_kcore and self.binaries.kcore_chosen):
             return True
         try:
             with open_recorded(source.path) as file:
-                return elf.is_object(file)
+                return elf.is_object(file) or (is_kcore and self._holds(source.path, file))
         except (OSError, ValueError):
             return False
+
+    def _holds(self, path: str, file: BinaryIO) -> bool:
+        """Whether an open file lies in the directory of the recording under no other name: its bytes came
+        with the recording. A link could lead to any core."""
+        inside = os.path.join(os.path.realpath(self.path), os.path.relpath(path, self.path))
+        return os.path.realpath(path) == inside and os.fstat(file.fileno()).st_nlink == 1
 
     def fill(
         self,

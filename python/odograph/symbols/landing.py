@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import mmap
 import os
 from typing import NamedTuple
 
 from odograph._native import elf_landings
-from odograph.plainfile import open_recorded
+from odograph.plainfile import mapped_recorded
 
 __all__ = ["Landings", "landings_of_file"]
 
@@ -34,7 +33,7 @@ def landings_of_file(path: str) -> Landings:
 @functools.lru_cache(maxsize=16)
 def _landings(path: str, modified: int, size: int) -> Landings:
     try:
-        with open_recorded(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with mapped_recorded(path) as data:
             return Landings(*elf_landings(data))
     except (OSError, ValueError):
         return Landings([], [])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import mmap
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from odograph._native import RawTable, elf_symbols
-from odograph.plainfile import open_recorded
+from odograph.plainfile import mapped_recorded
 from odograph.recording import elf
 from odograph.symbols.debugfiles import debug_file
 
@@ -139,7 +138,7 @@ def _table(path: str, _size: int, _mtime: int) -> SymbolTable:
 
 def _rows(path: str) -> list[tuple[int, int, str, str]]:
     try:
-        with open_recorded(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with mapped_recorded(path) as data:
             table = elf_symbols(data)
     except (OSError, ValueError):
         return []

@@ -54,16 +54,18 @@ def sampled_stacks(
     sysroot: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     buildid_dirs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     limit: int = DEFAULT_LIMIT,
+    max_expanded: int | None = None,
 ) -> Iterator[SampledStack]:
     """The stacks of user space in all samples of a perf.data file, by time; in its order if it has no times.
 
     Files are looked for as :func:`odograph.open` does; where they were mapped is taken from the end of the
-    recording. Samples without registers or stack are left out, and so are damaged ones.
+    recording. ``max_expanded`` is as for :func:`odograph.open`. Samples without registers or stack are left
+    out, and so are damaged ones.
 
     :raises RecordingError: it is no perf.data file, its machine is another one, or no event of it asks for
         registers and stacks.
     """
-    reader = PerfDataReader(map_file(os.fspath(path)))
+    reader = PerfDataReader(map_file(os.fspath(path)), max_expanded=max_expanded)
     machine = _MACHINES.get(reader.features.arch)
     if machine is None:
         raise RecordingError(f"stacks of {reader.features.arch} are not unwound, only of x86-64 and AArch64")

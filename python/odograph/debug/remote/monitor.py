@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from odograph.counted import counted
 from odograph.errors import InvalidArgument, OdographError
 from odograph.printable import printable
 from odograph.processor.filters import all_of, filter_of
@@ -13,6 +14,7 @@ from odograph.processor.filters import all_of, filter_of
 if TYPE_CHECKING:
     from odograph.debug.remote.session import Session
     from odograph.debug.target import Target
+    from odograph.history import Gap
 
 __all__ = ["command"]
 
@@ -56,7 +58,8 @@ def _size(session: Session, arguments: list[str]) -> str:
         "" if first is None or last is None else f", {(last - first) / 1e9:.9f} s from {first / 1e9:.9f} s on"
     )
     gaps = target.history.gap_count
-    return f"{len(target.history)} instructions{time}, {gaps or 'no'} gap{'' if gaps == 1 else 's'}\n"
+    lost = counted(gaps, "gap") if gaps else "no gaps"
+    return f"{counted(len(target.history), 'instruction')}{time}, {lost}\n"
 
 
 def _goto(session: Session, arguments: list[str]) -> str:
@@ -85,9 +88,18 @@ def _step(session: Session, arguments: list[str]) -> str:
 
 
 def _gaps(session: Session, arguments: list[str]) -> str:
-    gaps = session.target.history.gaps()
-    more = f"… and {len(gaps) - _SHOWN} more\n" if len(gaps) > _SHOWN else ""
-    return "".join(f"{gap}\n" for gap in gaps[:_SHOWN]) + more or "nothing was lost\n"
+    found = session.target.history.gaps()
+    gaps = [gap for gap in found if not gap.is_note]
+    notes = [gap for gap in found if gap.is_note]
+    lost = _some(gaps, "gap") if gaps else "nothing was lost\n"
+    return lost + ("where nothing is known to be lost:\n" + _some(notes, "note") if notes else "")
+
+
+def _some(gaps: list[Gap], noun: str) -> str:
+    """The first ones, a line each, and how many more there are."""
+    more = len(gaps) - _SHOWN
+    rest = f"… and {counted(more, f'more {noun}')}\n" if more > 0 else ""
+    return "".join(f"{gap}\n" for gap in gaps[:_SHOWN]) + rest
 
 
 def _interval(target: Target, text: str) -> tuple[int, int]:
