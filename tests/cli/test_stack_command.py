@@ -82,7 +82,9 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     if "/" in pattern or "|" in pattern or hard == 0 or shutil.which("gcc") is None:
         pytest.skip("cores are not written beside the program here, or there is no gcc")
-    subprocess.run(["gcc", "-O1", "-s", "-o", "crash", PROGRAMS / "crash.c"], cwd=folder, check=True)
+    subprocess.run(
+        ["gcc", "-O1", "-s", "-static", "-o", "crash", PROGRAMS / "crash.c"], cwd=folder, check=True
+    )
     command = ["record", "--with", "ptrace", "-o", "crash.data", "--", "./crash"]
     done = subprocess.run(
         [sys.executable, "-m", "odograph", *command],

@@ -98,7 +98,13 @@ def test_stacks_are_those_of_the_unwind_information(readelf: None, recorded: Rec
 
 
 @pytest.mark.parametrize(
-    "command", [["bash", "-c", "for i in 1 2 3; do echo $((i * 2)); done"], ["ls", "-l", "/usr"]]
+    "command",
+    [
+        pytest.param(
+            ["bash", "-c", "for i in 1 2 3; do echo $((i * 2)); done"], marks=pytest.mark.acceptance
+        ),
+        ["ls", "-l", "/usr"],
+    ],
 )
 def test_stacks_of_other_peoples_programs(
     readelf: None, recorder: str, tmp_path: Path, command: list[str]
@@ -118,18 +124,19 @@ def test_stacks_of_an_interpreter(readelf: None, recorder: str, tmp_path: Path) 
     assert judged(path, 1000)["rsp"] > 10_000
 
 
-def test_the_way_to_a_step_makes_no_difference(recorded: Recorded) -> None:
+@pytest.mark.parametrize("steps", [100, pytest.param(400, marks=pytest.mark.acceptance)])
+def test_the_way_to_a_step_makes_no_difference(recorded: Recorded, steps: int) -> None:
     recording = odograph.open(recorded.path)
     walking = Target(recording)
     main = walking.symbols.resolve("main")
     walking.goto(int(walking.history.find(main)[0]))
     seen = []
-    for _ in range(400):
+    for _ in range(steps):
         walking.step_insn()
         stack = walking.stack
         assert stack is not None
         seen.append((walking.step, stack.frames))
-    for _ in range(400):
+    for _ in range(steps):
         step, frames = seen.pop()
         assert walking.step == step
         assert walking.stack is not None

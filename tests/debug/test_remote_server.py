@@ -64,7 +64,14 @@ def at_work(seconds: float) -> None:
 # 52: interrupts ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("packet", [f"vCont;r{CODE:x},{CODE + 4:x}", "c", "bc", "vCont;c"])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        f"vCont;r{CODE:x},{CODE + 4:x}",
+        "bc",
+        *(pytest.param(packet, marks=pytest.mark.acceptance) for packet in ("c", "vCont;c")),
+    ],
+)
 def test_52_an_interrupt_is_answered_within_a_second(tmp_path: Path, packet: str) -> None:
     target = loop(tmp_path, 60_000_000)
     target.prepare()

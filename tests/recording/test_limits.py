@@ -51,13 +51,17 @@ def test_all_questions_about_a_hostile_file_take_little_time_and_memory(
     assert asker.ask(path, QUESTIONS[1:]) == []
 
 
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize(
+    "numbers",
+    [range(6), pytest.param(range(6, 24), marks=pytest.mark.acceptance)],
+    ids=["sample", "others"],
+)
 def test_changed_recordings_are_read_in_little_time_and_memory(
-    tmp_path: Path, asker: Asker, part: int
+    tmp_path: Path, asker: Asker, numbers: range
 ) -> None:
     """tests/fuzz_recordings.py makes as many as time allows."""
     found = seeds()
-    for number in range(12 * part, 12 * (part + 1)):
+    for number in numbers:
         path = tmp_path / "mutant"
         path.write_bytes(mutant(found, 7, number))
         assert asker.ask(path) == [], f"python tests/fuzz_recordings.py --seed 7 --only {number}"

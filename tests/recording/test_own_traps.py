@@ -38,8 +38,8 @@ CASES = [
 NOT_IN_QEMU = ["int1", "trap-flag", "trap-flag-syscall", "trap-flag-long"]
 #: What costs least and shows most.
 SAMPLE = [
-    *("int3", "int1", "blocked-raise", "blocked-int3", "ignored-raise", "thread", "longjmp"),
-    *("trap-flag-syscall", "flags", "other-signal"),
+    *("int3", "int1", "blocked-int3", "ignored-raise", "thread", "longjmp"),
+    *("trap-flag-syscall", "flags"),
 ]
 
 

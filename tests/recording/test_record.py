@@ -17,16 +17,11 @@ from odograph.recording.doctor import doctor
 from odograph.recording.record import CommandError, choose, record
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-recorders = pytest.mark.parametrize(
-    "backend",
-    [
-        pytest.param("qemu", marks=pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")),
-        pytest.param(
-            "ptrace", marks=pytest.mark.skipif(ptrace.unavailable() is not None, reason="no ptrace")
-        ),
-    ],
-)
 needs_qemu = pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")
+needs_ptrace = pytest.mark.skipif(ptrace.unavailable() is not None, reason="no ptrace")
+recorders = pytest.mark.parametrize(
+    "backend", [pytest.param("qemu", marks=needs_qemu), pytest.param("ptrace", marks=needs_ptrace)]
+)
 
 
 def assert_verified(path: Path, threads: int) -> None:
@@ -46,11 +41,31 @@ def test_a_static_program(build, backend, tmp_path, capfd) -> None:
     assert_verified(result.path, 1)
 
 
+DIFFICULT = pytest.mark.parametrize(("name", "threads"), [("threads", 5), ("signals", 1), ("selfwritten", 1)])
+
+
+def without_loader(backend: str) -> list[str]:
+    """Options for the compiler: stepping through the dynamic linker takes longer than the program itself."""
+    return ["-static"] if backend == "ptrace" else []
+
+
 @needs_cc
 @recorders
-@pytest.mark.parametrize(("name", "threads"), [("threads", 5), ("signals", 1), ("selfwritten", 1)])
+@DIFFICULT
 def test_difficult_programs(build, backend, name, threads, tmp_path) -> None:
-    result = record([build(name)], tmp_path / "x", backend=backend)
+    check_program(build(name, *without_loader(backend)), backend, threads, tmp_path / "x")
+
+
+@needs_cc
+@needs_ptrace
+@pytest.mark.acceptance
+@DIFFICULT
+def test_difficult_programs_with_their_loader(build, name, threads, tmp_path) -> None:
+    check_program(build(name), "ptrace", threads, tmp_path / "x")
+
+
+def check_program(program: str, backend: str, threads: int, path: Path) -> None:
+    result = record([program], path, backend=backend)
     assert result.status == 0
     assert_verified(result.path, threads)
     assert odograph.open(result.path).source.executed.gaps == []
@@ -91,7 +106,7 @@ def test_a_program_that_cannot_be_followed_is_a_named_gap(build, tmp_path, capfd
 @needs_cc
 @recorders
 def test_a_crash_is_the_end_of_the_history(build, backend, tmp_path, capfd) -> None:
-    result = record([build("crash")], tmp_path / "x", backend=backend)
+    result = record([build("crash", *without_loader(backend))], tmp_path / "x", backend=backend)
     assert result.status == 128 + signal.SIGSEGV
     assert capfd.readouterr() == ("", "")
     assert_verified(result.path, 1)
