@@ -22,7 +22,7 @@ from odograph.recording.perfdata.samples import Sample, parse_sample, sched_swit
 from odograph.recording.recording import Recording, Thread
 from odograph.recording.sideband import AuxLoss, Region, Sideband, ThreadInfo
 from odograph.recording.stream import Break, Piece, TraceStream
-from odograph.recording.underfiles import bytes_of_file
+from odograph.recording.underfiles import BytesUnderFiles
 
 __all__ = ["read_perfdata"]
 
@@ -58,7 +58,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         binaries.evidence.files = executed.files
         began = executed.extra.get("began")
         binaries.evidence.began = began if isinstance(began, int) else None
-    binaries.evidence.bytes_of = lambda name: bytes_of_file(name, sideband.memories.values())
+    binaries.evidence.bytes_of = BytesUnderFiles(sideband.memories).of
     return Recording(
         path,
         "perf.data",
