@@ -266,8 +266,10 @@ class Recording:
         """Compares each thread's history with what the recorder counted; empty if it counted nothing.
 
         Decodes, if there is an index: what that says is no proof of what the trace gives. Raises
-        :class:`~odograph.RecordingError` for more than ``max_steps`` instructions; see :meth:`check_steps`.
+        :class:`~odograph.RecordingError` for more than ``max_steps`` instructions (see :meth:`check_steps`),
+        and where what was counted is missing because the file is cut or damaged.
         """
+        self.check_counted()
         if self._index is not None:
             return Recording(self.source, self.config, self.resync, False).verify(max_steps=max_steps)
         known = [thread.tid for thread in self.threads if thread.truth is not None]
@@ -286,6 +288,16 @@ class Recording:
                     )
                 )
         return verdicts
+
+    def check_counted(self) -> None:
+        """Raises :class:`~odograph.RecordingError` if a part of the file is missing, and with it what the
+        recorder may have counted."""
+        cut = self.source.noted.cut
+        if cut is not None and all(thread.truth is None for thread in self.threads):
+            raise RecordingError(
+                f"{self.path} is cut or damaged, so that nothing of what its recorder may have counted is left: "
+                f"{cut.message}"
+            )
 
     def check_steps(self, steps: int, most: int | None = None) -> None:
         """Raises :class:`~odograph.RecordingError` if hashing so many instructions takes long for the trace.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,25 @@ def test_cuts_of_the_pipe_form_show_but_for_the_last_record(name: str, tmp_path:
     assert causes(path) == whole
 
 
+@pytest.mark.parametrize("name", ["set03/file.", "set04/control_flow-20180515T180451/"])
+def test_no_cut_of_a_recording_by_perf_is_silent(
+    name: str, shared: Callable[[str], Path], tmp_path: Path
+) -> None:
+    data = shared(f"traces/{name}perf.data").read_bytes()
+    dice = random.Random(3)
+    path = tmp_path / "cut"
+    opened = 0
+    for size in sorted(dice.randrange(len(data)) for _ in range(12)):
+        path.write_bytes(data[:size])
+        try:
+            found = causes(path)
+        except RecordingError:
+            continue
+        opened += 1
+        assert all("cut" in gaps for gaps in found.values()), size
+    assert opened
+
+
 def middle_of_trace(data: bytes) -> int:
     """A file offset in the middle of the last trace bytes."""
     fields = FILE_HEADER.unpack_from(data)
@@ -115,6 +136,8 @@ def test_every_command_says_that_a_recording_is_cut(cut: Path, capsys: pytest.Ca
 
 
 def test_verify_says_that_the_recording_is_cut(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RecordingError, match="is cut or damaged"):
+        odograph.open(cut).verify()
     assert call(["verify", str(cut)]) == 2
     assert "is cut or damaged" in capsys.readouterr().err
 

@@ -39,12 +39,7 @@ def command(source: Input, tid: int | None, max_steps: int | None, as_json: bool
         recording.source.thread(tid)
     threads = [thread for thread in recording.threads if tid is None or thread.tid == tid]
     if not any(thread.truth is not None for thread in threads):
-        if (cut := recording.source.noted.cut) is not None:
-            raise Failure(
-                f"{recording.path} is cut or damaged, and what the recorder counted is lost with the rest: "
-                f"{cut.message}",
-                2,
-            )
+        recording.check_counted()
         raise Failure(
             f"{recording.path} holds nothing to compare with; only recordings made by "
             "'odograph record --with qemu' or '--with ptrace' do",

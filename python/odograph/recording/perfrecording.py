@@ -23,7 +23,7 @@ from odograph.recording.perfdata.samples import Sample, parse_sample, sched_swit
 from odograph.recording.recording import Recording, Thread
 from odograph.recording.sideband import AuxLoss, Region, Sideband, ThreadInfo
 from odograph.recording.stream import Break, Piece, TraceStream
-from odograph.recording.underfiles import bytes_of_file
+from odograph.recording.underfiles import BytesUnderFiles
 
 __all__ = ["read_perfdata"]
 
@@ -59,7 +59,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         binaries.evidence.files = executed.files
         began = executed.extra.get("began")
         binaries.evidence.began = began if isinstance(began, int) else None
-    binaries.evidence.bytes_of = lambda name: bytes_of_file(name, sideband.memories.values())
+    binaries.evidence.bytes_of = BytesUnderFiles(sideband.memories).of
     has_clock = executed.has_clock if executed is not None else reader.features.version != WRITER_VERSION
     threads = _threads(streams, sideband, executed)
     return Recording(
