@@ -198,7 +198,7 @@ class Recording:
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
             pieces = RawHistory.join(self.pieces(thread, progress))
-            symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread.pid)
+            symbols, programs = partial(self.symbols, thread.tid), partial(self.program_times, thread.pid)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
             self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
@@ -217,8 +217,8 @@ class Recording:
             self._symbols[pid] = Symbols.of_recording(self.source, pid)
         return self._symbols[pid]
 
-    def _programs(self, pid: int) -> list[int]:
-        """When (TSC) a process began to run other programs."""
+    def program_times(self, pid: int) -> list[int]:
+        """When (TSC) a process began to run other programs than its first."""
         starts = []
         has_modules = False
         for tsc, changes in self.source.image_timeline(pid, whole=False):

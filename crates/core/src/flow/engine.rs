@@ -228,6 +228,11 @@ impl Engine {
         &self.graph
     }
 
+    /// The graph of the code, to keep something in it.
+    pub fn graph_mut(&mut self) -> &mut Graph {
+        &mut self.graph
+    }
+
     /// The packets and events behind the flow.
     pub fn events(&self) -> &EventDecoder {
         &self.events
