@@ -20,7 +20,7 @@ PSB = b"\x02\x82" * 8 + b"\xdd" + BASE.to_bytes(8, "little") + b"\x02\x23"
 
 # 1000 nop; 1001 jne 1000; 1003 call 1009; 1008 hlt; 1009 ret
 CODE = b"\x90" + b"\x75\xfd" + b"\xe8\x01\x00\x00\x00" + b"\xf4" + b"\xc3"
-OFF = b"\x01"
+OFF = b"\xc1"
 
 
 def image() -> Image:
@@ -41,7 +41,7 @@ def laps(count: int, psb_every: int, seed: int) -> bytes:
         for _ in range(rng.randrange(4)):
             trace.append((1 << (rng.randrange(1, 6) + 1)) * 2 - 2)
         trace += b"\x04"
-        trace += b"\xcd" + (BASE + 8).to_bytes(8, "little") + b"\xdd" + (BASE + 8).to_bytes(8, "little") + OFF
+        trace += OFF + (BASE + 8).to_bytes(8, "little")
     return bytes(trace)
 
 

@@ -374,24 +374,46 @@ class History(Sequence[Instruction]):
         """Call paths, parents before children; row 0 is what ran outside any call that was seen.
 
         Columns: parent (row of the caller's path), ip (entry of the callee), calls, own (instructions
-        executed there without those of callees), own_time (the same in ns; see :meth:`functions`).
-        Which call a return ends, see :meth:`pairs`.
+        executed there without those of callees), own_time (the same in ns; see :meth:`functions`). What a
+        path is, see :meth:`pairs`: handlers of signals lie below what they interrupted, and what a stack
+        began with below row 0.
         """
-        return Table(self._raw.calls(*self._range(start, stop)))
+        return self._asked("calls", start, stop)[0]
 
     def pairs(self, start: int | None = None, stop: int | None = None) -> Table:
-        """Near calls and the returns that end them, one row a call, in order.
+        """Calls and their ends, one row a call, in order: what lies on :meth:`stack` when.
 
-        Columns: call (step of the call), end (step of the return; -1 if the call is still open at the
-        end), caller (address of the call), callee (address that was called), depth (calls open then).
+        Columns: call (step of the call), end (the last step before it was over, which is that of the return;
+        -1 if the call is still open at the end), caller (address of the call), callee (address that was
+        called), depth (calls of these steps open then on the same stack), kind and stack.
 
-        A return ends the innermost open call that it goes back to, and with it those above: after a
-        longjmp or an exception they end where the calls below them do. A return that goes back to none of
-        the open calls ends nothing. What signal and interrupt handlers execute counts for whatever was
-        interrupted, for nothing called them. A call to code that is not traced ends at once. Only the
-        innermost 2**20 open calls are remembered.
+        ``kind`` is ``call``; ``interrupt``, where a signal, an interrupt or a system call that is traced came
+        (``call`` is the last step before it, -1 if there is none, ``caller`` the address at which execution
+        is to go on, ``callee`` the handler); or ``stack``, where a stack begins that nothing called, as that
+        of a coroutine does (``caller`` is the address of the branch to it). ``stack`` is the number of the
+        stack that the call lies on. A call is on :meth:`stack` before the steps behind ``call``, up to
+        ``end``, whenever its stack runs: see :meth:`switches`.
+
+        After a longjmp or an exception calls end where the calls below them go on; those on a stack that is
+        left for another one stay open. A call to code that is not traced ends where tracing goes on. Where
+        it turns out later which of several stacks went on, the ends say what is known then. Only some 2**20
+        open calls of a stack are remembered. Calls from before ``start`` have no row.
         """
-        return Table(self._raw.pairs(*self._range(start, stop)))
+        return self._asked("pairs", start, stop)[0]
+
+    def switches(self, start: int | None = None, stop: int | None = None) -> Table:
+        """From which step on which stack runs: columns step and stack, a number as in :meth:`pairs`.
+
+        The first row is the stack that runs at ``start``.
+        """
+        return self._asked("pairs", start, stop)[1]
+
+    def _asked(
+        self, what: Literal["calls", "functions", "pairs"], start: int | None, stop: int | None
+    ) -> list[Table]:
+        first, last = self._range(start, stop)
+        whole, before = (self, 0) if self._whole is None else self._whole
+        return whole._stacks.ask(what, before + first, before + last, -before)
 
     def stack(self, step: int | None = None, *, most: int = 1 << 16) -> Stack:
         """The call stack before the instruction of a step is executed, the innermost frame first.
@@ -439,10 +461,11 @@ class History(Sequence[Instruction]):
         # Most who decode ask for no stack: it is not loaded for them.
         from odograph.stacks import CallStacks
 
-        return CallStacks(self._raw, self._find_symbols, self._find_programs, self._begins_program)
+        return CallStacks(self._raw, self._find_symbols, self._find_programs, lambda: self.begins_program)
 
-    def _begins_program(self) -> bool:
-        """Whether the first step is the first one of its thread."""
+    @cached_property
+    def begins_program(self) -> bool:
+        """Whether the first step is the first one of its thread, as far as that is known."""
         if self._is_first or self._find_symbols is None or not self._len:
             return self._is_first
         return self._find_symbols().is_entry(self[0].ip)
@@ -460,13 +483,16 @@ class History(Sequence[Instruction]):
     def functions(self, start: int | None = None, stop: int | None = None) -> Table:
         """What functions cost, one row for each address that was called, ascending.
 
-        Columns: ip, calls, own (instructions executed there, without those of callees), inclusive (with
-        them; of a function that calls itself, however indirectly, only the outermost call counts), own_time
-        and inclusive_time (ns, missing if no clock is known). What was not traced in between, such as
-        system calls and other threads, counts as time. Row 0 has ip 0: what ran outside any call that was
-        seen; inclusive there is everything.
+        Columns: ip, calls, own (instructions executed there, without those of callees), inclusive (those
+        executed while it was on :meth:`stack`; of a function that calls itself, however indirectly, only the
+        outermost call counts), own_time and inclusive_time (ns, missing if no clock is known). What was not
+        traced in between, such as system calls and other threads, counts as time. Handlers of signals and
+        what stacks of coroutines began with have rows, too: see :meth:`pairs`. Row 0 has ip 0: what ran
+        outside any call that was seen; inclusive there is everything.
+
+        Of some steps only, all that comes before is followed once, to know the stacks that they begin with.
         """
-        return Table(self._raw.functions(*self._range(start, stop)))
+        return self._asked("functions", start, stop)[0]
 
     def raw_code(self) -> RawCode:
         """The executed instructions, each once, for those who look for some of them."""

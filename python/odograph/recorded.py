@@ -201,7 +201,7 @@ class Recording:
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
             pieces = RawHistory.join(self.pieces(thread, progress), self._shortage(thread))
-            symbols, programs = partial(self.symbols, thread.tid), partial(self._programs, thread)
+            symbols, programs = partial(self.symbols, thread.tid), partial(self.program_times, thread)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
             self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
@@ -230,7 +230,7 @@ class Recording:
             self._symbols[pid] = Symbols.of_recording(self.source, pid)
         return self._symbols[pid]
 
-    def _programs(self, thread: Thread) -> list[int]:
+    def program_times(self, thread: Thread) -> list[int]:
         """When (TSC) a thread went on with other programs, as far as their first steps were recorded."""
         starts = []
         has_modules = False
@@ -295,8 +295,7 @@ class Recording:
         cut = self.source.noted.cut
         if cut is not None and all(thread.truth is None for thread in self.threads):
             raise RecordingError(
-                f"{self.path} is cut or damaged, so that nothing of what its recorder may have counted is left: "
-                f"{cut.message}"
+                f"{self.path} is cut or damaged: what its recorder may have counted is lost: {cut.message}"
             )
 
     def check_steps(self, steps: int, most: int | None = None) -> None:
@@ -318,12 +317,17 @@ class Recording:
         return None if self._index is None else self._index.use
 
     def save_index(
-        self, path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        on_wait: Callable[[str], None] | None = None,
     ) -> str:
         """Saves an index, by default beside the recording as ``NAME.odx``; gives its path.
 
         :func:`odograph.open` finds it there and decodes nothing as long as the trace, all memory that was
-        read, the configuration and the version of Odograph are the very same. Raises
+        read, the configuration and the version of Odograph are the very same. ``on_wait`` is told before a
+        FIFO is waited for. Raises
         :class:`~odograph.UnsupportedOperation` where a callback gave memory, and OSError.
         """
         if path is None and self.path == "-":
@@ -335,7 +339,7 @@ class Recording:
             # Whoever made the recording chose where it leads.
             raise OutputError(f"{target} is a symbolic link; remove it, or give the index another place")
         # Decoding takes long: what is wrong with the place is said first.
-        with Destination(target, what="index") as destination:
+        with Destination(target, what="index", on_wait=on_wait) as destination:
             write_index(destination, self._index_entries(progress))
         return target
 
@@ -510,7 +514,9 @@ class Recording:
 
     @property
     def clock(self) -> Clock:
-        """What makes ns of ticks."""
+        """What makes ns of ticks; None where times mean nothing: see ``RecordingFile.has_clock``."""
+        if not self.source.has_clock:
+            return None
         conversion = self.source.time_conversion
         if conversion is not None:
             return ("perf", conversion.zero, conversion.mult, conversion.shift)

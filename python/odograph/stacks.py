@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from odograph._native import RawStacks
 from odograph.errors import InvalidArgument
 from odograph.frame import Found, Frame, Stack
+from odograph.table import Table
 
 if TYPE_CHECKING:
     from odograph._native import RawHistory
     from odograph.symbols import Symbols
 
-__all__ = ["CallStacks"]
+__all__ = ["CallStacks", "Landings", "landings"]
+
+Landings = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, int, int]]]
+"""Where functions begin, where the knowledge of functions ends, and where exceptions land."""
 
 _CALL, _INTERRUPTED, _REVEALED, _RESUMED = range(4)
 #: Where programs begin: nothing called these.
@@ -65,8 +69,16 @@ def _more(left_out: int) -> str:
     return "1 more frame is known" if left_out == 1 else f"{left_out:,} more frames are known"
 
 
+def landings(unexplained: Sequence[int], find_symbols: Callable[[], Symbols] | None) -> Landings | None:
+    """What is known of functions around addresses that calls and returns do not explain; None if nothing."""
+    if not unexplained or find_symbols is None:
+        return None
+    found = find_symbols().landings(unexplained)
+    return found if found[0] else None
+
+
 class CallStacks:
-    """The call stacks of one history: followed once, when first asked for.
+    """The call stacks of one history, and what is asked of its calls; both come of the same walk.
 
     ``find_programs`` gives the times (TSC) at which the thread goes on with another program, ``is_first``
     whether the first step is the first one of the thread.
@@ -91,15 +103,39 @@ class CallStacks:
     def native(self) -> RawStacks:
         """The native half; made when first asked for."""
         if self._native is None:
-            programs = () if self._find_programs is None else tuple(self._find_programs())
-            is_first = self._is_first is not None and self._is_first()
-            stacks = RawStacks(self._raw, is_first, (), (), (), programs)
-            if stacks.unexplained and self._find_symbols is not None:
-                starts, ends, pads = self._find_symbols().landings(stacks.unexplained)
-                if starts:
-                    stacks = RawStacks(self._raw, is_first, starts, ends, pads, programs)
-            self._native = stacks
-        return self._native
+            first = self._made(((), (), ()))
+            self._explain(first, first.unexplained)
+        return self._native or first
+
+    def _made(self, names: Landings) -> RawStacks:
+        programs = () if self._find_programs is None else tuple(self._find_programs())
+        is_first = self._is_first is not None and self._is_first()
+        return RawStacks(self._raw, is_first, *names, programs)
+
+    def _explain(self, first: RawStacks, unexplained: Sequence[int]) -> None:
+        """Takes the native half that knew no names, if no names help with what it left unexplained."""
+        names = landings(unexplained, self._find_symbols)
+        self._native = first if names is None else self._made(names)
+
+    def ask(
+        self, what: Literal["calls", "functions", "pairs"], start: int, stop: int, by: int = 0
+    ) -> list[Table]:
+        """What the calls of some steps come to; of pairs, ``by`` is added to steps."""
+
+        def answer(native: RawStacks) -> tuple[list[Table], list[int]]:
+            if what == "pairs":
+                tables, unexplained = native.pairs(start, stop, by)
+            else:
+                tables, unexplained = getattr(native, what)(start, stop)
+            return [Table(table) for table in tables], unexplained
+
+        if self._native is None and (start, stop) == (0, self._raw.steps):
+            first = self._made(((), (), ()))
+            found, unexplained = answer(first)
+            self._explain(first, unexplained)
+            if self._native is first:
+                return found
+        return answer(self.native)[0]
 
     @property
     def size(self) -> int:

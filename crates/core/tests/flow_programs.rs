@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -11,13 +12,13 @@ use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
 use odograph_core::history::{
     decode, Assembly, BlockColumns, CallTree, Calls, Counts, Coverage, DecodeOptions, EventColumns,
-    Functions, Hashing, InstructionColumns, Pairs, Stream, Wanted,
+    Functions, Hashing, InstructionColumns, Ledger, Pairs, Settled, StackPart, Stream, Wanted,
 };
 use odograph_core::image::Image;
 use odograph_core::instruction::{self, ExecMode};
 use odograph_core::memory::{MemoryError, ReadMemory};
 use odograph_core::packet::{encode, IpCompression, IpPayload, Packet, PSB};
-use support::called::check_calls;
+use support::called::Called;
 use support::live::fed;
 use support::parts::assembled;
 use support::program::Program;
@@ -55,10 +56,10 @@ impl ReadMemory for Asked {
     }
 }
 
-fn decoded(run: &Run, image: Image, options: DecodeOptions) -> Stream {
+fn decoded(run: &Run, image: Image, options: DecodeOptions) -> Arc<Stream> {
     let trace = Arc::new(run.trace.clone());
-    decode(trace, &TraceConfig::default(), Timeline::constant(image), options, |_| false)
-        .unwrap_or_else(|_| panic!("nothing stops this decode"))
+    let stream = decode(trace, &TraceConfig::default(), Timeline::constant(image), options, |_| false);
+    Arc::new(stream.unwrap_or_else(|_| panic!("nothing stops this decode")))
 }
 
 fn ips(stream: &Stream, start: u64, stop: u64) -> Vec<u64> {
@@ -216,6 +217,10 @@ fn parts_decoded_elsewhere_make_the_same() {
     assert!(2 * fitted > parts, "{fitted} of {parts} parts fitted");
 }
 
+fn settled<L: Ledger>(calls: Calls<L>) -> Settled<L> {
+    calls.settled(false, Arc::default(), Vec::new())
+}
+
 /// Everything that can be merged, of some steps of a stream.
 #[derive(Default)]
 struct Answers {
@@ -225,15 +230,17 @@ struct Answers {
 }
 
 impl Answers {
-    fn of(stream: &Stream, start: u64, stop: u64) -> Self {
+    /// Those of steps of a stream, with the events whose packets lie `within` these trace offsets.
+    fn of(stream: &Arc<Stream>, start: u64, stop: u64, within: Range<u64>) -> Self {
         let mut answers = Answers::default();
-        let mut calls = (Calls::later(), Calls::later(), Calls::later());
+        let part = StackPart { first: start, last: stop, within, ..StackPart::whole(stream.clone()) };
+        let mut calls = (Calls::default(), Calls::default(), Calls::default());
         let mut never = || false;
         stream.count(start, stop, &mut answers.counts, &mut never).unwrap();
         stream.coverage(start, stop, &mut answers.coverage, &mut never).unwrap();
-        stream.calls(start, stop, 0, &mut calls.0, &mut never).unwrap();
-        stream.calls(start, stop, 0, &mut calls.1, &mut never).unwrap();
-        stream.calls(start, stop, 0, &mut calls.2, &mut never).unwrap();
+        calls.0.follow(&part, &mut never).unwrap();
+        calls.1.follow(&part, &mut never).unwrap();
+        calls.2.follow(&part, &mut never).unwrap();
         answers.calls = Some(calls);
         answers
     }
@@ -261,9 +268,13 @@ impl Answers {
         assert_eq!(self.coverage.blocks, expected.coverage.blocks, "{what}");
         assert_eq!(self.coverage.edges, expected.coverage.edges, "{what}");
         let (Some(found), Some(expected)) = (self.calls, expected.calls) else { return };
-        assert_eq!(found.0.settled().ledger.rows, expected.0.settled().ledger.rows, "{what}");
-        assert_eq!(found.1.settled().ledger.nodes, expected.1.settled().ledger.nodes, "{what}");
-        assert_eq!(Functions::costs(found.2), Functions::costs(expected.2), "{what}");
+        let (rows, others) = (settled(found.0).ledger.rows, settled(expected.0).ledger.rows);
+        for (found, expected) in rows.iter().zip(&others) {
+            assert_eq!(found, expected, "{what}");
+        }
+        assert_eq!(rows.len(), others.len(), "{what}");
+        assert_eq!(settled(found.1).ledger.nodes, settled(expected.1).ledger.nodes, "{what}");
+        assert_eq!(Functions::costs(settled(found.2)), Functions::costs(settled(expected.2)), "{what}");
     }
 }
 
@@ -290,24 +301,25 @@ fn what_parts_answer_makes_the_answer_of_the_whole() {
             }
             let before = assembly.steps();
             if assembly.add(part) {
-                parts.push((before, stream));
+                parts.push((before, Arc::new(stream), place.start..place.until.unwrap_or(u64::MAX)));
             }
         }
         let Ok(whole) = assembly.finish(|_| false) else { panic!("seed {seed}: nothing stops this") };
+        let whole = Arc::new(whole);
         let mut found = Answers::default();
-        let mut at = 0;
-        for (before, stream) in parts {
-            if at < before {
-                found.merge(Answers::of(&whole, at, before), 0);
+        let (mut at, mut offset) = (0, 0);
+        for (before, stream, bytes) in parts {
+            if offset < bytes.start {
+                found.merge(Answers::of(&whole, at, before, offset..bytes.start), 0);
             }
-            found.merge(Answers::of(&stream, 0, stream.steps()), before);
+            found.merge(Answers::of(&stream, 0, stream.steps(), 0..u64::MAX), before);
             own += stream.steps();
-            at = before + stream.steps();
+            (at, offset) = (before + stream.steps(), bytes.end);
         }
-        if at < whole.steps() {
-            found.merge(Answers::of(&whole, at, whole.steps()), 0);
+        if at < whole.steps() || offset < u64::MAX {
+            found.merge(Answers::of(&whole, at, whole.steps(), offset..u64::MAX), 0);
         }
-        found.check(Answers::of(&whole, 0, whole.steps()), &format!("seed {seed}"));
+        found.check(Answers::of(&whole, 0, whole.steps(), 0..u64::MAX), &format!("seed {seed}"));
     }
     assert!(own > 100_000, "{own} steps were asked of parts by themselves");
 }
@@ -421,13 +433,14 @@ fn a_callback_alone_decodes_the_same_and_is_never_asked_again() {
 }
 
 /// All passes on random ranges, against the instructions one by one.
-fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
+fn check_passes(stream: &Arc<Stream>, run: &Run, random: &mut Random, what: &str) {
     let total = run.ips.len();
     let mut all = InstructionColumns::default();
     stream.instructions(0, total as u64, 0, &mut all, &mut || false).unwrap();
     assert_eq!(all.ip, run.ips, "{what}");
     assert_eq!(all.step, (0..total as i64).collect::<Vec<_>>(), "{what}");
     let every_event = events(stream);
+    let called = Called::new(stream, &all, &every_event);
     for _ in 0..6 {
         let start = random.below(total + 1);
         let stop = if random.once_in(3) { total } else { random.below(total + 1).max(start) };
@@ -453,7 +466,7 @@ fn check_passes(stream: &Stream, run: &Run, random: &mut Random, what: &str) {
             "{what}"
         );
         assert_eq!(stream.hash(first, last, Hashing::FNV, &mut || false).unwrap().value(), fnv, "{what}");
-        check_calls(stream, &all, &every_event, range.clone(), what);
+        called.check(range.clone(), random, what);
         check_events(stream, &every_event, random, what);
     }
     for _ in 0..5 {

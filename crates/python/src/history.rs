@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
-    self, Ask, BlockColumns, Calls, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions,
-    EventColumns, Hashing, InstructionColumns, Interrupted, Ledger, OnError, Pairs, Resync, StackPart,
-    Stream, Wanted,
+    self, Ask, BlockColumns, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
+    Hashing, InstructionColumns, Interrupted, OnError, Resync, StackPart, Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -226,28 +225,13 @@ impl RawHistory {
             within: part.within.clone(),
             base: part.base(),
             lost: part.lost,
+            only: part.only,
         };
         self.parts.iter().map(part).collect()
     }
 
     fn total(&self) -> u64 {
         self.parts.last().map_or(0, |part| part.at + part.last - part.first)
-    }
-
-    /// The calls in a range of steps.
-    fn follow<L: Ledger<Note: Send> + Send>(
-        &self,
-        py: Python<'_>,
-        start: u64,
-        stop: u64,
-    ) -> PyResult<Calls<L>> {
-        self.asked(py, |ask| {
-            let mut calls = Calls::first();
-            for (part, start, stop) in self.cut(start, stop) {
-                part.stream.calls(start, stop, part.base(), &mut calls, ask)?;
-            }
-            Ok(calls)
-        })
     }
 
     fn each_gap(&self) -> impl Iterator<Item = RawGap> + '_ {
@@ -695,28 +679,6 @@ impl RawHistory {
             Ok(coverage)
         })?;
         sums::coverage(&coverage)
-    }
-
-    /// Call paths: parent, ip, calls, own, own_time.
-    fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        sums::paths(self.follow(py, start, stop)?, self.clock)
-    }
-
-    /// Calls with the returns that end them: call, end, caller, callee, depth.
-    fn pairs(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let rows = self.follow::<Pairs>(py, start, stop)?.settled().ledger.rows;
-        TableBuilder::default()
-            .i64("call", rows.iter().map(|row| row.call).collect())
-            .i64("end", rows.iter().map(|row| row.end).collect())
-            .u64("caller", rows.iter().map(|row| row.caller).collect())
-            .u64("callee", rows.iter().map(|row| row.callee).collect())
-            .u64("depth", rows.iter().map(|row| row.depth).collect())
-            .build()
-    }
-
-    /// What functions cost: ip, calls, own, inclusive, own_time, inclusive_time.
-    fn functions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        sums::functions(self.follow(py, start, stop)?, self.clock)
     }
 
     /// The hash over the addresses of all instructions: the recorders' one, or FNV-1a.

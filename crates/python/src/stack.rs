@@ -1,9 +1,16 @@
 //! Call stacks of histories.
 
-use odograph_core::history::{CallStack, FrameKind, Names, StackFrame, Stacks};
+use std::sync::{Arc, OnceLock};
+
+use odograph_core::history::{
+    fold, Ask, CallStack, CallTree, Clock, FrameKind, Functions, Ledger, Names, Pairs, Settled, StackFrame,
+    StackPart, Stacks,
+};
 use pyo3::prelude::*;
 
 use crate::history::RawHistory;
+use crate::sums;
+use crate::table::RawTable;
 
 /// A frame: where it goes on, a step, how it was found (0 a call, 1 interrupted, 2 revealed by a later return, 3 interrupted
 /// and revealed when it went on), and whether it is a guess.
@@ -28,56 +35,116 @@ fn listed(stack: &CallStack) -> Listed {
     (frames, stack.is_complete, stack.left_out, stack.edge, stack.bottom, stack.ip)
 }
 
-/// The call stacks of a history.
+/// Tables, and addresses that nothing explains without names if all of the history was asked.
+type Answer = (Vec<RawTable>, Vec<u64>);
+
+/// The call stacks of a history, and what is asked of its calls.
 #[pyclass(frozen, module = "odograph._native")]
 struct RawStacks {
     history: Py<RawHistory>,
-    stacks: Stacks,
+    parts: Vec<StackPart>,
+    is_first: bool,
+    names: Arc<Names>,
+    programs: Vec<u64>,
+    followed: OnceLock<Stacks>,
+}
+
+impl RawStacks {
+    /// The stacks; they are followed once, when they are asked for first.
+    fn stacks(&self, py: Python<'_>) -> PyResult<&Stacks> {
+        if let Some(stacks) = self.followed.get() {
+            return Ok(stacks);
+        }
+        let (parts, names, programs) = (self.parts.clone(), self.names.clone(), self.programs.clone());
+        let ask = |ask: Ask<'_>| Stacks::new(parts, self.is_first, names, programs, ask);
+        let stacks = self.history.get().asked(py, ask)?;
+        Ok(self.followed.get_or_init(|| stacks))
+    }
+
+    /// What is kept of the calls in some steps.
+    fn kept<L>(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<Settled<L>>
+    where
+        L: Ledger<Note: Send, Line: Send> + Send,
+    {
+        let total = self.parts.last().map_or(0, StackPart::end);
+        if (start, stop) == (0, total) {
+            let (parts, names, programs) = (self.parts.clone(), self.names.clone(), self.programs.clone());
+            let ask = |ask: Ask<'_>| fold(parts, self.is_first, names, programs, ask);
+            return self.history.get().asked(py, ask);
+        }
+        let stacks = self.stacks(py)?;
+        let settled = self.history.get().asked(py, |ask| stacks.fold(start..stop, ask))?;
+        Ok(Settled { unexplained: Vec::new(), ..settled })
+    }
+
+    fn clock(&self) -> Clock {
+        self.history.get().clock
+    }
 }
 
 #[pymethods]
 impl RawStacks {
-    /// Follows the calls and returns. `is_first`: the first step is the first one of its thread. `starts` are addresses at
-    /// which functions begin, `ends` those where the knowledge of functions ends, `pads` (landing pad, first, last) where
-    /// exceptions land that pass a call in a range, `programs` the times (TSC) at which other programs begin.
+    /// `is_first`: the first step is the first one of its thread. `starts` are addresses at which functions begin, `ends` those
+    /// where the knowledge of functions ends, `pads` (landing pad, first, last) where exceptions land that pass a call in a
+    /// range, `programs` the times (TSC) at which other programs begin.
     #[new]
     fn new(
-        py: Python<'_>,
         history: Py<RawHistory>,
         is_first: bool,
         starts: Vec<u64>,
         ends: Vec<u64>,
         pads: Vec<(u64, u64, u64)>,
         programs: Vec<u64>,
-    ) -> PyResult<RawStacks> {
+    ) -> RawStacks {
         let parts = history.get().stack_parts();
-        let names = Names::new(starts, ends, pads);
-        let stacks = history.get().asked(py, |ask| Stacks::new(parts, is_first, names, programs, ask))?;
-        Ok(RawStacks { history, stacks })
+        let names = Arc::new(Names::new(starts, ends, pads));
+        RawStacks { history, parts, is_first, names, programs, followed: OnceLock::new() }
+    }
+
+    /// Call paths: parent, ip, calls, own, own_time.
+    fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<Answer> {
+        let settled = self.kept::<CallTree>(py, start, stop)?;
+        Ok((vec![sums::paths(&settled, self.clock())?], settled.unexplained))
+    }
+
+    /// Calls with the returns that end them, and which stack ran when; `by` is added to steps.
+    fn pairs(&self, py: Python<'_>, start: u64, stop: u64, by: i64) -> PyResult<Answer> {
+        let mut settled = self.kept::<Pairs>(py, start, stop)?;
+        settled.ledger.move_by(by);
+        Ok((sums::pairs(&settled)?, settled.unexplained))
+    }
+
+    /// What functions cost: ip, calls, own, inclusive, own_time, inclusive_time.
+    fn functions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<Answer> {
+        let settled = self.kept::<Functions>(py, start, stop)?;
+        let unexplained = settled.unexplained.clone();
+        Ok((vec![sums::functions(settled, self.clock())?], unexplained))
     }
 
     /// The frames around the innermost one before a step.
     fn at(&self, py: Python<'_>, step: u64, most: usize) -> PyResult<Listed> {
-        Ok(listed(&self.history.get().asked(py, |ask| self.stacks.at(step, most, ask))?))
+        let stacks = self.stacks(py)?;
+        Ok(listed(&self.history.get().asked(py, |ask| stacks.at(step, most, ask))?))
     }
 
     /// The same at the end, behind the last of so many steps, where execution is known to go on at `ip`; and the frames
     /// that going there reveals below the first edge.
     fn at_end(&self, py: Python<'_>, steps: u64, ip: u64) -> PyResult<(Listed, Vec<Frame>)> {
-        let (stack, revealed) = self.history.get().asked(py, |ask| self.stacks.at_end(steps, ip, ask))?;
+        let stacks = self.stacks(py)?;
+        let (stack, revealed) = self.history.get().asked(py, |ask| stacks.at_end(steps, ip, ask))?;
         Ok((listed(&stack), revealed.iter().map(frame).collect()))
     }
 
     /// Addresses that execution went to with another stack pointer and for no known reason.
     #[getter]
-    fn unexplained(&self) -> Vec<u64> {
-        self.stacks.unexplained().to_vec()
+    fn unexplained(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
+        Ok(self.stacks(py)?.unexplained().to_vec())
     }
 
     /// Bytes that it occupies, roughly.
     #[getter]
-    fn size(&self) -> usize {
-        self.stacks.size()
+    fn size(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.stacks(py)?.size())
     }
 }
 

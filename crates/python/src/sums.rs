@@ -1,8 +1,12 @@
 //! What questions give: tables, and sums of parts that were asked elsewhere.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use odograph_core::history::{CallTree, Calls, Clock, Counts, Coverage, FunctionCost, Functions, Sum};
+use odograph_core::history::{
+    CallPair, CallTree, Clock, Counts, Coverage, FunctionCost, Functions, Names, Pairs, Settled, StackPart,
+    Sum,
+};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -34,8 +38,8 @@ pub fn coverage(coverage: &Coverage) -> PyResult<(RawTable, RawTable)> {
 }
 
 /// Call paths: parent, ip, calls, own, own_time.
-pub fn paths(calls: Calls<CallTree>, clock: Clock) -> PyResult<RawTable> {
-    let nodes = calls.settled().ledger.nodes;
+pub fn paths(settled: &Settled<CallTree>, clock: Clock) -> PyResult<RawTable> {
+    let nodes = &settled.ledger.nodes;
     TableBuilder::default()
         .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
         .u64("ip", nodes.iter().map(|node| node.ip).collect())
@@ -45,9 +49,30 @@ pub fn paths(calls: Calls<CallTree>, clock: Clock) -> PyResult<RawTable> {
         .build()
 }
 
+/// Calls: call, end, caller, callee, depth, kind, stack; and from which step on which stack ran: step, stack.
+pub fn pairs(settled: &Settled<Pairs>) -> PyResult<Vec<RawTable>> {
+    let Pairs { rows, runs, .. } = &settled.ledger;
+    // What was over before the first step was not there then.
+    let end = |row: &CallPair| if row.end == CallPair::OPEN { -1 } else { row.end.max(0) };
+    let calls = TableBuilder::default()
+        .i64("call", rows.iter().map(|row| row.call).collect())
+        .i64("end", rows.iter().map(end).collect())
+        .u64("caller", rows.iter().map(|row| row.caller).collect())
+        .u64("callee", rows.iter().map(|row| row.callee).collect())
+        .u64("depth", rows.iter().map(|row| row.depth).collect())
+        .words("kind", rows.iter().map(|row| row.kind as i16).collect(), &["call", "interrupt", "stack"])
+        .u32("stack", rows.iter().map(|row| row.stack).collect())
+        .build()?;
+    let runs = TableBuilder::default()
+        .i64("step", runs.iter().map(|run| run.0 as i64).collect())
+        .u32("stack", runs.iter().map(|run| run.1).collect())
+        .build()?;
+    Ok(vec![calls, runs])
+}
+
 /// What functions cost: ip, calls, own, inclusive, own_time, inclusive_time.
-pub fn functions(calls: Calls<Functions>, clock: Clock) -> PyResult<RawTable> {
-    let costs = Functions::costs(calls);
+pub fn functions(settled: Settled<Functions>, clock: Clock) -> PyResult<RawTable> {
+    let costs = Functions::costs(settled);
     let times = |ticks: fn(&FunctionCost) -> i64| costs.iter().map(|cost| clock.span(ticks(cost))).collect();
     TableBuilder::default()
         .u64("ip", costs.iter().map(|cost| cost.ip).collect())
@@ -58,6 +83,9 @@ pub fn functions(calls: Calls<Functions>, clock: Clock) -> PyResult<RawTable> {
         .optional_i64("inclusive_time", times(|cost| cost.inclusive_ticks))
         .build()
 }
+
+/// Where functions begin, where that knowledge ends, and landing pads: see [`RawStacks`](crate::stack).
+type KnownNames = (Vec<u64>, Vec<u64>, Vec<(u64, u64, u64)>);
 
 /// What some consecutive steps came to.
 #[pyclass(frozen, module = "odograph._native")]
@@ -72,20 +100,30 @@ impl RawSum {
 
 #[pymethods]
 impl RawSum {
-    /// That of no steps: of "counts", "coverage", "functions" or "paths".
+    /// That of no steps: of "counts", "coverage", "functions", "paths" or "pairs".
     #[new]
     fn new(py: Python<'_>, name: &str) -> PyResult<RawSum> {
         let none = || error::invalid_argument(py, &format!("there is no sum of {name}"));
         Ok(RawSum(Mutex::new(Sum::named(name).ok_or_else(none)?)))
     }
 
-    /// Adds steps of a history that was decoded, not joined; they follow.
-    fn ask(&self, py: Python<'_>, history: PyRef<'_, RawHistory>, start: u64, stop: u64) -> PyResult<()> {
+    /// Adds steps of a history that was decoded, not joined; they follow. Only events count whose packets lie at these trace
+    /// offsets.
+    fn ask(
+        &self,
+        py: Python<'_>,
+        history: PyRef<'_, RawHistory>,
+        start: u64,
+        stop: u64,
+        offsets: (u64, u64),
+    ) -> PyResult<()> {
         let none = || error::invalid_argument(py, "only histories of one stream can be asked");
         let stream = history.stream().ok_or_else(none)?.clone();
+        let within: Range<u64> = offsets.0..offsets.1;
+        let part = StackPart { first: start, last: stop, within, ..StackPart::whole(stream) };
         // Taken out: while it is asked, Python code may run.
         let mut sum = self.lock().clone();
-        let sum = history.asked(py, move |ask| sum.ask(&stream, start, stop, ask).map(|()| sum))?;
+        let sum = history.asked(py, move |ask| sum.ask(&part, ask).map(|()| sum))?;
         *self.lock() = sum;
         Ok(())
     }
@@ -103,9 +141,9 @@ impl RawSum {
         }
     }
 
-    /// What is added next belongs to another piece of a history.
-    fn break_off(&self) {
-        self.lock().break_off();
+    /// What is added next belongs to another piece of a history; `lost`: trace bytes are missing in between.
+    fn break_off(&self, lost: bool) {
+        self.lock().break_off(lost);
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
@@ -113,15 +151,38 @@ impl RawSum {
         PyBytes::new(py, &bytes)
     }
 
-    /// The tables that a history gives: two for coverage, one for the others.
-    fn tables(&self, py: Python<'_>, clock: RawClock) -> PyResult<Vec<RawTable>> {
+    /// The tables that a history gives: two for coverage and pairs, one for the others; and addresses that nothing explains
+    /// without names. For the names see [`RawStacks`](crate::stack).
+    fn tables(
+        &self,
+        py: Python<'_>,
+        clock: RawClock,
+        is_first: bool,
+        names: KnownNames,
+        programs: Vec<u64>,
+    ) -> PyResult<(Vec<RawTable>, Vec<u64>)> {
         let (sum, clock) = (py.detach(|| self.lock().clone()), history::clock(clock));
-        match sum {
-            Sum::Counts(sum) => Ok(vec![counts(&sum)?]),
-            Sum::Coverage(sum) => coverage(&sum).map(|(blocks, edges)| vec![blocks, edges]),
-            Sum::Functions(sum) => Ok(vec![functions(sum, clock)?]),
-            Sum::Paths(sum) => Ok(vec![paths(sum, clock)?]),
-        }
+        let names = Arc::new(Names::new(names.0, names.1, names.2));
+        Ok(match sum {
+            Sum::Counts(sum) => (vec![counts(&sum)?], Vec::new()),
+            Sum::Coverage(sum) => {
+                let (blocks, edges) = coverage(&sum)?;
+                (vec![blocks, edges], Vec::new())
+            }
+            Sum::Functions(sum) => {
+                let settled = py.detach(|| sum.settled(is_first, names, programs));
+                let unexplained = settled.unexplained.clone();
+                (vec![functions(settled, clock)?], unexplained)
+            }
+            Sum::Paths(sum) => {
+                let settled = py.detach(|| sum.settled(is_first, names, programs));
+                (vec![paths(&settled, clock)?], settled.unexplained)
+            }
+            Sum::Pairs(sum) => {
+                let settled = py.detach(|| sum.settled(is_first, names, programs));
+                (pairs(&settled)?, settled.unexplained)
+            }
+        })
     }
 }
 

@@ -47,7 +47,7 @@ def command(
 ) -> int:
     """Say what functions cost: calls, instructions and time, their own and with those they call.
 
-    Calls are paired with returns, so what a function jumps to at its end counts as its own. Time goes on in
+    Calls are those on the stack, so what a function jumps to at its end counts as its own. Time goes on in
     what is not traced, such as system calls.
     """
     from odograph.history import NO_CLOCK

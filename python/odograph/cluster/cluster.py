@@ -13,7 +13,7 @@ from odograph.cluster.assembling import Assembling
 from odograph.cluster.connection import connect_client, local_cluster
 from odograph.cluster.files import recordings_in
 from odograph.cluster.sender import Sender, Sent
-from odograph.cluster.verbs import COSTS, COUNTING, COVERING, PATHS, Decoding, Finding, Verb
+from odograph.cluster.verbs import COSTS, COUNTING, COVERING, PAIRS, PATHS, Decoding, Finding, Verb
 from odograph.cluster.work import Progress, Work
 from odograph.errors import ClusterError, InvalidArgument, OdographError
 from odograph.recorded import Recording
@@ -134,6 +134,10 @@ class Cluster:
     def calls(self, what: What) -> Answers[Table]:
         """By which paths functions were called, as :meth:`History.calls` tells it."""
         return self.answers(what, PATHS)
+
+    def pairs(self, what: What) -> Answers[Table]:
+        """Calls and their ends, as :meth:`History.pairs` tells them."""
+        return self.answers(what, PAIRS)
 
     def answers(self, what: What, verb: Verb[T]) -> Answers[T]:
         """What all recordings answer. One that was named alone and cannot be read raises why."""

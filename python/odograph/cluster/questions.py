@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from odograph._native import RawSum
+from odograph.stacks import landings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from odograph._native import RawHistory, RawTable
     from odograph.history import Clock
+    from odograph.symbols import Symbols
 
-__all__ = ["Find", "Passes", "Question", "Steps", "Sum", "Sums", "Wanted"]
+__all__ = ["ALL_OFFSETS", "Find", "Passes", "Question", "Steps", "Sum", "Sums", "Wanted"]
+
+ALL_OFFSETS = (0, (1 << 64) - 1)
+"""Everything in a trace."""
 
 Wanted = tuple[tuple[int, ...], bool]
 """Addresses, ascending, and whether they are the ends of a range, as ``RawHistory.find`` takes them."""
@@ -28,8 +34,8 @@ class Sum(Protocol):
     def merge(self, other: Any, by: int) -> None:
         """The same for a sum of such answers."""
 
-    def break_off(self) -> None:
-        """What is added next did not follow at once."""
+    def break_off(self, lost: bool) -> None:
+        """What is added next did not follow at once; ``lost``: trace bytes are missing in between."""
 
 
 class Question(Protocol):
@@ -39,8 +45,10 @@ class Question(Protocol):
     def in_order(self) -> bool:
         """The answer depends on what happened between the steps of a thread, others having run meanwhile."""
 
-    def ask(self, history: RawHistory, start: int, stop: int) -> bytes:
-        """The answer for the steps ``start`` to ``stop`` (exclusive)."""
+    def ask(
+        self, history: RawHistory, start: int, stop: int, offsets: tuple[int, int] = ALL_OFFSETS
+    ) -> bytes:
+        """The answer for the steps ``start`` to ``stop`` (exclusive), and the events at these offsets."""
 
     def sum(self) -> Sum:
         """That of no steps."""
@@ -56,7 +64,9 @@ class Find:
     def in_order(self) -> bool:
         return False
 
-    def ask(self, history: RawHistory, start: int, stop: int) -> bytes:
+    def ask(
+        self, history: RawHistory, start: int, stop: int, offsets: tuple[int, int] = ALL_OFFSETS
+    ) -> bytes:
         addresses, is_range = self.wanted
         return history.find(addresses, is_range, start, stop, (1 << 63) - 1)
 
@@ -79,7 +89,7 @@ class Steps:
     def merge(self, other: Steps, by: int) -> None:
         self._found += [steps + by for steps in other._found]
 
-    def break_off(self) -> None:
+    def break_off(self, lost: bool) -> None:
         pass
 
     def steps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -93,15 +103,17 @@ class Steps:
 class Passes:
     """What a pass over all steps gives: executions of instructions, blocks and edges, costs, call paths."""
 
-    name: Literal["counts", "coverage", "functions", "paths"]
+    name: Literal["counts", "coverage", "functions", "paths", "pairs"]
 
     @property
     def in_order(self) -> bool:
-        return self.name in ("functions", "paths")
+        return self.name in ("functions", "paths", "pairs")
 
-    def ask(self, history: RawHistory, start: int, stop: int) -> bytes:
+    def ask(
+        self, history: RawHistory, start: int, stop: int, offsets: tuple[int, int] = ALL_OFFSETS
+    ) -> bytes:
         answer = RawSum(self.name)
-        answer.ask(history, start, stop)
+        answer.ask(history, start, stop, offsets)
         return answer.to_bytes()
 
     def sum(self) -> Sums:
@@ -120,9 +132,21 @@ class Sums:
     def merge(self, other: Sums, by: int) -> None:
         self._raw.add(other._raw.to_bytes(), by)
 
-    def break_off(self) -> None:
-        self._raw.break_off()
+    def break_off(self, lost: bool) -> None:
+        self._raw.break_off(lost)
 
-    def tables(self, clock: Clock) -> list[RawTable]:
-        """The tables that a history gives."""
-        return self._raw.tables(clock)
+    def tables(
+        self,
+        clock: Clock,
+        is_first: bool,
+        find_symbols: Callable[[], Symbols] | None,
+        programs: Sequence[int],
+    ) -> list[RawTable]:
+        """The tables that a history gives.
+
+        ``is_first``: its first step is the first one of its thread. ``programs`` are the TSCs at which it
+        goes on with other programs.
+        """
+        tables, unexplained = self._raw.tables(clock, is_first, ((), (), ()), programs)
+        names = landings(unexplained, find_symbols)
+        return tables if names is None else self._raw.tables(clock, is_first, names, programs)[0]

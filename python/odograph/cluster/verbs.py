@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
@@ -21,6 +22,7 @@ __all__ = [
     "COSTS",
     "COUNTING",
     "COVERING",
+    "PAIRS",
     "PATHS",
     "Decoding",
     "Finding",
@@ -84,8 +86,14 @@ class Passing(Generic[T]):
         return (self._question,)
 
     def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> T:
-        tables = cast("Sums", sums[0]).tables(recording.clock)
-        return self._made([Table(table) for table in tables])
+        return self._made(_tables(sums[0], recording, thread))
+
+
+def _tables(total: Sum, recording: Recording, thread: Thread) -> list[Table]:
+    symbols, programs = partial(recording.symbols, thread.tid), recording.program_times(thread)
+    is_first = recording.history(thread.tid).begins_program
+    tables = cast("Sums", total).tables(recording.clock, is_first, symbols, programs)
+    return [Table(table) for table in tables]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,7 @@ class Naming:
 
     def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> Passed:
         tables: dict[str, list[Table]] = {
-            question.name: [Table(table) for table in cast("Sums", total).tables(recording.clock)]
+            question.name: _tables(total, recording, thread)
             for question, total in zip(self._questions, sums, strict=True)
         }
         steps = sum(piece.steps[1] - piece.steps[0] for piece in recording.pieces(thread))
@@ -131,4 +139,5 @@ class Naming:
 COUNTING = Passing(Passes("counts"), lambda tables: tables[0])
 COVERING = Passing(Passes("coverage"), lambda tables: Coverage(*tables))
 COSTS = Passing(Passes("functions"), lambda tables: tables[0])
+PAIRS = Passing(Passes("pairs"), lambda tables: tables[0])
 PATHS = Passing(Passes("paths"), lambda tables: tables[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from odograph._native import RawHistory
 from odograph.cluster.answers import Answer
 from odograph.cluster.assembling import Assembling
 from odograph.cluster.questions import Question, Sum
@@ -85,22 +84,23 @@ class Work(Generic[T]):
         at = 0
         for piece in pieces:
             start, stop = piece.steps
-            for question, part in self._parts(piece.history, start, stop):
-                totals[question].merge(part, at - start)
             for total in totals.values():
-                total.break_off()
+                total.break_off(piece.lost)
+            for question, part in self._parts(piece):
+                totals[question].merge(part, at - start)
             at += stop - start
         return list(totals.values())
 
-    def _parts(self, history: RawHistory, start: int, stop: int) -> Iterator[tuple[Question, Sum]]:
-        """Sums for the steps of a stream, in order; what no part was asked is asked here."""
+    def _parts(self, piece: Piece) -> Iterator[tuple[Question, Sum]]:
+        """Sums for a piece of a stream, in order; what no part was asked is asked here."""
+        history, (start, stop) = piece.history, piece.steps
         assembling = self._answered.get(id(history))
         asked = () if assembling is None else assembling.questions
         if assembling is not None:
             for sums in assembling.segments.between(start, stop):
                 yield from zip(asked, sums, strict=True)
         for question in self._questions:
-            if question not in asked and start < stop:
+            if question not in asked:
                 here = question.sum()
-                here.add(question.ask(history, start, stop), 0)
+                here.add(question.ask(history, start, stop, piece.offsets), 0)
                 yield question, here

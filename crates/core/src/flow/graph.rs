@@ -6,6 +6,7 @@
 //! cache line. Links are filled in when they are first taken.
 
 use serde::{Deserialize, Serialize};
+use std::any::Any;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 
@@ -155,6 +156,7 @@ pub struct Graph {
     most_instructions: usize,
     generation: u64,
     windows: Windows,
+    memo: Option<Box<dyn Any + Send + Sync>>,
 }
 
 const NO_NODE: Node = Node {
@@ -192,6 +194,7 @@ impl Graph {
             most_instructions: MOST_INSTRUCTIONS,
             generation: 1,
             windows: Windows::default(),
+            memo: None,
         }
     }
 
@@ -210,6 +213,16 @@ impl Graph {
     #[inline]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What the last walk kept of the nodes, for the next one; see [`generation`](Graph::generation).
+    pub fn take_memo<T: Any>(&mut self) -> Option<T> {
+        self.memo.take().and_then(|memo| memo.downcast().ok()).map(|memo| *memo)
+    }
+
+    /// Keeps something of the nodes for the next walk.
+    pub fn keep_memo(&mut self, memo: impl Any + Send + Sync) {
+        self.memo = Some(Box::new(memo));
     }
 
     /// From now on addresses mean this space and mode.

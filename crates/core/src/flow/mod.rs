@@ -23,7 +23,7 @@ mod timeline;
 mod window;
 
 pub use blocks::{Block, BlockDecoder, BlockInstruction, BlockOptions};
-pub use code::{Code, CodeError, Space, SpaceId};
+pub use code::{Chunk, Code, CodeError, Space, SpaceId};
 pub use engine::{Checkpoint, Engine, EngineOptions, FlowError, Position, Progress};
 pub use graph::{Graph, InstructionMeta, NodeId, NodeKind};
 pub use instructions::{Insn, InstructionDecoder};

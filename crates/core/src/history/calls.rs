@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::callstack::{Call, Instant, Ledger};
+use super::stack::{Entry, Ledger, Spent};
 
 /// One call path: a function as called from its parent's path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallNode {
     /// Index of the caller's path; the root is its own parent.
     pub parent: u32,
-    /// Entry address of the called function; 0 for the root, which is whatever ran outside any call
-    /// that was seen.
+    /// Entry address of the called function, of a handler that interrupted the caller, or of what a stack began with; 0
+    /// for the root, which is whatever ran outside any call that was seen.
     pub ip: u64,
     /// How often it was called on this path.
     pub calls: u64,
@@ -57,30 +57,33 @@ impl CallTree {
 /// The note of a call is its path.
 impl Ledger for CallTree {
     type Note = u32;
+    type Line = ();
     type Translation = Vec<u32>;
 
-    fn open(&mut self, call: &Call, _: u64, top: Option<u32>) -> u32 {
-        let path = self.child(top.unwrap_or(0), call.callee);
+    fn open(&mut self, entry: &Entry, top: u32, _: Spent, (): &mut ()) -> u32 {
+        let path = self.child(top, entry.callee);
         if let Some(node) = self.nodes.get_mut(path as usize) {
             node.calls += 1;
         }
         path
     }
 
-    fn spend(&mut self, top: Option<u32>, steps: u64, ticks: i64) {
-        if let Some(node) = self.nodes.get_mut(top.unwrap_or(0) as usize) {
-            node.own += steps;
-            node.own_ticks = node.own_ticks.wrapping_add(ticks);
+    fn reopen(&mut self, _: u32, (): &mut ()) {}
+
+    fn spend(&mut self, top: u32, spent: Spent) {
+        if let Some(node) = self.nodes.get_mut(top as usize) {
+            node.own += spent.steps;
+            node.own_ticks = node.own_ticks.wrapping_add(spent.ticks);
         }
     }
 
-    fn close(&mut self, _: u32, _: Instant, _: Instant) {}
+    fn close(&mut self, _: u32, _: Spent, _: u64, (): &mut ()) {}
 
-    fn absorb(&mut self, above: CallTree, _: u64, top: Option<u32>) -> Vec<u32> {
+    fn absorb(&mut self, above: CallTree, top: u32, (): &(), _: u32) -> Vec<u32> {
         let mut own: Vec<u32> = Vec::with_capacity(above.nodes.len());
         for node in above.nodes {
             let path = match own.get(node.parent as usize) {
-                None => top.unwrap_or(0),
+                None => top,
                 Some(&parent) => self.child(parent, node.ip),
             };
             own.push(path);

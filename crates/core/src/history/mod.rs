@@ -9,8 +9,6 @@
 mod blocks;
 mod builder;
 mod calls;
-mod callstack;
-mod callwalk;
 mod clock;
 mod code;
 mod columns;
@@ -41,7 +39,6 @@ mod whole;
 
 pub use blocks::BlockColumns;
 pub use calls::{CallNode, CallTree};
-pub use callstack::{Call, Calls, Instant, Ledger, Settled};
 pub use clock::Clock;
 pub use code::{CodeRow, CodeTable, Hits};
 pub use columns::InstructionColumns;
@@ -50,13 +47,16 @@ pub use coverage::Coverage;
 pub use decode::{decode, skipped};
 pub use events::{Chosen, EventColumns};
 pub use find::Wanted;
-pub use functions::{FunctionCost, Functions};
+pub use functions::{FunctionCost, Functions, OpenCounts, OpenFunction};
 pub use hash::Hashing;
 pub use live::{Live, LiveError, LivePart};
 pub use pairs::{CallPair, Pairs};
 pub use parallel::{Ask, Interrupted};
 pub use part::{Assembly, Part, PartPlace};
 pub use saved::{Stale, Unsaved};
-pub use stack::{CallStack, FrameKind, Names, StackFrame, StackPart, Stacks};
+pub use stack::{
+    fold, CallStack, Calls, Entry, EntryKind, FrameKind, Instant, Ledger, Names, Settled, Spent, StackFrame,
+    StackPart, Stacks,
+};
 pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
 pub use sum::Sum;

@@ -2,74 +2,128 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::callstack::{Call, Instant, Ledger};
+use super::stack::{Entry, EntryKind, Ledger, Spent};
 
-/// A call.
+/// A call, or what is like one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPair {
-    /// The step of the call.
+    /// The step of the call; of an interrupt, the last one before it; -1 before the first step.
     pub call: i64,
-    /// The step of the return that ended it, perhaps with others above it; -1 if it is still open.
+    /// The last step before it was over: that of the return; [`CallPair::OPEN`] if it is still open.
     pub end: i64,
-    /// Address of the call.
+    /// Address of the call: see [`Entry`].
     pub caller: u64,
     /// The address that was called.
     pub callee: u64,
-    /// Calls that were open then.
+    /// Calls that were open on its stack then.
     pub depth: u64,
+    /// Number of its stack.
+    pub stack: u32,
+    /// What it is.
+    pub kind: EntryKind,
 }
 
-/// Calls in order.
+impl CallPair {
+    /// The end of what has none.
+    pub const OPEN: i64 = i64::MIN;
+
+    /// It lies on its stack before the instruction of a step is executed.
+    pub fn is_open_at(&self, step: i64) -> bool {
+        self.call < step && (self.end == CallPair::OPEN || step <= self.end)
+    }
+}
+
+/// Calls in order, and which stack ran when.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pairs {
     /// One row each.
     pub rows: Vec<CallPair>,
+    /// From which step on the stack of a number ran; none in parts of which the stacks are not known.
+    pub runs: Vec<(u64, u32)>,
+    /// Calls that were taken for over and were not.
+    pub revised: u64,
 }
 
-/// The note of a call is its row.
+impl Pairs {
+    fn depth(&self, top: u64) -> u64 {
+        let row = top.checked_sub(1).and_then(|row| self.rows.get(row as usize));
+        row.map_or(0, |row| row.depth + u64::from(row.kind != EntryKind::Stack))
+    }
+}
+
+/// The note of a call is its row, counted from 1.
 impl Ledger for Pairs {
     type Note = u64;
-    type Translation = u64;
+    type Line = ();
+    /// What is added to notes, and the note of what the others lie on.
+    type Translation = (u64, u64);
 
-    fn open(&mut self, call: &Call, height: u64, _: Option<u64>) -> u64 {
-        let row = self.rows.len() as u64;
+    fn open(&mut self, entry: &Entry, top: u64, _: Spent, (): &mut ()) -> u64 {
         self.rows.push(CallPair {
-            call: call.at.step.wrapping_sub(1) as i64,
-            end: -1,
-            caller: call.caller,
-            callee: call.callee,
-            depth: height,
+            call: entry.step.wrapping_sub(1) as i64,
+            end: CallPair::OPEN,
+            caller: entry.caller,
+            callee: entry.callee,
+            depth: self.depth(top),
+            stack: entry.stack,
+            kind: entry.kind,
         });
-        row
+        self.rows.len() as u64
     }
 
-    fn spend(&mut self, _: Option<u64>, _: u64, _: i64) {}
-
-    fn close(&mut self, row: u64, _: Instant, end: Instant) {
-        if let Some(row) = self.rows.get_mut(row as usize) {
-            row.end = end.step.wrapping_sub(1) as i64;
+    fn reopen(&mut self, note: u64, (): &mut ()) {
+        if let Some(row) = note.checked_sub(1).and_then(|row| self.rows.get_mut(row as usize)) {
+            self.revised += u64::from(row.end != CallPair::OPEN);
+            row.end = CallPair::OPEN;
         }
     }
 
-    fn absorb(&mut self, mut above: Pairs, height: u64, _: Option<u64>) -> u64 {
-        let before = self.rows.len() as u64;
-        for row in &mut above.rows {
-            row.depth += height;
+    fn spend(&mut self, _: u64, _: Spent) {}
+
+    fn close(&mut self, note: u64, _: Spent, step: u64, (): &mut ()) {
+        if let Some(row) = note.checked_sub(1).and_then(|row| self.rows.get_mut(row as usize)) {
+            row.end = step.wrapping_sub(1) as i64;
         }
-        self.rows.append(&mut above.rows);
-        before
+    }
+
+    fn absorb(&mut self, mut above: Pairs, top: u64, (): &(), stack: u32) -> (u64, u64) {
+        let (before, depth) = (self.rows.len() as u64, self.depth(top));
+        if (depth, stack) != (0, 0) {
+            for row in &mut above.rows {
+                row.depth += depth;
+                row.stack = stack;
+            }
+        }
+        if self.rows.is_empty() {
+            self.rows = above.rows;
+        } else {
+            self.rows.append(&mut above.rows);
+        }
+        self.revised += above.revised;
+        (before, top)
+    }
+
+    fn translate(&self, &(before, top): &(u64, u64), note: u64) -> u64 {
+        if note == 0 {
+            top
+        } else {
+            before + note
+        }
+    }
+
+    fn runs(&mut self, stack: u32, step: u64) {
+        self.runs.push((step, stack));
     }
 
     fn move_by(&mut self, steps: i64) {
+        for run in &mut self.runs {
+            run.0 = run.0.wrapping_add_signed(steps);
+        }
         for row in &mut self.rows {
             row.call = row.call.wrapping_add(steps);
-            if row.end >= 0 {
+            if row.end != CallPair::OPEN {
                 row.end = row.end.wrapping_add(steps);
             }
         }
-    }
-
-    fn translate(&self, before: &u64, row: u64) -> u64 {
-        before + row
     }
 }

@@ -193,9 +193,18 @@ impl Stream {
         self.cut_at(first, steps, end, size)
     }
 
-    /// Cuts steps into pieces of `size` bytes of trace or little more.
-    pub(super) fn cut_to(&self, start: u64, stop: u64, size: u64) -> Vec<Piece> {
-        let (first, end) = self.around(start, stop);
+    /// Cuts steps into pieces of `size` bytes of trace or little more. `all`: whatever happens before the first step is told.
+    pub(super) fn cut_to(&self, (start, stop): (u64, u64), all: bool, size: u64) -> Vec<Piece> {
+        let (mut first, end) = self.around(start, stop);
+        if all {
+            // Some of it may lie before a checkpoint that stands at this step.
+            let before = self.checkpoints.partition_point(|checkpoint| checkpoint.step < start);
+            first = before.saturating_sub(1);
+        }
+        if start == stop && first < self.checkpoints.len() {
+            // What happens before a step may be all there is.
+            return vec![Piece { start, stop, checkpoint: first, until: self.end_of(stop) }];
+        }
         self.cut_at(first, (start, stop), end, size)
     }
 

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::calls::CallTree;
-use super::callstack::Calls;
 use super::count::Counts;
 use super::coverage::Coverage;
 use super::functions::Functions;
+use super::pairs::Pairs;
 use super::parallel::{Ask, Interrupted};
-use super::stream::Stream;
+use super::stack::{Calls, StackPart};
 
 /// What some consecutive steps came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,27 +21,32 @@ pub enum Sum {
     Functions(Calls<Functions>),
     /// Paths by which functions were called.
     Paths(Calls<CallTree>),
+    /// Calls and the returns that end them.
+    Pairs(Calls<Pairs>),
 }
 
 impl Sum {
-    /// That of no steps: of `counts`, `coverage`, `functions` or `paths`; None for any other name.
+    /// That of no steps: of `counts`, `coverage`, `functions`, `paths` or `pairs`; None for any other name.
     pub fn named(name: &str) -> Option<Sum> {
         match name {
             "counts" => Some(Sum::Counts(Counts::default())),
             "coverage" => Some(Sum::Coverage(Coverage::default())),
-            "functions" => Some(Sum::Functions(Calls::later())),
-            "paths" => Some(Sum::Paths(Calls::later())),
+            "functions" => Some(Sum::Functions(Calls::default())),
+            "paths" => Some(Sum::Paths(Calls::default())),
+            "pairs" => Some(Sum::Pairs(Calls::default())),
             _ => None,
         }
     }
 
-    /// Adds steps `start..stop` of a stream, which follow.
-    pub fn ask(&mut self, stream: &Stream, start: u64, stop: u64, ask: Ask<'_>) -> Result<(), Interrupted> {
+    /// Adds a part of a history, which follows.
+    pub fn ask(&mut self, part: &StackPart, ask: Ask<'_>) -> Result<(), Interrupted> {
+        let StackPart { stream, first, last, .. } = part;
         match self {
-            Sum::Counts(counts) => stream.count(start, stop, counts, ask),
-            Sum::Coverage(coverage) => stream.coverage(start, stop, coverage, ask),
-            Sum::Functions(calls) => stream.calls(start, stop, 0, calls, ask),
-            Sum::Paths(calls) => stream.calls(start, stop, 0, calls, ask),
+            Sum::Counts(counts) => stream.count(*first, *last, counts, ask),
+            Sum::Coverage(coverage) => stream.coverage(*first, *last, coverage, ask),
+            Sum::Functions(calls) => calls.follow(part, ask),
+            Sum::Paths(calls) => calls.follow(part, ask),
+            Sum::Pairs(calls) => calls.follow(part, ask),
         }
     }
 
@@ -51,6 +56,7 @@ impl Sum {
             Sum::Counts(_) | Sum::Coverage(_) => {}
             Sum::Functions(calls) => calls.move_by(steps),
             Sum::Paths(calls) => calls.move_by(steps),
+            Sum::Pairs(calls) => calls.move_by(steps),
         }
     }
 
@@ -61,15 +67,21 @@ impl Sum {
             (Sum::Coverage(coverage), Sum::Coverage(next)) => coverage.merge(next),
             (Sum::Functions(calls), Sum::Functions(next)) => calls.merge(next),
             (Sum::Paths(calls), Sum::Paths(next)) => calls.merge(next),
+            (Sum::Pairs(calls), Sum::Pairs(next)) => calls.merge(next),
             _ => return false,
         }
         true
     }
 
-    /// What is merged next belongs to another piece of a history: no edge leads there. Calls go on.
-    pub fn break_off(&mut self) {
-        if let Sum::Coverage(coverage) = self {
-            coverage.break_off();
+    /// What is merged next belongs to another piece of a history: no edge leads there. Calls go on, unless trace bytes
+    /// are missing in between.
+    pub fn break_off(&mut self, lost: bool) {
+        match self {
+            Sum::Coverage(coverage) => coverage.break_off(),
+            Sum::Functions(calls) if lost => calls.lose(),
+            Sum::Paths(calls) if lost => calls.lose(),
+            Sum::Pairs(calls) if lost => calls.lose(),
+            _ => {}
         }
     }
 

@@ -1,217 +1,188 @@
-//! Calls found by going through instructions and events one by one, against what the passes over calls say.
+//! What the passes over calls say, against the stacks at single steps and the instructions one by one.
 
-use std::collections::HashMap;
-use std::fmt::Debug;
-use std::hash::Hash;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use odograph_core::history::{
-    CallPair, CallTree, Calls, EventColumns, FunctionCost, Functions, InstructionColumns, Ledger, Pairs,
-    Stream,
+    fold, CallTree, EntryKind, EventColumns, FrameKind, FunctionCost, Functions, InstructionColumns, Ledger,
+    Pairs, Settled, StackFrame, StackPart, Stacks, Stream,
 };
 use odograph_core::instruction::{self, Detail, ExecMode, InstructionClass};
 
-/// Where execution went on behind a step: at an address, and whether it was traced; None if nobody knows.
-type Next = Option<(u64, bool)>;
+use super::random::Random;
 
-/// What was said of where execution went on, by the step before which it was said.
-fn said(stream: &Stream, events: &EventColumns) -> HashMap<u64, Next> {
-    let mut all: Vec<(u64, bool, u64, Next)> =
-        stream.gaps().iter().map(|gap| (gap.offset, true, gap.step, None)).collect();
-    for row in 0..events.step.len() {
-        let (offset, step) = (events.offset[row], events.step[row] as u64);
-        let next = match EventColumns::KINDS[events.kind[row] as usize] {
-            "disabled" if events.status_update[row] != 0 => None,
-            "disabled" => events.to[row].map(|to| (to, false)),
-            _ if events.after[row] != 0 || events.ip[row] == u64::MAX => continue,
-            _ => Some((events.ip[row], true)),
-        };
-        all.push((offset, false, step, next));
-    }
-    all.sort_by_key(|&(offset, gap, ..)| (offset, gap));
-    let mut first = HashMap::new();
-    for (_, _, step, next) in all {
-        first.entry(step).or_insert(next);
-    }
-    first
+/// A history that is asked for calls.
+pub struct Called<'a> {
+    stream: &'a Arc<Stream>,
+    all: &'a InstructionColumns,
+    events: &'a EventColumns,
+    stacks: Stacks,
 }
 
-/// An open call: its row, return address and function.
-struct Frame {
-    row: usize,
-    return_ip: u64,
-    callee: u64,
-}
-
-#[derive(Default)]
-struct Simulation {
-    rows: Vec<CallPair>,
-    stack: Vec<Frame>,
-    /// Calls, instructions and ticks by path.
-    paths: HashMap<Vec<u64>, (u64, u64, i64)>,
-    /// Where rows begin and end: steps and times.
-    times: Vec<(Option<u64>, Option<u64>)>,
-    time: Option<u64>,
-}
-
-impl Simulation {
-    fn path(&self) -> Vec<u64> {
-        self.stack.iter().map(|frame| frame.callee).collect()
+impl<'a> Called<'a> {
+    pub fn new(stream: &'a Arc<Stream>, all: &'a InstructionColumns, events: &'a EventColumns) -> Self {
+        let part = StackPart::whole(stream.clone());
+        let stacks = Stacks::new(vec![part], false, Arc::default(), Vec::new(), &mut || false).unwrap();
+        Called { stream, all, events, stacks }
     }
 
-    /// Time passes.
-    fn pass(&mut self, tsc: Option<u64>) {
-        let ticks = tsc.zip(self.time).map_or(0, |(now, then)| now.wrapping_sub(then) as i64);
-        self.paths.entry(self.path()).or_default().2 += ticks;
-        self.time = tsc.or(self.time);
-    }
-
-    fn close(&mut self, left: usize, step: i64, tsc: Option<u64>) {
-        while self.stack.len() > left {
-            let frame = self.stack.pop().expect("there are more");
-            self.rows[frame.row].end = step;
-            self.times[frame.row].1 = tsc;
+    /// Compares pairs, paths and functions of a range of steps with each other and with the stacks.
+    pub fn check(&self, range: Range<usize>, random: &mut Random, what: &str) {
+        let (stacks, steps) = (&self.stacks, range.start as u64..range.end as u64);
+        let pairs: Pairs = kept(stacks, &steps).ledger;
+        let costs = Functions::costs(kept(stacks, &steps));
+        let tree: CallTree = kept(stacks, &steps).ledger;
+        if range.start == 0 && range.end == self.all.ip.len() {
+            let parts = vec![StackPart::whole(self.stream.clone())];
+            let alone: Settled<Pairs> =
+                fold(parts, false, Arc::default(), Vec::new(), &mut || false).unwrap();
+            assert_eq!((&alone.ledger.rows, &alone.ledger.runs), (&pairs.rows, &pairs.runs), "{what}");
         }
-    }
-
-    fn step(&mut self, all: &InstructionColumns, at: usize, next: Next) {
-        let tsc = (all.tsc[at] != u64::MAX).then_some(all.tsc[at]);
-        if self.time.is_none() {
-            self.time = tsc;
+        check_every_call_has_a_row(&pairs, self.all, self.stream, self.events, &range, what);
+        for _ in 0..8.min(range.len()) {
+            check_stack(stacks, &pairs, (range.start + random.below(range.len())) as u64, what);
         }
-        self.paths.entry(self.path()).or_default().1 += 1;
+        // Where a guess was wrong, a call that was taken for over is open again.
+        if pairs.revised == 0 {
+            check_costs(&pairs, &costs, &tree, &range, what);
+        }
+        let ticks: i64 = costs.iter().map(|cost| cost.own_ticks).sum();
+        assert_eq!(costs[0].inclusive_ticks, ticks, "{what}");
+        assert_eq!(tree.nodes.iter().map(|node| node.own_ticks).sum::<i64>(), ticks, "{what}");
+    }
+}
+
+fn kept<L: Ledger<Note: Send, Line: Send> + Send>(stacks: &Stacks, steps: &Range<u64>) -> Settled<L> {
+    stacks.fold(steps.clone(), &mut || false).expect("nobody interrupts")
+}
+
+/// The rows that lie on the running stack before a step, the outermost first.
+fn open_at(pairs: &Pairs, step: u64) -> Vec<usize> {
+    let ran = pairs.runs.partition_point(|&(from, _)| from <= step);
+    let stack = pairs.runs[ran - 1].1;
+    let open = |&row: &usize| pairs.rows[row].stack == stack && pairs.rows[row].is_open_at(step as i64);
+    (0..pairs.rows.len()).filter(open).collect()
+}
+
+fn check_stack(stacks: &Stacks, pairs: &Pairs, step: u64, what: &str) {
+    let stack = stacks.at(step, usize::MAX, &mut || false).unwrap();
+    // Frames that are guesses, or that only a later return tells of.
+    let is_sure = |frame: &StackFrame| {
+        !frame.is_guess && matches!(frame.kind, FrameKind::Call | FrameKind::Interrupted)
+    };
+    if !stack.frames.iter().all(is_sure) {
+        return;
+    }
+    let open = open_at(pairs, step);
+    let calls = open.iter().rev().map(|&row| &pairs.rows[row]).filter(|row| row.kind != EntryKind::Stack);
+    let found: Vec<i64> = calls.map(|row| row.call.max(0)).collect();
+    // Those below began before the range.
+    let shown: Vec<i64> = stack.frames.iter().take(found.len()).map(|frame| frame.step as i64).collect();
+    assert_eq!(found, shown, "{what}, stack before step {step}");
+    let first = pairs.runs[0].0;
+    if let Some(frame) = stack.frames.get(found.len()) {
+        assert!(frame.step < first || frame.step == 0, "{what}, step {step}: {frame:?} has no row");
+    }
+}
+
+/// Calls whose targets are known, but for those that ask where they are.
+fn check_every_call_has_a_row(
+    pairs: &Pairs,
+    all: &InstructionColumns,
+    stream: &Stream,
+    events: &EventColumns,
+    range: &Range<usize>,
+    what: &str,
+) {
+    let calls = pairs.rows.iter().filter(|row| row.kind == EntryKind::Call);
+    let rows: HashMap<i64, _> = calls.map(|row| (row.call, row)).collect();
+    let mut eventful: HashSet<i64> = events.step.iter().copied().collect();
+    eventful.extend(stream.gaps().iter().map(|gap| gap.step as i64));
+    let pops = |at: usize| {
+        matches!(all.raw[16 * at..16 * at + 2], [0x58..=0x5f | 0x8f, _] | [0x40..=0x4f, 0x58..=0x5f | 0x8f])
+    };
+    for at in range.clone() {
         let insn =
             instruction::decode(&all.raw[16 * at..16 * (at + 1)], ExecMode::Bits64).expect("it was executed");
-        let behind = all.ip[at].wrapping_add(u64::from(insn.size));
-        match insn.class {
-            InstructionClass::Call => {
-                let direct = insn.target(all.ip[at]).filter(|_| insn.detail == Detail::Direct);
-                let Some((callee, traced)) = direct.map(|target| (target, true)).or(next) else { return };
-                if direct == Some(behind) {
-                    return;
-                }
-                self.pass(tsc);
-                let depth = self.stack.len() as u64;
-                self.rows.push(CallPair { call: at as i64, end: -1, caller: all.ip[at], callee, depth });
-                self.times.push((tsc, None));
-                self.stack.push(Frame { row: self.rows.len() - 1, return_ip: behind, callee });
-                self.paths.entry(self.path()).or_default().0 += 1;
-                if !traced {
-                    self.close(self.stack.len() - 1, at as i64, tsc);
-                }
-            }
-            InstructionClass::Return => {
-                let Some((to, _)) = next else { return };
-                self.pass(tsc);
-                if let Some(nth) = self.stack.iter().rposition(|frame| frame.return_ip == to) {
-                    self.close(nth, at as i64, tsc);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Compares pairs, paths and functions of a range of steps with what a simulation gives.
-pub fn check_calls(
-    stream: &Stream,
-    all: &InstructionColumns,
-    events: &EventColumns,
-    range: Range<usize>,
-    what: &str,
-) {
-    if all.ip.contains(&u64::MAX) {
-        return; // in the columns of events that is no address
-    }
-    let said = said(stream, events);
-    let mut simulation = Simulation::default();
-    for at in range.clone() {
-        let known = said.get(&(at as u64 + 1)).copied();
-        let next = if at + 1 < range.end {
-            known.unwrap_or_else(|| Some((all.ip[at + 1], true)))
-        } else {
-            known.flatten()
-        };
-        simulation.step(all, at, next);
-    }
-    let last = range.clone().next_back().map_or(u64::MAX, |at| all.tsc[at]);
-    simulation.pass((last != u64::MAX).then_some(last));
-    let (start, stop) = (range.start as u64, range.end as u64);
-    let found = ledger::<Pairs>(stream, start, stop).settled().ledger.rows;
-    for (found, expected) in found.iter().zip(&simulation.rows) {
-        assert_eq!(found, expected, "{what}");
-    }
-    assert_eq!(found.len(), simulation.rows.len(), "{what}");
-    check_paths(&ledger(stream, start, stop).settled().ledger, &simulation, what);
-    check_functions(Functions::costs(ledger(stream, start, stop)), &simulation, &range, what);
-}
-
-fn ledger<L: Ledger<Note: Send> + Send>(stream: &Stream, start: u64, stop: u64) -> Calls<L> {
-    let mut calls = Calls::first();
-    stream.calls(start, stop, 0, &mut calls, &mut || false).expect("nobody interrupts");
-    calls
-}
-
-fn check_paths(tree: &CallTree, simulation: &Simulation, what: &str) {
-    let mut paths: Vec<Vec<u64>> = Vec::new();
-    let mut found = HashMap::new();
-    for (nth, node) in tree.nodes.iter().enumerate() {
-        let mut path = Vec::new();
-        if nth > 0 {
-            path.extend_from_slice(&paths[node.parent as usize]);
-            path.push(node.ip);
-        }
-        paths.push(path.clone());
-        assert!(found.insert(path, (node.calls, node.own, node.own_ticks)).is_none(), "{what}: a path twice");
-    }
-    let mut expected = simulation.paths.clone();
-    expected.entry(Vec::new()).or_default();
-    assert_same(&found, &expected, what);
-}
-
-fn assert_same<K: Hash + Eq + Debug, V: PartialEq + Debug>(
-    found: &HashMap<K, V>,
-    expected: &HashMap<K, V>,
-    what: &str,
-) {
-    for (key, value) in expected {
-        assert_eq!(found.get(key), Some(value), "{what}: {key:?}");
-    }
-    assert_eq!(found.len(), expected.len(), "{what}");
-}
-
-fn check_functions(costs: Vec<FunctionCost>, simulation: &Simulation, range: &Range<usize>, what: &str) {
-    let mut expected: HashMap<Option<u64>, FunctionCost> = HashMap::new();
-    for (path, &(calls, own, ticks)) in &simulation.paths {
-        let ip = path.last().copied();
-        let cost = expected.entry(ip).or_default();
-        cost.ip = ip.unwrap_or(0);
-        cost.calls += calls;
-        cost.own += own;
-        cost.own_ticks += ticks;
-    }
-    // A call inside another one of the same address does not count again.
-    let mut until: HashMap<u64, i64> = HashMap::new();
-    for (row, times) in simulation.rows.iter().zip(&simulation.times) {
-        let still_open = row.end < 0;
-        let end = if still_open { range.end as i64 - 1 } else { row.end };
-        let outer = until.entry(row.callee).or_insert(-1);
-        if row.call < *outer {
+        let row = rows.get(&(at as i64));
+        if insn.class != InstructionClass::Call {
+            assert!(row.is_none(), "{what}: step {at} is no call");
             continue;
         }
-        *outer = end;
-        let cost = expected.entry(Some(row.callee)).or_default();
-        cost.inclusive += (end - row.call) as u64;
-        let over = if still_open { simulation.time } else { times.1 };
-        cost.inclusive_ticks += over.zip(times.0).map_or(0, |(end, begin)| end.wrapping_sub(begin) as i64);
+        let behind = all.ip[at].wrapping_add(u64::from(insn.size));
+        let direct = insn.target(all.ip[at]).filter(|_| insn.detail == Detail::Direct);
+        let next = all
+            .ip
+            .get(at + 1)
+            .copied()
+            .filter(|_| at + 1 < range.end && !eventful.contains(&(at as i64 + 1)));
+        let Some(callee) = direct.or(next) else { continue };
+        match row {
+            Some(row) => assert_eq!((row.caller, row.callee), (all.ip[at], callee), "{what}, step {at}"),
+            None => assert!(
+                direct == Some(behind) || next.is_none() || pops(at + 1),
+                "{what}: the call at step {at} has no row"
+            ),
+        }
     }
-    let outside = expected.entry(None).or_default();
-    outside.inclusive = range.len() as u64;
-    let all: i64 = expected.values().map(|cost| cost.own_ticks).sum();
-    let keyed = costs.into_iter().enumerate().map(|(nth, cost)| ((nth > 0).then_some(cost.ip), cost));
-    let mut found: HashMap<_, _> = keyed.collect();
-    let whole = found.get_mut(&None).expect("something is outside any call");
-    assert_eq!(whole.inclusive_ticks, all, "{what}");
-    whole.inclusive_ticks = 0;
-    assert_same(&found, &expected, what);
+}
+
+/// Costs by functions and paths follow from the rows.
+fn check_costs(pairs: &Pairs, costs: &[FunctionCost], tree: &CallTree, range: &Range<usize>, what: &str) {
+    let mut paths: HashMap<Vec<u64>, (u64, u64)> = HashMap::new();
+    let mut functions: HashMap<Option<u64>, (u64, u64, u64)> = HashMap::new();
+    let mut stacks: HashMap<u32, Vec<usize>> = HashMap::new();
+    let (mut rows, mut runs) = (0, 0);
+    for step in range.start as i64..=range.end as i64 {
+        while let Some(row) = pairs.rows.get(rows).filter(|row| row.call < step) {
+            let open = stacks.entry(row.stack).or_default();
+            open.retain(|&before| pairs.rows[before].end == i64::MIN || pairs.rows[before].end > row.call);
+            open.push(rows);
+            functions.entry(Some(row.callee)).or_default().0 += 1;
+            let path = open.iter().map(|&row| pairs.rows[row].callee).collect();
+            paths.entry(path).or_default().0 += 1;
+            rows += 1;
+        }
+        while pairs.runs.get(runs + 1).is_some_and(|&(from, _)| from as i64 <= step) {
+            runs += 1;
+        }
+        if step == range.end as i64 {
+            break;
+        }
+        let open = stacks.entry(pairs.runs[runs].1).or_default();
+        open.retain(|&row| pairs.rows[row].is_open_at(step));
+        let path: Vec<u64> = open.iter().map(|&row| pairs.rows[row].callee).collect();
+        for callee in path.iter().collect::<HashSet<_>>() {
+            functions.entry(Some(*callee)).or_default().2 += 1;
+        }
+        functions.entry(path.last().copied()).or_default().1 += 1;
+        paths.entry(path).or_default().1 += 1;
+    }
+    assert_eq!(rows, pairs.rows.len(), "{what}");
+    let keyed = costs.iter().enumerate().map(|(nth, cost)| {
+        ((nth > 0).then_some(cost.ip), (cost.calls, cost.own, if nth == 0 { 0 } else { cost.inclusive }))
+    });
+    let found: HashMap<_, _> = keyed.collect();
+    functions.entry(None).or_default();
+    for (callee, expected) in &functions {
+        assert_eq!(found.get(callee), Some(expected), "{what}: function {callee:x?}");
+    }
+    assert_eq!(found.len(), functions.len(), "{what}");
+    assert_eq!(costs[0].inclusive, range.len() as u64, "{what}");
+    let mut names: Vec<Vec<u64>> = Vec::new();
+    let mut found = HashMap::new();
+    for node in &tree.nodes {
+        let mut path = names.get(node.parent as usize).cloned().unwrap_or_default();
+        path.extend((!names.is_empty()).then_some(node.ip));
+        assert!(found.insert(path.clone(), (node.calls, node.own)).is_none(), "{what}: a path twice");
+        names.push(path);
+    }
+    paths.entry(Vec::new()).or_default();
+    // Calls that begin and end between two steps may lie on others that do, too.
+    for (path, expected) in paths.iter().filter(|(_, (_, own))| *own > 0) {
+        assert_eq!(found.get(path).map(|found| found.1), Some(expected.1), "{what}: {path:x?}");
+    }
+    let calls = |all: &HashMap<Vec<u64>, (u64, u64)>| all.values().map(|(calls, _)| calls).sum::<u64>();
+    assert_eq!(calls(&found), calls(&paths), "{what}");
 }

@@ -6,7 +6,7 @@ use odograph_core::config::TraceConfig;
 use odograph_core::flow::{Gap, Timeline};
 use odograph_core::history::{
     decode, BlockColumns, CallStack, Counts, DecodeError, DecodeOptions, EventColumns, Hashing,
-    InstructionColumns, LiveError, Names, OnError, StackPart, Stacks, Stream,
+    InstructionColumns, LiveError, OnError, StackPart, Stacks, Stream,
 };
 use odograph_core::image::Image;
 
@@ -138,9 +138,8 @@ pub fn every_way(
 fn stacks_agree(stream: Stream, other: Stream, random: &mut Random, seed: u64) {
     let total = stream.steps();
     let stacks = |stream: Stream| {
-        let (last, stream) = (stream.steps(), Arc::new(stream));
-        let part = StackPart { stream, first: 0, last, within: 0..u64::MAX, base: 0, lost: false };
-        Stacks::new(vec![part], false, Names::default(), Vec::new(), &mut || false).unwrap()
+        let part = StackPart::whole(Arc::new(stream));
+        Stacks::new(vec![part], false, Arc::default(), Vec::new(), &mut || false).unwrap()
     };
     let (one, other) = (stacks(stream), stacks(other));
     for nth in 0..4 {

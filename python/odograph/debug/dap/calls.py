@@ -22,58 +22,94 @@ class Span(NamedTuple):
     end: int
 
 
+class _Rows(NamedTuple):
+    """The calls of one stack, in order, and how they are ordered by their ends."""
+
+    call: Steps
+    end: Steps
+    order: np.ndarray[Any, np.dtype[np.intp]]
+    by_end: Steps
+
+
 class Calls:
-    """Calls and returns, see :meth:`History.pairs <odograph.History.pairs>`; asked for once."""
+    """Calls and their ends, see :meth:`History.pairs <odograph.History.pairs>`; asked for once.
+
+    What interrupts a function, such as the handler of a signal, is like a call. Only calls on the stack that
+    runs at a step are looked at: what other stacks do meanwhile happens inside one of those.
+    """
 
     def __init__(self, history: History) -> None:
         self._history = history
+        self._stacks: dict[int, _Rows] = {}
 
     @cached_property
-    def _columns(self) -> tuple[Steps, Steps]:
+    def _columns(self) -> tuple[Steps, Steps, np.ndarray[Any, Any]]:
         pairs = self._history.pairs()
         end = np.asarray(pairs["end"], dtype=np.int64)
-        length = len(self._history)
-        return np.asarray(pairs["call"]), np.where(end < 0, length, end)
+        stack = np.asarray(pairs["stack"], dtype=np.int64)
+        begins_stack = np.asarray(pairs["kind"]) == "stack"
+        return (
+            np.asarray(pairs["call"], dtype=np.int64),
+            np.where(end < 0, len(self._history), end),
+            np.where(begins_stack, -1, stack),
+        )
 
     @cached_property
-    def _by_end(self) -> tuple[np.ndarray[Any, np.dtype[np.intp]], Steps]:
-        end = self._columns[1]
-        order = np.argsort(end, kind="stable")
-        return order, end[order]
+    def _switches(self) -> tuple[Steps, Steps]:
+        switches = self._history.switches()
+        return np.asarray(switches["step"]), np.asarray(switches["stack"], dtype=np.int64)
 
-    def _span(self, row: int) -> Span:
-        call, end = self._columns
-        last = int(end[row])
-        return Span(int(call[row]), -1 if last == len(self._history) else last)
+    def _rows(self, step: int) -> _Rows:
+        """Those of the stack that runs at a step."""
+        steps, stacks = self._switches
+        at = int(np.searchsorted(steps, step, side="right")) - 1
+        stack = int(stacks[at]) if at >= 0 else 0
+        if stack not in self._stacks:
+            call, end, of = self._columns
+            mine = of == stack
+            call, end = call[mine], end[mine]
+            order = np.argsort(end, kind="stable")
+            self._stacks[stack] = _Rows(call, end, order, end[order])
+        return self._stacks[stack]
+
+    def _span(self, call: int, end: int) -> Span:
+        return Span(call, -1 if end == len(self._history) else end)
 
     def made_at(self, step: int) -> Span | None:
-        """The call that the instruction at a step is."""
-        call = self._columns[0]
-        row = int(np.searchsorted(call, step))
-        return self._span(row) if row < len(call) and call[row] == step else None
+        """The call that the instruction at a step is; or what interrupted the function behind it."""
+        rows = self._rows(step)
+        row = int(np.searchsorted(rows.call, step))
+        found = row < len(rows.call) and rows.call[row] == step
+        return self._span(int(rows.call[row]), int(rows.end[row])) if found else None
 
     def ended_at(self, step: int) -> Span | None:
-        """The call that the return at a step ends; of several the outermost."""
-        order, ends = self._by_end
-        at = int(np.searchsorted(ends, step))
-        return self._span(int(order[at])) if at < len(ends) and ends[at] == step else None
+        """The call that is over behind a step, as by a return; of several the outermost."""
+        rows = self._rows(step + 1)
+        at = int(np.searchsorted(rows.by_end, step))
+        found = at < len(rows.by_end) and rows.by_end[at] == step
+        return self._span(int(rows.call[rows.order[at]]), step) if found else None
 
     def around(self, step: int) -> Span:
         """The innermost call that is open at a step."""
-        call, end = self._columns
-        before = int(np.searchsorted(call, step))
-        open_ones = np.flatnonzero(end[:before] >= step)
-        return self._span(int(open_ones[-1])) if len(open_ones) else Span(-1, -1)
+        rows = self._rows(step)
+        before = int(np.searchsorted(rows.call, step))
+        open_ones = np.flatnonzero(rows.end[:before] >= step)
+        if not len(open_ones):
+            return Span(-1, -1)
+        row = open_ones[-1]
+        return self._span(int(rows.call[row]), int(rows.end[row]))
 
-    def begun(self, start: int, stop: int) -> tuple[Steps, Steps]:
-        """Calls made at the steps ``start`` to ``stop`` (exclusive): their first steps, and their last."""
-        call, end = self._columns
-        rows = slice(*np.searchsorted(call, (start, stop)).tolist())
-        return call[rows] + 1, end[rows]
+    def begun(self, here: int, start: int, stop: int) -> tuple[Steps, Steps]:
+        """Calls made at the steps ``start`` to ``stop`` (exclusive): their first steps, and their last.
 
-    def ended(self, start: int, stop: int) -> tuple[Steps, Steps]:
+        Those on the stack that runs at the step ``here``.
+        """
+        rows = self._rows(here)
+        some = slice(*np.searchsorted(rows.call, (start, stop)).tolist())
+        return rows.call[some] + 1, rows.end[some]
+
+    def ended(self, here: int, start: int, stop: int) -> tuple[Steps, Steps]:
         """The same of calls that end at these steps."""
-        call = self._columns[0]
-        order, ends = self._by_end
-        rows = slice(*np.searchsorted(ends, (start, stop)).tolist())
-        return call[order[rows]] + 1, ends[rows]
+        rows = self._rows(here)
+        some = slice(*np.searchsorted(rows.by_end, (start, stop)).tolist())
+        return rows.call[rows.order[some]] + 1, rows.by_end[some]

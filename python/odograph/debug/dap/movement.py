@@ -68,7 +68,7 @@ class Movement:
             end = min(start + size, stop)
             ips = self._history.ips(start, end)
             # The instruction that it stands at may be a call, too.
-            begins, ends = self.calls.begun(start - 1, end)
+            begins, ends = self.calls.begun(self._target.step, start - 1, end)
             if enters and len(begins):
                 # A call may go by way of a stub.
                 ways = begins[:, None] + np.arange(_STUB)
@@ -105,7 +105,7 @@ class Movement:
         size = _FEWEST
         while stop > first:
             start = max(stop - size, first)
-            begins, ends = self.calls.ended(start, stop)
+            begins, ends = self.calls.ended(self._target.step, start, stop)
             # The last one first.
             steps = np.flatnonzero(~_covered(start, stop, begins, ends))[::-1]
             lines = self._lines(self._history.ips(start, stop)[steps])

@@ -58,7 +58,7 @@ pub(super) struct Below {
 
 impl Below {
     /// A frame below an edge was revealed, and `below` lies below that.
-    pub fn add(&mut self, chains: &Chains, edge: u64, below: Link, revealed: Revealed) {
+    pub fn add<N: Copy + Default>(&mut self, chains: &Chains<N>, edge: u64, below: Link, revealed: Revealed) {
         if self.len >= MOST {
             return;
         }

@@ -3,7 +3,10 @@
 //! A stack is a link to its innermost frame, and each frame links to the one below: pushing makes a frame, popping makes
 //! nothing, and a stack that was remembered stays what it was.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 /// A link to a frame; 0 is no frame.
 pub(super) type Link = u32;
@@ -12,7 +15,7 @@ pub(super) type Link = u32;
 pub(super) const MOST_OPEN: u32 = 1 << 20;
 
 /// What lies on a stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// A call.
     Call,
@@ -29,7 +32,7 @@ pub(super) enum Kind {
 }
 
 /// Something on a stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Item {
     pub kind: Kind,
     /// Where execution goes on in the frame below; of an edge, its number.
@@ -61,7 +64,7 @@ impl Item {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct Node<N> {
     below: Link,
     /// Items from here to the bottom.
     depth: u32,
@@ -70,16 +73,18 @@ struct Node {
     landmark: Link,
     bottom: Link,
     item: Item,
+    /// That of the innermost frame from here on.
+    note: N,
 }
 
-/// All items of some stacks. Those of `base` are shared and never change.
+/// All items of some stacks, each with a note. Those of `base` are shared and never change.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Chains {
-    base: Arc<Vec<Node>>,
-    own: Vec<Node>,
+pub(super) struct Chains<N> {
+    base: Arc<Vec<Node<N>>>,
+    own: Vec<Node<N>>,
 }
 
-impl Chains {
+impl<N: Copy + Default> Chains<N> {
     /// Makes all items shared, so that a copy costs nothing.
     pub fn share(&mut self) {
         if !self.own.is_empty() {
@@ -87,7 +92,7 @@ impl Chains {
         }
     }
 
-    fn node(&self, link: Link) -> Option<&Node> {
+    fn node(&self, link: Link) -> Option<&Node<N>> {
         let at = (link as usize).checked_sub(1)?;
         self.base.get(at).or_else(|| self.own.get(at - self.base.len()))
     }
@@ -100,6 +105,11 @@ impl Chains {
     /// The item that a link leads to, and the link to the one below.
     pub fn get(&self, link: Link) -> Option<(Item, Link)> {
         self.node(link).map(|node| (node.item, node.below))
+    }
+
+    /// The note of the innermost frame from a link on; None if there is no item.
+    pub fn note(&self, link: Link) -> Option<N> {
+        self.node(link).map(|node| node.note)
     }
 
     /// How many items lie from here to the bottom.
@@ -123,14 +133,22 @@ impl Chains {
     }
 
     /// Puts an item on top.
-    pub fn push(&mut self, below: Link, item: Item) -> Link {
+    pub fn push(&mut self, below: Link, item: Item, note: N) -> Link {
         let depth = self.depth(below) + 1;
         let link = self.len() as Link + 1;
         let edge = if item.is_edge() { link } else { self.edge(below) };
         let landmark = if item.kind == Kind::Landmark { link } else { self.landmark(below) };
         let bottom = if below == 0 { link } else { self.bottom(below) };
-        self.own.push(Node { below, depth, edge, landmark, bottom, item });
+        self.own.push(Node { below, depth, edge, landmark, bottom, item, note });
         link
+    }
+
+    /// Puts on top what another link leads to, with its note.
+    pub fn push_again(&mut self, below: Link, link: Link) -> Link {
+        match self.node(link).copied() {
+            Some(Node { item, note, .. }) => self.push(below, item, note),
+            None => below,
+        }
     }
 
     /// Forgets the item last made, if nothing before number `kept` is concerned and nobody can have a link to it.
@@ -151,12 +169,35 @@ impl Chains {
         })
     }
 
-    /// A copy of the upper half of a stack, on top of an edge.
-    pub fn halve(&mut self, top: Link, edge: Item) -> Link {
+    /// A copy of the upper half of a stack, on top of an edge, and what is left out of it.
+    pub fn halve(&mut self, top: Link, edge: Item, bottom: N) -> (Link, Link) {
         let keep = self.depth(top) as usize / 2;
-        let items: Vec<Item> = self.walk(top).take(keep).map(|(_, item)| item).collect();
-        let bottom = self.push(0, edge);
-        items.into_iter().rev().fold(bottom, |below, item| self.push(below, item))
+        let upper: Vec<Link> = self.walk(top).take(keep).map(|(link, _)| link).collect();
+        let left_out = upper.last().and_then(|&last| self.get(last)).map_or(top, |(_, below)| below);
+        let below = self.push(0, edge, bottom);
+        let half = upper.into_iter().rev().fold(below, |below, link| self.push_again(below, link));
+        (half, left_out)
+    }
+
+    /// A copy of what the links lead to, with no notes, and changes them accordingly.
+    pub fn copied<M: Copy + Default>(&self, links: Vec<&mut Link>) -> Chains<M> {
+        let mut copy = Chains::default();
+        let mut number: HashMap<Link, Link, foldhash::fast::RandomState> = HashMap::default();
+        for link in links {
+            let new: Vec<(Link, Item)> =
+                self.walk(*link).take_while(|(link, _)| !number.contains_key(link)).collect();
+            let rest = match new.last() {
+                Some(&(last, _)) => self.get(last).map_or(0, |(_, below)| below),
+                None => *link,
+            };
+            let mut at = number.get(&rest).copied().unwrap_or(0);
+            for &(link, item) in new.iter().rev() {
+                at = copy.push(at, item, M::default());
+                number.insert(link, at);
+            }
+            *link = at;
+        }
+        copy
     }
 
     /// Keeps only what the links lead to, and changes them accordingly.
@@ -196,19 +237,19 @@ mod tests {
         Item { kind: Kind::Call, ip, step: ip }
     }
 
-    fn ips(chains: &Chains, top: Link) -> Vec<u64> {
+    fn ips(chains: &Chains<()>, top: Link) -> Vec<u64> {
         chains.walk(top).map(|(_, item)| item.ip).collect()
     }
 
     #[test]
     fn what_is_remembered_stays() {
-        let mut chains = Chains::default();
-        let one = chains.push(0, call(1));
-        let two = chains.push(one, call(2));
-        let other = chains.push(one, call(3));
+        let mut chains = Chains::<()>::default();
+        let one = chains.push(0, call(1), ());
+        let two = chains.push(one, call(2), ());
+        let other = chains.push(one, call(3), ());
         chains.share();
         let mut fork = chains.clone();
-        let three = fork.push(two, call(4));
+        let three = fork.push(two, call(4), ());
         assert_eq!(ips(&chains, other), [3, 1]);
         assert_eq!(ips(&fork, three), [4, 2, 1]);
         assert_eq!((fork.depth(three), chains.len(), fork.len()), (3, 3, 4));
@@ -216,11 +257,11 @@ mod tests {
 
     #[test]
     fn compacting_keeps_what_is_wanted() {
-        let mut chains = Chains::default();
-        let one = chains.push(0, call(1));
-        chains.push(one, call(2));
-        let mut three = chains.push(one, call(3));
-        chains.push(three, call(4));
+        let mut chains = Chains::<()>::default();
+        let one = chains.push(0, call(1), ());
+        chains.push(one, call(2), ());
+        let mut three = chains.push(one, call(3), ());
+        chains.push(three, call(4), ());
         let mut again = three;
         let mut none = 0;
         chains.compact(vec![&mut three, &mut none, &mut again]);
@@ -229,10 +270,24 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_holds_what_is_wanted() {
+        let mut chains = Chains::<()>::default();
+        let one = chains.push(0, call(1), ());
+        chains.push(one, call(2), ());
+        let mut three = chains.push(one, call(3), ());
+        let (mut top, mut again, mut none) = (chains.push(three, call(4), ()), one, 0);
+        let copy: Chains<u8> = chains.copied(vec![&mut three, &mut top, &mut again, &mut none]);
+        assert_eq!((copy.len(), none), (3, 0));
+        let ips = |top| copy.walk(top).map(|(_, item)| item.ip).collect::<Vec<_>>();
+        assert_eq!((ips(top), ips(three), ips(again)), (vec![4, 3, 1], vec![3, 1], vec![1]));
+    }
+
+    #[test]
     fn half_a_stack_lies_on_an_edge() {
         let mut chains = Chains::default();
-        let top = (1..=10).fold(0, |below, ip| chains.push(below, call(ip)));
-        let half = chains.halve(top, Item::edge(Kind::Doubt, 99));
+        let top = (1..=10).fold(0, |below, ip| chains.push(below, call(ip), ()));
+        let (half, rest) = chains.halve(top, Item::edge(Kind::Doubt, 99), ());
+        assert_eq!(ips(&chains, rest), [5, 4, 3, 2, 1]);
         assert_eq!(ips(&chains, half), [10, 9, 8, 7, 6, 99]);
     }
 }

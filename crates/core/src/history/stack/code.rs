@@ -1,8 +1,12 @@
 //! The places in a node that the stack depends on.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
 use super::ops::Off;
 use super::touch::{touch, Touch};
-use crate::flow::{Graph, NodeId, NodeKind};
+use crate::flow::{Chunk, Graph, NodeId, NodeKind, Space};
 use crate::instruction::{Detail, ExecMode, InstructionClass};
 
 /// A place in a node.
@@ -31,7 +35,7 @@ pub(super) enum What {
 }
 
 /// Whether the stack pointer was loaded since the last call or return.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Loaded {
     #[default]
     No,
@@ -41,7 +45,7 @@ pub(super) enum Loaded {
 }
 
 /// What a branch at the end of a node does to the stack, if it is no ordinary one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manner {
     pub loaded: Loaded,
     /// What lay on top was overwritten.
@@ -65,6 +69,13 @@ pub(super) struct NodeSites {
     pub left: Off,
 }
 
+impl NodeSites {
+    /// What runs through all of it does nothing to the stack.
+    pub fn is_dull(&self) -> bool {
+        self.begin + 1 == self.end && self.exit == Exit::Plain && self.left == Off::Away
+    }
+}
+
 /// How a node is left, as far as the stack is concerned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -81,19 +92,42 @@ pub(super) enum Exit {
     FarReturn,
 }
 
+/// Bytes of instructions, most of which lie in the same chunk as the one before.
+#[derive(Default)]
+struct Bytes {
+    chunk: Option<Arc<Chunk>>,
+    raw: [u8; 16],
+}
+
+impl Bytes {
+    /// Those of an instruction, as far as they are known.
+    fn of(&mut self, space: &Space, ip: u64, size: u8) -> &[u8] {
+        let size = usize::from(size);
+        if self.chunk.as_ref().is_none_or(|chunk| chunk.from(ip).is_empty()) {
+            self.chunk = space.chunk_at(ip).ok();
+        }
+        let here = self.chunk.as_ref().and_then(|chunk| chunk.from(ip).get(..size));
+        let raw = self.raw.get_mut(..size);
+        match (here, raw) {
+            (Some(bytes), _) => bytes,
+            (None, Some(raw)) => {
+                let known = space.copy(ip, raw);
+                raw.get(..known).unwrap_or(&[])
+            }
+            (None, None) => &[],
+        }
+    }
+}
+
 /// Looks for the sites of a node, which are appended to `sites`.
 pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSites {
     let begin = sites.len() as u32;
     let (space, mode) = graph.place(node);
     let space = graph.code().get(space);
     let ips = graph.ips(node);
-    let mut raw = [0u8; 16];
-    let touch_at = |ip: u64, size: u8, raw: &mut [u8; 16]| {
-        let (Some(space), Some(bytes)) = (&space, raw.get_mut(..usize::from(size))) else {
-            return Touch::Nothing;
-        };
-        space.copy(ip, bytes);
-        touch(bytes, mode)
+    let mut bytes = Bytes::default();
+    let mut touch_at = |ip: u64, size: u8| {
+        space.as_ref().map_or(Touch::Nothing, |space| touch(bytes.of(space, ip, size), mode))
     };
     let mut manner = Manner::default();
     let mut exit = Exit::Plain;
@@ -105,7 +139,11 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSi
     for (nth, (&ip, meta)) in ips.iter().zip(graph.metas(node)).enumerate() {
         let nth = nth as u16;
         let back = ip.wrapping_add(u64::from(meta.size()));
-        let touched = touch_at(ip, meta.size(), &mut raw);
+        let touched = match meta.class() {
+            // Those that matter are neither calls nor jumps.
+            InstructionClass::Other => touch_at(ip, meta.size()),
+            _ => Touch::Nothing,
+        };
         if std::mem::take(&mut called) && touched == Touch::Pop {
             sites.pop();
         }
@@ -155,6 +193,7 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSi
     if let (Some(&ip), Some(meta)) = (ips.last(), graph.metas(node).last()) {
         if meta.class() == InstructionClass::FarCall {
             // The instruction before it may belong to another node.
+            let mut raw = [0u8; 16];
             let sets = |size: u8| {
                 let before = ip.wrapping_sub(u64::from(size));
                 let bytes = raw.get_mut(..usize::from(size))?;

@@ -54,14 +54,14 @@ impl Lines {
 
     /// The addresses at which a stack may go on: behind its innermost call, or at any landmark; each with what is left of the
     /// stack then.
-    fn places(chains: &Chains, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
+    fn places<N: Copy + Default>(chains: &Chains<N>, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
         let mut near = chains.walk(top).take(NEAR_TOP);
         let innermost = near.find(|(_, item)| item.is_frame()).filter(|(_, item)| item.is_call());
         let call = innermost.and_then(|(link, item)| Some((item.ip, chains.get(link)?.1)));
         call.into_iter().chain(Lines::landmarks(chains, top).take(MOST_LANDMARKS))
     }
 
-    fn landmarks(chains: &Chains, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
+    fn landmarks<N: Copy + Default>(chains: &Chains<N>, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
         let mut at = top;
         std::iter::from_fn(move || {
             let link = chains.landmark(at);
@@ -71,28 +71,33 @@ impl Lines {
         })
     }
 
-    fn overfills(chains: &Chains, top: Link) -> bool {
+    fn overfills<N: Copy + Default>(chains: &Chains<N>, top: Link) -> bool {
         Lines::landmarks(chains, top).nth(MOST_LANDMARKS).is_some()
     }
 
-    /// What lies below the place of a stack at which it would go on at an address may not be what is there.
-    pub fn doubt(&mut self, chains: &mut Chains, number: u32, left: Link, edge: Item) {
+    /// What lies below the place of a stack at which it would go on at an address may not be what is there. The edge has the
+    /// note of what lies below all frames.
+    pub fn doubt<N: Copy + Default>(
+        &mut self,
+        chains: &mut Chains<N>,
+        number: u32,
+        left: Link,
+        edge: (Item, N),
+    ) {
         let Some(at) = self.left.get(&number).copied() else { return };
         let Some(line) = self.all.get_mut(&at) else { return };
         if chains.get(left).is_some_and(|(item, _)| item.kind == Kind::Doubt) {
             return;
         }
-        let above: Vec<Item> =
-            chains.walk(line.top).take_while(|&(link, _)| link != left).map(|(_, item)| item).collect();
-        let below = chains.push(left, edge);
-        line.top = above.into_iter().rev().fold(below, |below, item| chains.push(below, item));
+        let above: Vec<Link> =
+            chains.walk(line.top).take_while(|&(link, _)| link != left).map(|(link, _)| link).collect();
+        let below = chains.push(left, edge.0, chains.note(left).unwrap_or(edge.1));
+        line.top = above.into_iter().rev().fold(below, |below, link| chains.push_again(below, link));
     }
 
-    /// A stack is left.
-    pub fn add(&mut self, chains: &Chains, line: Line) {
-        if self.all.len() >= MOST_WAITING {
-            self.forget_one(chains);
-        }
+    /// A stack is left; the one that is forgotten for that, if one is.
+    pub fn add<N: Copy + Default>(&mut self, chains: &Chains<N>, line: Line) -> Option<Line> {
+        let forgotten = if self.all.len() >= MOST_WAITING { self.forget_one(chains) } else { None };
         let at = self.next;
         self.next += 1;
         for (ip, _) in Lines::places(chains, line.top) {
@@ -101,17 +106,27 @@ impl Lines {
         self.overfull += usize::from(Lines::overfills(chains, line.top));
         self.left.insert(line.number, at);
         self.all.insert(at, line);
+        forgotten
     }
 
     /// Forgets the stack that was left first.
-    pub fn forget_one(&mut self, chains: &Chains) {
-        if let Some(number) = self.all.first_key_value().map(|(_, line)| line.number) {
-            self.take(chains, number);
-        }
+    pub fn forget_one<N: Copy + Default>(&mut self, chains: &Chains<N>) -> Option<Line> {
+        let number = self.all.first_key_value().map(|(_, line)| line.number)?;
+        self.take(chains, number)
+    }
+
+    /// All of them, the one left first in front.
+    pub fn iter(&self) -> impl Iterator<Item = &Line> + '_ {
+        self.all.values()
     }
 
     /// Stacks that wait for an address, the one left first in front and `preferred` before it, with what is left of them.
-    pub fn waiting_for(&self, chains: &Chains, ip: u64, preferred: Option<u32>) -> Vec<(Line, Link)> {
+    pub fn waiting_for<N: Copy + Default>(
+        &self,
+        chains: &Chains<N>,
+        ip: u64,
+        preferred: Option<u32>,
+    ) -> Vec<(Line, Link)> {
         let Some(waiting) = self.waiting.get(&ip) else { return Vec::new() };
         let first = preferred.and_then(|number| self.left.get(&number)).filter(|at| waiting.contains(at));
         let others = waiting.iter().filter(|&at| Some(at) != first);
@@ -124,7 +139,7 @@ impl Lines {
     }
 
     /// A stack runs again.
-    pub fn take(&mut self, chains: &Chains, number: u32) -> Option<Line> {
+    pub fn take<N: Copy + Default>(&mut self, chains: &Chains<N>, number: u32) -> Option<Line> {
         let at = self.left.remove(&number)?;
         let line = self.all.remove(&at)?;
         self.overfull -= usize::from(Lines::overfills(chains, line.top));
@@ -149,8 +164,9 @@ mod tests {
         let mut chains = Chains::default();
         let mut lines = Lines::default();
         for number in 0..4 {
-            let bottom = chains.push(0, Item { kind: Kind::Call, ip: 5, step: 0 });
-            let top = chains.push(bottom, Item { kind: Kind::Call, ip: 6 + u64::from(number == 1), step: 0 });
+            let bottom = chains.push(0, Item { kind: Kind::Call, ip: 5, step: 0 }, ());
+            let top =
+                chains.push(bottom, Item { kind: Kind::Call, ip: 6 + u64::from(number == 1), step: 0 }, ());
             lines.add(&chains, Line { number, top, resumer: None });
         }
         let numbers = |lines: &Lines, preferred| {

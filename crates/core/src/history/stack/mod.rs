@@ -5,11 +5,17 @@
 //! order. Before each piece it remembers the stacks, which [share](chain) what they have in common; a question walks from
 //! the nearest of these places.
 //!
+//! What is asked of calls (who called whom, what it cost) is [kept](ledger) by the same walk, and [settled](folding) by the
+//! same tracker.
+//!
 //! Out of scope: names, source lines, and frames that no trace shows.
 
 mod below;
+mod books;
 mod chain;
 mod code;
+mod folding;
+mod ledger;
 mod lines;
 mod names;
 mod ops;
@@ -21,5 +27,7 @@ mod touch;
 mod tracker;
 mod walk;
 
+pub use folding::{fold, Calls, Settled};
+pub use ledger::{Entry, EntryKind, Instant, Ledger, Spent};
 pub use names::Names;
 pub use stacks::{CallStack, FrameKind, StackFrame, StackPart, Stacks};

@@ -3,13 +3,17 @@
 //! What a piece of a history does to the stacks it finds is a list of operations. A return that goes back behind the innermost call of
 //! the piece vanishes with it, whatever lies below: so the list holds what cannot be settled without knowing what came
 //! before, and the calls that are left open. Doing the operations of all pieces, one after the other, is the same as
-//! doing everything.
+//! doing everything. What is [kept](super::ledger) of calls is kept for each stretch between two operations that depend on
+//! more, on top of a stack that is not known yet.
+
+use serde::{Deserialize, Serialize};
 
 use super::chain::{Item, Kind, MOST_OPEN};
 use super::code::{Loaded, Manner};
+use super::ledger::{Entry, EntryKind, Instant, Ledger, Spent, Timer};
 
 /// A branch other than a call, and where it went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leap {
     /// Address of the branch; 0 if it is not known.
     pub from: u64,
@@ -42,7 +46,7 @@ impl Leap {
 }
 
 /// Why nothing was traced for a while.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Off {
     /// It is not known.
     #[default]
@@ -73,10 +77,10 @@ impl Off {
 }
 
 /// A branch whose target is not known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Pending {
-    /// A call that comes back to this address.
-    Call { back: u64, step: u64 },
+    /// A call at one address that comes back to another.
+    Call { caller: u64, back: u64, step: u64 },
     /// A return, or a jump that may be one.
     Leap(Leap),
     /// A far call that comes back to this address.
@@ -86,10 +90,10 @@ pub(super) enum Pending {
 }
 
 /// What happens to stacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
-    /// Something is put on the stack.
-    Push(Item),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Op<N> {
+    /// Something is put on the stack, with the note of the innermost frame from there on.
+    Push(Item, N),
     /// The function that was called last is one that returns twice.
     Twice,
     /// A return, or a jump that may be one.
@@ -120,12 +124,31 @@ pub(super) enum Op {
 /// Most operations of a part.
 const MOST_OPS: usize = 4 << 20;
 
+/// What was kept up to an operation that depends on more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stretch<L> {
+    ledger: L,
+    /// When the operation was.
+    at: Spent,
+}
+
 /// The operations of a part.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ops {
-    all: Vec<Op>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "L: Serialize, L::Note: Serialize, L::Line: Serialize",
+    deserialize = "L: Deserialize<'de>, L::Note: Deserialize<'de>, L::Line: Deserialize<'de>"
+))]
+pub(super) struct Ops<L: Ledger> {
+    all: Vec<Op<L::Note>>,
     /// What comes before is settled: only pushes come behind.
     floor: usize,
+    /// One for each operation before `floor` that is no push; none where nothing is kept.
+    stretches: Vec<Stretch<L>>,
+    /// What is kept since.
+    ledger: L,
+    /// What is open since.
+    line: L::Line,
+    timer: Timer,
 }
 
 /// What a return finds on top.
@@ -138,43 +161,228 @@ enum Top {
     Unknown,
 }
 
-impl Ops {
-    /// They are taken out.
-    pub fn take(&mut self) -> Vec<Op> {
-        self.floor = 0;
-        std::mem::take(&mut self.all)
+/// Where the operations of a part are done.
+pub(super) trait Stage<L: Ledger> {
+    /// Steps and time pass up to where the part begins.
+    fn begin(&mut self, timer: &Timer);
+
+    /// Takes in what was kept on top of the stack.
+    fn absorb(&mut self, ledger: L) -> L::Translation;
+
+    /// Something is put on the stack, with a note of the ledger that was absorbed last.
+    fn put_noted(&mut self, item: Item, note: L::Note, translation: &L::Translation);
+
+    /// Does an operation that is no push.
+    fn settle_at(&mut self, op: Op<L::Note>, at: Spent);
+
+    /// The part is over.
+    fn end(&mut self, timer: &Timer, known: bool);
+
+    /// Whether time is known.
+    fn knows_time(&self) -> bool;
+}
+
+impl<L: Ledger> Ops<L> {
+    /// No operations, in a part that begins at a step.
+    pub fn new(step: u64) -> Self {
+        Ops {
+            all: Vec::new(),
+            floor: 0,
+            stretches: Vec::new(),
+            ledger: L::default(),
+            line: L::Line::default(),
+            timer: Timer::start(step),
+        }
     }
 
-    /// An item is put on the stack.
-    pub fn push(&mut self, item: Item) {
-        self.all.push(Op::Push(item));
+    /// Execution was lost before a step; there are no others.
+    pub fn lost(step: u64) -> Self {
+        let mut ops = Ops::new(step);
+        ops.settle(Op::Lost(step));
+        ops
+    }
+
+    /// They are taken out, and a part begins at a step.
+    pub fn take(&mut self, step: u64) -> Self {
+        std::mem::replace(self, Ops::new(step))
+    }
+
+    /// The step behind the last one.
+    pub fn end_step(&self) -> u64 {
+        self.timer.now().steps
+    }
+
+    /// Does all of it, in order.
+    pub fn play(self, stage: &mut impl Stage<L>) {
+        let known = stage.knows_time();
+        let mut stretches = self.stretches.into_iter();
+        let mut rest = self.all.into_iter().peekable();
+        // Where execution goes on is said first; what passed before that passed behind it.
+        if let Some(arrival) = rest.next_if(|op| matches!(op, Op::Arrive(_) | Op::Leave(_))) {
+            let at = stretches.next().map_or_else(Spent::default, |stretch| stretch.at);
+            stage.settle_at(arrival, at);
+        }
+        stage.begin(&self.timer);
+        loop {
+            let (ledger, at) = match stretches.next() {
+                Some(Stretch { ledger, at }) => (ledger, at),
+                None if L::KEEPS => break,
+                None => (L::default(), Spent::default()),
+            };
+            let translation = stage.absorb(ledger);
+            let settled = loop {
+                match rest.next() {
+                    Some(Op::Push(item, note)) => stage.put_noted(item, note, &translation),
+                    other => break other,
+                }
+            };
+            let Some(op) = settled else { break };
+            stage.settle_at(op, at);
+        }
+        if L::KEEPS {
+            let translation = stage.absorb(self.ledger);
+            for op in rest {
+                if let Op::Push(item, note) = op {
+                    stage.put_noted(item, note, &translation);
+                }
+            }
+        }
+        stage.end(&self.timer, known);
+    }
+
+    /// The same with other numbers of steps.
+    pub fn move_by(&mut self, steps: i64) {
+        let by = Spent { steps: steps as u64, ticks: 0 };
+        let moved = |step: &mut u64| *step = step.wrapping_add_signed(steps);
+        for op in &mut self.all {
+            match op {
+                Op::Push(item, note) => {
+                    moved(&mut item.step);
+                    *note = L::shift(*note, by);
+                }
+                Op::Leap(leap) | Op::Wait(Pending::Leap(leap)) => moved(&mut leap.step),
+                Op::Wait(
+                    Pending::Call { step, .. } | Pending::FarCall { step, .. } | Pending::FarReturn { step },
+                )
+                | Op::Enter { step, .. }
+                | Op::FarReturn { step, .. }
+                | Op::Lost(step) => moved(step),
+                Op::Twice | Op::Arrive(_) | Op::Leave(_) | Op::Off(_) | Op::End { .. } => {}
+            }
+        }
+        for stretch in &mut self.stretches {
+            stretch.ledger.move_by(steps);
+            stretch.at = stretch.at.plus(by);
+        }
+        self.ledger.move_by(steps);
+        self.timer.move_by(steps);
+    }
+
+    /// Steps and time pass.
+    #[inline]
+    pub fn reach(&mut self, to: Instant) {
+        if L::KEEPS {
+            let spent = self.timer.reach(to);
+            if spent != Spent::default() {
+                self.ledger.spend(self.top_note(), spent);
+            }
+        }
+    }
+
+    /// The note of the innermost frame.
+    #[inline]
+    fn top_note(&self) -> L::Note {
+        match self.all.last() {
+            Some(Op::Push(_, note)) if self.all.len() > self.floor => *note,
+            _ => L::Note::default(),
+        }
+    }
+
+    /// A frame is put on the stack: a call, or what was interrupted.
+    #[inline]
+    pub fn open(&mut self, item: Item, caller: u64, callee: u64) {
+        let mut note = L::Note::default();
+        if L::KEEPS {
+            let at = self.timer.now();
+            let entry = Entry { kind: EntryKind::of(&item), caller, callee, step: at.steps, stack: 0 };
+            note = self.ledger.open(&entry, self.top_note(), at, &mut self.line);
+        }
+        self.put(item, note);
+    }
+
+    #[inline]
+    fn put(&mut self, item: Item, note: L::Note) {
+        self.all.push(Op::Push(item, note));
         if self.all.len() - self.floor > 2 * MOST_OPEN as usize {
             // The older half is forgotten. The tracker numbers the edge.
             let half = self.floor + MOST_OPEN as usize;
-            self.all.splice(self.floor..half, [Op::Push(Item::edge(Kind::Doubt, 0))]);
+            self.close(self.floor..half);
+            let edge = Op::Push(Item::edge(Kind::Doubt, 0), L::Note::default());
+            self.all.splice(self.floor..half, [edge]);
+        }
+    }
+
+    /// The frames in a range of operations are over.
+    #[inline]
+    fn close(&mut self, range: std::ops::Range<usize>) {
+        if L::KEEPS {
+            let at = self.timer.now();
+            for op in self.all.get(range).unwrap_or(&[]).iter().rev() {
+                if let Op::Push(item, note) = op {
+                    if item.is_frame() {
+                        self.ledger.close(*note, at, at.steps, &mut self.line);
+                    }
+                }
+            }
         }
     }
 
     /// Something that depends on what came before.
-    pub fn settle(&mut self, op: Op) {
+    pub fn settle(&mut self, op: Op<L::Note>) {
         if self.all.len() > MOST_OPS {
-            // Nobody writes such programs: what came of the older half is forgotten.
-            self.all.splice(..MOST_OPS / 2, [Op::Push(Item::edge(Kind::Doubt, 0))]);
+            self.forget_half();
+        }
+        if L::KEEPS {
+            let ledger = std::mem::take(&mut self.ledger);
+            self.stretches.push(Stretch { ledger, at: self.timer.now() });
+            self.line = L::Line::default();
         }
         self.all.push(op);
         self.floor = self.all.len();
+    }
+
+    /// Nobody writes such programs: what came of the older half is forgotten, but for what it cost.
+    fn forget_half(&mut self) {
+        let is_push = |op: &Op<L::Note>| matches!(op, Op::Push(..));
+        let behind = self.all.iter().skip(MOST_OPS / 2).take_while(|op| is_push(op)).count();
+        let end = (MOST_OPS / 2 + behind + 1).min(self.floor);
+        let settled = self.all.iter().take(end).filter(|op| !is_push(op)).count();
+        let mut at = Spent::default();
+        if L::KEEPS {
+            let line = L::Line::default();
+            let mut all = Stretch { ledger: L::default(), at };
+            for stretch in self.stretches.drain(..settled) {
+                all.ledger.absorb(stretch.ledger, L::Note::default(), &line, 0);
+                all.at = stretch.at;
+            }
+            at = all.at;
+            self.stretches.insert(0, all);
+        }
+        self.all.splice(..end, [Op::Lost(at.steps)]);
+        self.floor = self.floor + 1 - end;
     }
 
     /// What the piece has put on the stack, the innermost first, and where it stands.
     fn items(&self) -> impl Iterator<Item = (usize, Item)> + '_ {
         let open = self.all.get(self.floor..).unwrap_or(&[]);
         open.iter().enumerate().rev().filter_map(|(at, op)| match op {
-            Op::Push(item) => Some((self.floor + at, *item)),
+            Op::Push(item, _) => Some((self.floor + at, *item)),
             _ => None,
         })
     }
 
     /// The innermost frame, and where it stands.
+    #[inline]
     fn top(&self) -> Option<(usize, Item)> {
         self.items().find(|(_, item)| item.kind != Kind::Landmark)
     }
@@ -183,8 +391,8 @@ impl Ops {
     pub fn twice(&mut self) {
         match self.top() {
             Some((at, item)) if item.is_call() => {
-                if let Some(op) = self.all.get_mut(at) {
-                    *op = Op::Push(Item { kind: Kind::CallTwice, ..item });
+                if let Some(Op::Push(item, _)) = self.all.get_mut(at) {
+                    item.kind = Kind::CallTwice;
                 }
             }
             Some(_) => {}
@@ -193,13 +401,16 @@ impl Ops {
     }
 
     /// Everything from a call on ends; `returned`: by going back behind it.
+    #[inline]
     fn end(&mut self, at: usize, returned: bool) {
+        self.close(at..self.all.len());
         let ended = self.all.get(at).copied();
         self.all.truncate(at);
-        if let (Some(Op::Push(Item { kind: Kind::CallTwice, ip, step })), true) = (ended, returned) {
+        if let (Some(Op::Push(Item { kind: Kind::CallTwice, ip, step }, _)), true) = (ended, returned) {
             let known = |(_, item): &(usize, Item)| item.kind == Kind::Landmark;
             if !self.items().take_while(known).any(|(_, item)| item.ip == ip) {
-                self.all.push(Op::Push(Item { kind: Kind::Landmark, ip, step }));
+                let note = self.top_note();
+                self.all.push(Op::Push(Item { kind: Kind::Landmark, ip, step }, note));
             }
         }
     }
@@ -279,65 +490,73 @@ mod tests {
         Item { kind: Kind::Call, ip, step: 0 }
     }
 
+    fn push(item: Item) -> Op<()> {
+        Op::Push(item, ())
+    }
+
+    fn taken(ops: &mut Ops<()>) -> Vec<Op<()>> {
+        ops.take(0).all
+    }
+
     fn to(to: u64) -> Leap {
         Leap { from: 0, to, step: 0, is_return: true, manner: Manner::default() }
     }
 
     #[test]
     fn what_fits_vanishes() {
-        let mut ops = Ops::default();
-        ops.push(call(1));
-        ops.push(call(2));
+        let mut ops = Ops::<()>::new(0);
+        ops.open(call(1), 0, 0);
+        ops.open(call(2), 0, 0);
         ops.leap(to(2));
-        ops.push(call(3));
-        ops.push(call(4));
+        ops.open(call(3), 0, 0);
+        ops.open(call(4), 0, 0);
         ops.leap(to(1));
-        assert_eq!(ops.take(), []);
+        assert_eq!(taken(&mut ops), []);
     }
 
     #[test]
     fn what_depends_on_more_stays() {
-        let mut ops = Ops::default();
-        ops.push(call(1));
+        let mut ops = Ops::<()>::new(0);
+        ops.open(call(1), 0, 0);
         ops.leap(to(9));
-        ops.push(call(2));
+        ops.open(call(2), 0, 0);
         ops.leap(to(2));
         ops.leap(to(1));
-        assert_eq!(ops.take(), [Op::Push(call(1)), Op::Leap(to(9)), Op::Leap(to(1))]);
+        assert_eq!(taken(&mut ops), [push(call(1)), Op::Leap(to(9)), Op::Leap(to(1))]);
         // Another stack may wait for the same address.
         let switch = Leap { manner: Manner { loaded: Loaded::Yes, ..Manner::default() }, ..to(1) };
-        ops.push(call(1));
+        ops.open(call(1), 0, 0);
         ops.leap(switch);
-        assert_eq!(ops.take(), [Op::Push(call(1)), Op::Leap(switch)]);
+        assert_eq!(taken(&mut ops), [push(call(1)), Op::Leap(switch)]);
     }
 
     #[test]
     fn thunks_end_their_calls_and_jumps_none() {
-        let mut ops = Ops::default();
-        ops.push(call(1));
-        ops.push(call(2));
+        let mut ops = Ops::<()>::new(0);
+        ops.open(call(1), 0, 0);
+        ops.open(call(2), 0, 0);
         ops.leap(Leap { manner: Manner { written: true, ..Manner::default() }, ..to(9) });
         ops.leap(Leap { manner: Manner { pushed: true, ..Manner::default() }, ..to(8) });
-        assert_eq!(ops.take(), [Op::Push(call(1))]);
+        assert_eq!(taken(&mut ops), [push(call(1))]);
     }
 
     #[test]
     fn what_returns_twice_leaves_a_landmark() {
-        let mut ops = Ops::default();
+        let mut ops = Ops::<()>::new(0);
         for _ in 0..2 {
-            ops.push(call(1));
+            ops.open(call(1), 0, 0);
             ops.twice();
             ops.leap(to(1));
         }
-        assert_eq!(ops.take(), [Op::Push(Item { kind: Kind::Landmark, ..call(1) })]);
+        assert_eq!(taken(&mut ops), [push(Item { kind: Kind::Landmark, ..call(1) })]);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut ops = Ops::default();
+        let mut ops = Ops::<()>::new(0);
         for ip in 0..5 * u64::from(MOST_OPEN) {
-            ops.push(call(ip));
+            ops.open(call(ip), 0, 0);
         }
-        assert!(ops.take().len() <= 2 * MOST_OPEN as usize);
+        assert!(taken(&mut ops).len() <= 2 * MOST_OPEN as usize);
     }
 }

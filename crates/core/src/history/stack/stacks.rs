@@ -1,5 +1,6 @@
 //! The call stacks of a thread, at any step of its history.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,9 +8,12 @@ use super::super::parallel::{Ask, Interrupted, Piece};
 use super::super::stream::Stream;
 use super::below::Below;
 use super::chain::{Chains, Item, Kind};
+use super::folding::{again_and_again, cut, fold_from, sorted, Settled};
+use super::ledger::Ledger;
 use super::names::Names;
+use super::ops::Ops;
 use super::tracker::{Beginning, State, Tracker};
-use super::walk::Following;
+use super::walk::{Following, Keeping};
 
 /// Bytes of trace in a piece: a question walks through one of them.
 const PIECE: u64 = 32 << 10;
@@ -31,6 +35,93 @@ pub struct StackPart {
     pub base: i64,
     /// Trace bytes are missing before it.
     pub lost: bool,
+    /// Only what happens before steps from `first` on counts, and before those in front of `last`.
+    pub only: (bool, bool),
+}
+
+impl StackPart {
+    /// All of a stream.
+    pub fn whole(stream: Arc<Stream>) -> StackPart {
+        let last = stream.steps();
+        StackPart { stream, first: 0, last, within: 0..u64::MAX, base: 0, lost: false, only: (false, false) }
+    }
+
+    /// Some steps of a stream, with what happens before each.
+    pub fn some(stream: Arc<Stream>, steps: Range<u64>) -> StackPart {
+        let whole = StackPart::whole(stream);
+        let only = (steps.start > 0, steps.end < whole.last);
+        StackPart { first: steps.start, last: steps.end, only, ..whole }
+    }
+
+    /// The step behind its last, as the history counts.
+    pub fn end(&self) -> u64 {
+        self.span().1
+    }
+
+    /// How it is followed; `limit` as the history counts.
+    fn following(&self, limit: u64) -> Following {
+        let step = |step: u64| step.wrapping_add_signed(self.base);
+        let from = if self.only.0 { step(self.first) } else { 0 };
+        let to = if self.only.1 { step(self.last) } else { u64::MAX };
+        Following { base: self.base, within: self.within.clone(), steps: from..to, limit }
+    }
+
+    /// Its first step, and the one behind its last, as the history counts.
+    pub(super) fn span(&self) -> (u64, u64) {
+        (self.first.wrapping_add_signed(self.base), self.last.wrapping_add_signed(self.base))
+    }
+
+    /// What of it lies in front of a step of the history, what happens before that step left out; None if nothing does.
+    pub(super) fn before(&self, step: u64) -> Option<StackPart> {
+        let (begin, end) = self.span();
+        match step {
+            _ if step <= begin => None,
+            _ if step >= end => Some(self.clone()),
+            _ => {
+                let last = step.wrapping_add_signed(-self.base);
+                Some(StackPart { last, only: (self.only.0, true), ..self.clone() })
+            }
+        }
+    }
+
+    /// What of it lies behind a step of the history, what happens before that step included; None if nothing does.
+    pub(super) fn behind(&self, step: u64) -> Option<StackPart> {
+        let (begin, end) = self.span();
+        match step {
+            _ if step <= begin => Some(self.clone()),
+            _ if step >= end => None,
+            _ => {
+                let first = step.wrapping_add_signed(-self.base);
+                Some(StackPart { first, only: (true, self.only.1), lost: false, ..self.clone() })
+            }
+        }
+    }
+
+    /// Pieces of `size` bytes of trace or little more.
+    pub(super) fn pieces(&self, size: u64) -> Vec<Piece> {
+        // Events before the first step may be its own and lie before a checkpoint at that step.
+        let all = self.only.0 || self.within.start > 0;
+        self.stream.cut_to((self.first, self.last), all, size)
+    }
+
+    /// Follows some pieces; `take` gets the operations of each, and the address at the step `limit` if it is there.
+    pub(super) fn follow<L>(
+        &self,
+        pieces: &[Piece],
+        limit: u64,
+        ask: Ask<'_>,
+        mut take: impl FnMut(Ops<L>, Option<u64>),
+    ) -> Result<(), Interrupted>
+    where
+        L: Ledger<Note: Send, Line: Send> + Send,
+    {
+        let keeping = Keeping::<L> { following: self.following(limit), ledger: PhantomData };
+        self.stream.in_pieces(&keeping, pieces, ask, |(ops, ip)| {
+            take(ops, ip);
+            true
+        })?;
+        Ok(())
+    }
 }
 
 /// How a frame was found.
@@ -92,9 +183,10 @@ struct Place {
 pub struct Stacks {
     parts: Vec<(StackPart, Vec<Piece>)>,
     places: Vec<Place>,
-    chains: Chains,
+    chains: Chains<()>,
     names: Arc<Names>,
     programs: Arc<Vec<u64>>,
+    choices: Arc<Vec<u32>>,
     below: Below,
     unexplained: Vec<u64>,
 }
@@ -106,31 +198,25 @@ impl Stacks {
     pub fn new(
         parts: Vec<StackPart>,
         is_first: bool,
-        names: Names,
-        mut programs: Vec<u64>,
+        names: Arc<Names>,
+        programs: Vec<u64>,
         ask: Ask<'_>,
     ) -> Result<Stacks, Interrupted> {
-        programs.sort_unstable();
-        let (names, programs) = (Arc::new(names), Arc::new(programs));
+        let programs = sorted(programs);
         let is_first = is_first && parts.first().is_some_and(|part| !part.lost);
-        let follow = |stays_open: bool, ask: Ask<'_>| {
-            let beginning = Beginning { is_first, stays_open };
+        again_and_again(is_first, |beginning| {
             let tracker = Tracker::new(names.clone(), programs.clone(), beginning);
-            Stacks::follow(parts.clone(), tracker, names.clone(), programs.clone(), ask)
-        };
-        let (stacks, foreign) = follow(false, ask)?;
-        // Stacks come from elsewhere, another thread for example: so more of them may.
-        Ok(if foreign { follow(true, ask)?.0 } else { stacks })
+            Stacks::follow(parts.clone(), tracker, beginning, ask)
+        })
     }
 
-    /// Follows all; true if a stack was run that did not begin here, though all were thought to.
+    /// Follows all; and what another walk is to begin with, to know more.
     fn follow(
         parts: Vec<StackPart>,
-        mut tracker: Tracker,
-        names: Arc<Names>,
-        programs: Arc<Vec<u64>>,
+        mut tracker: Tracker<()>,
+        beginning: &Beginning,
         ask: Ask<'_>,
-    ) -> Result<(Stacks, bool), Interrupted> {
+    ) -> Result<(Stacks, Option<Beginning>), Interrupted> {
         let mut places: Vec<Place> = Vec::new();
         // Every so many pieces are remembered.
         let mut every = 1;
@@ -139,18 +225,15 @@ impl Stacks {
             if part.lost {
                 tracker.lose();
             }
-            let pieces = part.stream.cut_to(part.first, part.last, PIECE);
-            let following = Following { base: part.base, within: part.within.clone(), limit: u64::MAX };
+            let pieces = part.pieces(PIECE);
             let mut at = 0;
-            part.stream.in_pieces(&following, &pieces, ask, |(ops, _)| {
+            part.follow(&pieces, u64::MAX, ask, |ops, _| {
                 if let Some(&piece) = pieces.get(at).filter(|_| at % every == 0) {
                     let step = piece.start.wrapping_add_signed(part.base);
                     places.push(Place { step, part: number, number: at, state: tracker.remember() });
                 }
                 at += 1;
-                for op in ops {
-                    tracker.apply(op);
-                }
+                tracker.add(ops);
                 while tracker.weight() + waiting(&places) > MOST_ITEMS && places.len() > 1 {
                     every *= 2;
                     let mut nth = 0;
@@ -163,13 +246,14 @@ impl Stacks {
                         break;
                     }
                 }
-                true
             })?;
             followed.push((part, pieces));
         }
-        let Tracker { mut chains, below, unexplained, foreign, .. } = tracker;
+        let again = tracker.again(beginning);
+        let Tracker { mut chains, below, unexplained, names, programs, .. } = tracker;
         chains.share();
-        Ok((Stacks { parts: followed, places, chains, names, programs, below, unexplained }, foreign))
+        let choices = beginning.choices.clone();
+        Ok((Stacks { parts: followed, places, chains, names, programs, choices, below, unexplained }, again))
     }
 
     /// Addresses that execution went to with another stack pointer, where nothing says which frame that is. With names
@@ -209,33 +293,68 @@ impl Stacks {
         Ok((stack, revealed.unwrap_or_default()))
     }
 
-    fn tracker(&self, step: u64, ask: Ask<'_>) -> Result<Tracker, Interrupted> {
-        let after = self.places.partition_point(|place| place.step <= step);
-        let Some(place) = after.checked_sub(1).and_then(|at| self.places.get(at)) else {
-            return Ok(Tracker::default());
+    /// The calls in some steps, on top of the stacks that are there when they begin, and what is kept of them.
+    pub fn fold<L>(&self, steps: Range<u64>, ask: Ask<'_>) -> Result<Settled<L>, Interrupted>
+    where
+        L: Ledger<Note: Send, Line: Send> + Send,
+    {
+        let after = self.places.partition_point(|place| place.step < steps.start);
+        let tracker = match after.checked_sub(1).or((!self.places.is_empty()).then_some(0)) {
+            Some(at) => self.follow_to(at, steps.start, false, ask)?.reopened(),
+            None => Tracker::default(),
         };
-        let Some((part, pieces)) = self.parts.get(place.part) else { return Ok(Tracker::default()) };
+        let parts = self.parts.iter().map(|(part, _)| part.clone()).collect();
+        fold_from(tracker, cut(parts, steps), ask)
+    }
+
+    fn tracker(&self, step: u64, ask: Ask<'_>) -> Result<Tracker<()>, Interrupted> {
+        let after = self.places.partition_point(|place| place.step <= step);
+        match after.checked_sub(1) {
+            Some(at) => self.follow_to(at, step, true, ask),
+            None => Ok(Tracker::default()),
+        }
+    }
+
+    /// Goes on from a place to a step, what happens before it `included` or not.
+    fn follow_to(
+        &self,
+        at: usize,
+        step: u64,
+        included: bool,
+        ask: Ask<'_>,
+    ) -> Result<Tracker<()>, Interrupted> {
+        let Some(place) = self.places.get(at) else { return Ok(Tracker::default()) };
         let mut tracker =
             Tracker::at(self.chains.clone(), place.state.clone(), self.names.clone(), self.programs.clone());
-        // Places may have been forgotten, so that there are more pieces on the way.
-        let own = step.wrapping_add_signed(-part.base);
-        let following = Following { base: part.base, within: part.within.clone(), limit: step };
-        let last = pieces.partition_point(|piece| piece.start <= own);
-        let mut ways = pieces.get(place.number..last).unwrap_or(&[]).to_vec();
-        if let Some(piece) = ways.last_mut().filter(|piece| own + 1 < piece.stop) {
-            *piece = piece.up_to(own + 1);
-        }
-        part.stream.in_pieces(&following, &ways, ask, |(ops, here)| {
-            tracker.ip = here;
-            for op in ops {
-                tracker.apply(op);
+        tracker.choices.known = self.choices.clone();
+        // Places may have been forgotten, so that there are more pieces on the way, and more parts.
+        for (number, (part, pieces)) in self.parts.iter().enumerate().skip(place.part) {
+            let (begin, _) = part.span();
+            if number > place.part && (begin > step || begin == step && !included) {
+                break;
             }
-            true
-        })?;
+            if number > place.part && part.lost {
+                tracker.lose();
+            }
+            let way = if included { Some(part.clone()) } else { part.before(step) };
+            let Some(way) = way else { continue };
+            let end = step.wrapping_add_signed(-part.base) + u64::from(included);
+            let last = pieces.partition_point(|piece| piece.start < end);
+            let first = if number == place.part { place.number } else { 0 };
+            let mut ways = pieces.get(first..last).unwrap_or(&[]).to_vec();
+            if let Some(piece) = ways.last_mut().filter(|piece| end < piece.stop) {
+                *piece = piece.up_to(end);
+            }
+            let limit = if included { step } else { u64::MAX };
+            way.follow(&ways, limit, ask, |ops, here| {
+                tracker.ip = here;
+                tracker.add(ops);
+            })?;
+        }
         Ok(tracker)
     }
 
-    fn frames(&self, tracker: &Tracker, step: u64, most: usize) -> CallStack {
+    fn frames(&self, tracker: &Tracker<()>, step: u64, most: usize) -> CallStack {
         let mut stack = CallStack { ip: tracker.ip, ..CallStack::default() };
         let mut is_guess = false;
         let mut at = tracker.state.line.top;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::below::Revealed;
 use super::chain::{Chains, Item, Kind, Link};
 use super::code::Loaded;
+use super::ledger::Ledger;
 use super::lines::{Line, MOST_CONSIDERED};
 use super::ops::Leap;
 use super::tracker::Tracker;
@@ -18,21 +19,54 @@ pub(super) struct Candidate {
     pub left: Link,
 }
 
-impl Tracker {
+/// Which of several stacks that waited for the same address went on there: known only later, so another walk helps.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choices {
+    /// Numbers of the stacks, by number of the choice, from an earlier walk.
+    pub known: Arc<Vec<u32>>,
+    /// Those of this walk.
+    pub made: Vec<u32>,
+    /// Choices that proved wrong.
+    pub revised: u64,
+}
+
+impl Choices {
+    /// The last choice was wrong.
+    fn revise(&mut self, number: u32) {
+        if let Some(last) = self.made.last_mut() {
+            *last = number;
+        }
+    }
+}
+
+impl<L: Ledger> Tracker<L> {
     /// The running stack is left.
     fn leave(&mut self) {
         self.drop_candidates();
         self.kept = self.kept.max(self.chains.len());
         let line = self.state.line;
-        Arc::make_mut(&mut self.state.lines).add(&self.chains, line);
+        let forgotten = Arc::make_mut(&mut self.state.lines).add(&self.chains, line);
+        self.books.leave(line.number);
+        self.forget_lines(forgotten);
         self.index = None;
+    }
+
+    /// Stacks that were left will never run again; that which runs is not at hand.
+    pub fn forget_lines(&mut self, lines: impl IntoIterator<Item = Line>) {
+        if L::KEEPS {
+            for Line { number, top, .. } in lines {
+                self.books.recall(number);
+                self.close_frames(top, 0);
+                self.books.reveal();
+            }
+        }
     }
 
     /// Which stack runs stays open: edges say so, in it and in those that may run instead.
     pub fn drop_candidates(&mut self) {
         for candidate in std::mem::take(&mut self.state.candidates).iter() {
             if let Some(number) = candidate.number {
-                let edge = self.edge(Kind::Doubt);
+                let edge = (self.edge(Kind::Doubt), self.books.bottom_of(number));
                 Arc::make_mut(&mut self.state.lines).doubt(&mut self.chains, number, candidate.left, edge);
                 self.kept = self.kept.max(self.chains.len());
             }
@@ -40,12 +74,16 @@ impl Tracker {
     }
 
     /// Another stack runs, with nothing on it that is known; it begins if it is run from the start of a function.
-    pub fn begin(&mut self, to: u64) {
+    pub fn begin(&mut self, from: u64, to: u64) {
         self.leave();
         self.new_line();
+        let number = self.state.line.number;
         let (function, is_start) = (self.names.function(to), self.names.is_start(to));
         let begins = is_start || (!self.state.open && function.is_none());
-        if !begins {
+        if begins {
+            self.books.begin_stack(number, from, to);
+        } else {
+            self.books.begin_unseen(number);
             self.foreign |= !self.state.open;
             let edge = self.edge(Kind::Doubt);
             self.push(edge);
@@ -62,12 +100,21 @@ impl Tracker {
     pub fn switch(&mut self, to: u64, landmark: Option<Link>) -> bool {
         let own = self.state.line;
         let mut found = self.state.lines.waiting_for(&self.chains, to, own.resumer);
-        let Some(&(line, left)) = found.first() else { return false };
+        if found.is_empty() {
+            return false;
+        }
         let is_overfull = found.len() >= MOST_CONSIDERED || self.state.lines.is_overfull();
         self.leave();
         // A switch from a stack to itself is possible, too.
         let call = || self.top_call_of(own.top).filter(|(item, _)| item.ip == to).map(|(_, below)| below);
         found.extend(landmark.or_else(call).map(|left| (own, left)));
+        let unseen = self.state.open || is_overfull;
+        if found.len() > 1 || unseen {
+            let known = self.choices.known.get(self.state.choices as usize);
+            let right = found.iter().position(|(line, _)| Some(&line.number) == known);
+            found.swap(0, right.unwrap_or(0));
+        }
+        let Some(&(line, left)) = found.first() else { return true };
         self.run(line, left);
         if own.resumer != Some(line.number) {
             self.state.line.resumer = Some(own.number);
@@ -75,15 +122,35 @@ impl Tracker {
         let others = found.iter().skip(1);
         let mut candidates: Vec<Candidate> =
             others.map(|&(line, left)| Candidate { number: Some(line.number), left }).collect();
-        if self.state.open || is_overfull {
+        if unseen {
             candidates.push(Candidate { number: None, left: 0 });
         }
         if !candidates.is_empty() {
             self.doubt();
             self.state.chosen = (self.state.line.top, line.top);
             self.state.candidates = Arc::new(candidates);
+            self.state.choices += 1;
+            self.choices.made.push(line.number);
         }
         true
+    }
+
+    /// The frames of the running stack from one link down to another one, which were taken for over, are open again.
+    fn put_back(&mut self, from: Link, to: Link) -> Link {
+        if !L::KEEPS {
+            return from;
+        }
+        let back: Vec<(Link, Item)> = self.chains.walk(from).take_while(|&(link, _)| link != to).collect();
+        let mut top = to;
+        for &(link, item) in back.iter().rev() {
+            let mut note = self.chains.note(link).unwrap_or_default();
+            if item.is_frame() {
+                note = self.books.reopen(note);
+            }
+            top = self.chains.push(top, item, note);
+        }
+        self.kept = self.chains.len();
+        top
     }
 
     fn top_call_of(&self, top: Link) -> Option<(Item, Link)> {
@@ -93,8 +160,9 @@ impl Tracker {
 
     fn run(&mut self, line: Line, left: Link) {
         Arc::make_mut(&mut self.state.lines).take(&self.chains, line.number);
-        self.state.line = Line { top: left, ..line };
-        self.index = None;
+        self.state.line = line;
+        self.books.resume(line.number);
+        self.cut_to(left);
     }
 
     /// A return from where other stacks may have run instead: only those that wait for this address are left. True if that
@@ -115,7 +183,7 @@ impl Tracker {
             return false;
         };
         // What is left of a stack behind this return, and whether that is in doubt. None: it is not this stack.
-        let next = |chains: &Chains, left: Link| {
+        let next = |chains: &Chains<L::Note>, left: Link| {
             let mut doubtful = false;
             let found = chains.walk(left).find(|(_, item)| {
                 doubtful |= item.kind == Kind::Doubt;
@@ -147,27 +215,37 @@ impl Tracker {
                 let (first, doubtful) = fitting.remove(0);
                 // It was another one: this one still waits as it did.
                 let resumer = self.state.line.resumer;
-                let waiting = Line { top: was, ..self.state.line };
+                self.choices.revised += 1;
+                let waiting = Line { top: self.put_back(was, mine), ..self.state.line };
                 let lines = Arc::make_mut(&mut self.state.lines);
-                lines.add(&self.chains, waiting);
+                let forgotten = lines.add(&self.chains, waiting);
                 let found = first.number.map(|number| lines.take(&self.chains, number));
+                self.books.leave(waiting.number);
+                self.forget_lines(forgotten);
                 match found {
                     Some(Some(line)) => {
                         self.state.chosen.1 = line.top;
+                        self.books.resume(line.number);
                         self.state.line = Line { resumer, ..line };
                     }
-                    Some(None) => return false,
+                    // That does not happen: candidates wait.
+                    Some(None) => {
+                        self.new_line();
+                        self.books.begin_unseen(self.state.line.number);
+                        return false;
+                    }
                     None => {
                         self.new_line();
                         self.state.line.resumer = resumer;
+                        self.books.begin_unseen(self.state.line.number);
                     }
                 }
+                self.choices.revise(self.state.line.number);
                 (first.left, doubtful)
             }
         };
         self.kept = self.kept.max(self.chains.len());
-        self.state.line.top = left;
-        self.index = None;
+        self.cut_to(left);
         let resolves = fitting.is_empty() && !doubtful;
         self.reveal_at(edge.ip, Revealed { ip: to, step: leap.step, is_return: true, resolves });
         if !resolves {

@@ -13,12 +13,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::below::{Below, Revealed};
+use super::books::Books;
 use super::chain::{Chains, Item, Kind, Link, MOST_OPEN};
 use super::code::Loaded;
+use super::ledger::{EntryKind, Ledger, Spent, Timer};
 use super::lines::{Line, Lines};
 use super::names::Names;
-use super::ops::{goes_on, Leap, Off, Op, Pending};
-use super::switch::Candidate;
+use super::ops::{goes_on, Leap, Off, Op, Ops, Pending, Stage};
+use super::switch::{Candidate, Choices};
 
 /// A search that is longer than this many items is worth an index.
 const SHORT: usize = 64;
@@ -47,6 +49,8 @@ pub(super) struct State {
     /// The edge on top of what the candidates are candidates for, and what `line` was when it was left.
     pub chosen: (Link, Link),
     pub next_number: u32,
+    /// Choices between stacks that wait for the same address.
+    pub choices: u64,
     /// Number of the next edge.
     next_edge: u64,
     pending: Option<Pending>,
@@ -66,26 +70,40 @@ pub(super) struct State {
     stays_open: bool,
 }
 
+impl State {
+    /// All links into chains that this state holds, those of the stacks that wait included.
+    fn links(&mut self) -> Vec<&mut Link> {
+        let State { line, lines, candidates, chosen, .. } = self;
+        let mut links = vec![&mut line.top, &mut chosen.0, &mut chosen.1];
+        links.extend(Arc::make_mut(candidates).iter_mut().map(|candidate| &mut candidate.left));
+        links.extend(Arc::make_mut(lines).tops());
+        links
+    }
+}
+
 /// How a history begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Beginning {
     /// Its first step is the first one of its thread, so nothing lies below.
     pub is_first: bool,
     /// There may be stacks that come from elsewhere, also those that the first step does not tell of.
     pub stays_open: bool,
+    /// Which stacks went on where several waited, as far as an earlier walk knows.
+    pub choices: Arc<Vec<u32>>,
 }
 
-/// Follows the stacks of a thread.
-#[derive(Debug, Default)]
-pub(super) struct Tracker {
-    pub chains: Chains,
+/// Follows the stacks of a thread, and keeps of its calls what a ledger keeps.
+#[derive(Debug)]
+pub(super) struct Tracker<L: Ledger> {
+    pub chains: Chains<L::Note>,
     pub state: State,
+    pub books: Books<L>,
     pub index: Option<Index>,
     /// Items that something else may lead to.
     pub kept: usize,
     pub names: Arc<Names>,
     /// When programs begin (TSC), the first left out.
-    programs: Arc<Vec<u64>>,
+    pub programs: Arc<Vec<u64>>,
     /// What was revealed of the frames below edges.
     pub below: Below,
     /// Addresses that leaps went to that nothing explains without names.
@@ -94,14 +112,35 @@ pub(super) struct Tracker {
     pub ip: Option<u64>,
     /// A stack was run that began elsewhere, though all were thought to begin here.
     pub foreign: bool,
+    pub choices: Choices,
 }
 
-impl Tracker {
-    pub fn new(names: Arc<Names>, programs: Arc<Vec<u64>>, beginning: Beginning) -> Tracker {
-        let Beginning { is_first, stays_open } = beginning;
+impl<L: Ledger> Default for Tracker<L> {
+    fn default() -> Self {
+        Tracker {
+            chains: Chains::default(),
+            state: State::default(),
+            books: Books::default(),
+            index: None,
+            kept: 0,
+            names: Arc::default(),
+            programs: Arc::default(),
+            below: Below::default(),
+            unexplained: Vec::new(),
+            ip: None,
+            foreign: false,
+            choices: Choices::default(),
+        }
+    }
+}
+
+impl<L: Ledger> Tracker<L> {
+    pub fn new(names: Arc<Names>, programs: Arc<Vec<u64>>, beginning: &Beginning) -> Self {
+        let Beginning { is_first, stays_open, choices } = beginning.clone();
         let (open, loaded) = (!is_first || stays_open, is_first.then_some(false));
         let state = State { next_number: 1, open, stays_open, loaded, ..State::default() };
-        let mut tracker = Tracker { state, names, programs, ..Tracker::default() };
+        let choices = Choices { known: choices, ..Choices::default() };
+        let mut tracker = Tracker { state, names, programs, choices, ..Tracker::default() };
         // The edge at the bottom of the first stack is number 0.
         let edge = tracker.edge(Kind::Doubt);
         if !is_first {
@@ -111,21 +150,43 @@ impl Tracker {
     }
 
     /// One that goes on from a state.
-    pub fn at(chains: Chains, state: State, names: Arc<Names>, programs: Arc<Vec<u64>>) -> Tracker {
+    pub fn at(chains: Chains<L::Note>, state: State, names: Arc<Names>, programs: Arc<Vec<u64>>) -> Self {
         let kept = chains.len();
         Tracker { chains, state, kept, names, programs, ..Tracker::default() }
     }
 
+    /// One that goes on from here and keeps something else of the calls from now on.
+    pub fn reopened<M: Ledger>(mut self) -> Tracker<M> {
+        let chains = self.chains.copied(self.state.links());
+        let choices = Choices { known: self.choices.known, ..Choices::default() };
+        Tracker { choices, ..Tracker::at(chains, self.state, self.names, self.programs) }
+    }
+
+    /// What another walk is to begin with, to know more; None if there is no more to know.
+    pub fn again(&self, beginning: &Beginning) -> Option<Beginning> {
+        if self.foreign && !beginning.stays_open {
+            // Stacks come from elsewhere, another thread for example: so more of them may.
+            return Some(Beginning { stays_open: true, choices: Arc::default(), ..beginning.clone() });
+        }
+        let is_news = self.choices.revised > 0 && beginning.choices.is_empty();
+        is_news.then(|| Beginning { choices: Arc::new(self.choices.made.clone()), ..beginning.clone() })
+    }
+
+    /// Does what happened in the part that follows.
+    pub fn add(&mut self, part: Ops<L>) {
+        part.play(self);
+    }
+
     /// Does an operation.
-    pub fn apply(&mut self, op: Op) {
+    fn apply(&mut self, op: Op<L::Note>) {
         self.state.ops += 1;
         match op {
-            Op::Push(item) if item.is_edge() => {
+            Op::Push(item, _) if item.is_edge() => {
                 let edge = self.edge(item.kind);
                 self.push(edge);
             }
-            Op::Push(item) if item.kind == Kind::Landmark => self.come_back(item),
-            Op::Push(item) => self.push(item),
+            Op::Push(item, _) if item.kind == Kind::Landmark => self.come_back(item),
+            Op::Push(item, note) => self.put(item, note),
             Op::Twice => self.twice(),
             Op::Leap(leap) => self.leap_known(leap),
             Op::FarReturn { to, step } => self.far_return(to, step),
@@ -224,11 +285,20 @@ impl Tracker {
         let Some((link, item)) = self.top_frame().filter(|(_, item)| item.is_call()) else { return };
         let above = self.chains.walk(self.state.line.top).take_while(|&(above, _)| above != link);
         let landmarks: Vec<Item> = above.map(|(_, item)| item).collect();
-        self.pop_to(link, true);
-        self.push(Item { kind: Kind::CallTwice, ..item });
-        for &landmark in landmarks.iter().rev() {
-            self.push(landmark);
+        let note = self.chains.note(link).unwrap_or_default();
+        while self.state.line.top != link && self.state.line.top != 0 {
+            self.drop_top();
         }
+        self.drop_top();
+        self.put(Item { kind: Kind::CallTwice, ..item }, note);
+        for &landmark in landmarks.iter().rev() {
+            self.put(landmark, note);
+        }
+    }
+
+    /// The note of the innermost frame of the running stack.
+    fn top_note(&self) -> L::Note {
+        self.chains.note(self.state.line.top).unwrap_or_else(|| self.books.bottom())
     }
 
     pub fn top(&self) -> Option<(Item, Link)> {
@@ -240,17 +310,49 @@ impl Tracker {
         self.chains.walk(self.state.line.top).find(|(_, item)| item.kind != Kind::Landmark)
     }
 
+    /// A frame is put on the stack; what it is of, and where execution went on.
+    fn open(&mut self, item: Item, caller: u64, callee: u64) {
+        let kind = EntryKind::of(&item);
+        let note = self.books.open(kind, (caller, callee), self.top_note(), self.state.line.number);
+        self.put(item, note);
+    }
+
+    /// Something that is no frame is put on the stack.
     pub fn push(&mut self, item: Item) {
+        self.put(item, self.top_note());
+    }
+
+    fn put(&mut self, item: Item, note: L::Note) {
         if let Some(index) = &mut self.index {
             *index.entry(key(&item)).or_default() += 1;
         }
-        self.state.line.top = self.chains.push(self.state.line.top, item);
+        self.state.line.top = self.chains.push(self.state.line.top, item, note);
         if self.chains.depth(self.state.line.top) > MOST_OPEN {
             let edge = self.edge(Kind::Doubt);
-            self.state.line.top = self.chains.halve(self.state.line.top, edge);
+            let (half, left_out) = self.chains.halve(self.state.line.top, edge, self.books.bottom());
+            self.close_frames(left_out, 0);
+            self.state.line.top = half;
             self.drop_candidates();
             self.index = None;
         }
+    }
+
+    /// The frames of the running stack from one link down to another one, which is left out, are over.
+    pub fn close_frames(&mut self, from: Link, to: Link) {
+        if L::KEEPS {
+            let Tracker { chains, books, .. } = self;
+            let over = chains.walk(from).take_while(|&(link, _)| link != to);
+            for (link, _) in over.filter(|(_, item)| item.is_frame()) {
+                books.close(chains.note(link).unwrap_or_default());
+            }
+        }
+    }
+
+    /// The running stack is nothing but what lies at a link.
+    pub fn cut_to(&mut self, link: Link) {
+        self.close_frames(self.state.line.top, link);
+        self.state.line.top = link;
+        self.index = None;
     }
 
     /// A function that returns twice comes back to the frame on top, unless it did before.
@@ -264,6 +366,13 @@ impl Tracker {
     }
 
     fn pop(&mut self) {
+        if L::KEEPS && self.top().is_some_and(|(item, _)| item.is_frame()) {
+            self.books.close(self.top_note());
+        }
+        self.drop_top();
+    }
+
+    fn drop_top(&mut self) {
         let Some((item, below)) = self.top() else { return };
         if let Some(count) = self.index.as_mut().and_then(|index| index.get_mut(&key(&item))) {
             *count = count.saturating_sub(1);
@@ -323,8 +432,7 @@ impl Tracker {
     /// Nothing is left of what was known of this stack.
     fn forget(&mut self) {
         let bottom = self.chains.get(self.chains.bottom(self.state.line.top)).map(|(item, _)| item);
-        self.state.line.top = 0;
-        self.index = None;
+        self.cut_to(0);
         if let Some(edge) = bottom.filter(|item| item.kind == Kind::Doubt) {
             self.push(edge);
         }
@@ -493,7 +601,10 @@ impl Tracker {
                         self.doubt();
                     }
                 }
-                _ => self.state.line.top = 0,
+                _ => {
+                    self.cut_to(0);
+                    self.books.reveal();
+                }
             }
         }
     }
@@ -545,7 +656,7 @@ impl Tracker {
             return;
         }
         self.unexplained(to);
-        self.begin(to);
+        self.begin(from, to);
     }
 
     fn unexplained(&mut self, to: u64) {
@@ -635,7 +746,7 @@ impl Tracker {
         let interrupted = |ip| Item { kind: Kind::Interrupted, ip, step: step.saturating_sub(1) };
         match off {
             _ if off.resumes(to) => {}
-            Off::Interrupted(at) => self.push(interrupted(at)),
+            Off::Interrupted(at) => self.open(interrupted(at), at, to),
             Off::HandlerEnd(restorer) => {
                 if let Some(link) = self.interrupted_at(to) {
                     // No call went there, if that was what the handler returned to.
@@ -664,7 +775,7 @@ impl Tracker {
                         self.pop_to(link, true);
                         self.go_on(item.ip, to, step);
                     }
-                    None => self.push(interrupted(behind)),
+                    None => self.open(interrupted(behind), behind, to),
                 }
             }
             Off::Away => {
@@ -685,7 +796,8 @@ impl Tracker {
     /// A handler is over that interrupted `from`; it goes on elsewhere or at the handler of another signal.
     fn go_on(&mut self, from: u64, to: u64, step: u64) {
         if self.names.is_start(to) {
-            self.push(Item { kind: Kind::Interrupted, ip: from, step: step.saturating_sub(1) });
+            let step = step.saturating_sub(1);
+            self.open(Item { kind: Kind::Interrupted, ip: from, step }, from, to);
         } else {
             self.leap_loaded(&Leap::elsewhere(from, to, step));
         }
@@ -693,13 +805,38 @@ impl Tracker {
 
     /// Another program runs from now on, with a new stack.
     fn begin_program(&mut self) {
-        self.state.lines = Arc::default();
+        self.cut_to(0);
+        self.books.reveal();
+        let waiting = std::mem::take(&mut self.state.lines);
+        self.forget_lines(waiting.iter().copied());
         self.state.candidates = Arc::default();
-        self.index = None;
         let number = self.state.next_number;
         self.state.next_number = number.wrapping_add(1);
         self.state.line = Line { number, top: 0, resumer: None };
         (self.state.open, self.state.loaded) = (self.state.stays_open, Some(false));
+        self.books.begin_unseen(number);
+    }
+
+    /// Where the history ends: tells what is still open. Nothing can be added any more.
+    pub fn finish(&mut self) {
+        if L::KEEPS {
+            self.leave_open(self.state.line.top);
+            self.books.leave(self.state.line.number);
+            let waiting = std::mem::take(&mut self.state.lines);
+            for &Line { number, top, .. } in waiting.iter() {
+                self.books.recall(number);
+                self.leave_open(top);
+            }
+        }
+    }
+
+    fn leave_open(&mut self, top: Link) {
+        let Tracker { chains, books, .. } = self;
+        for (link, _) in chains.walk(top).filter(|(_, item)| item.is_frame()) {
+            books.leave_open(chains.note(link).unwrap_or_default());
+        }
+        let bottom = books.bottom();
+        books.leave_open(bottom);
     }
 
     /// It is known from elsewhere where the last branch went.
@@ -712,10 +849,44 @@ impl Tracker {
     fn arrive(&mut self, to: Option<u64>) {
         let (Some(pending), Some(to)) = (self.state.pending.take(), to) else { return };
         match pending {
-            Pending::Call { back, step } => self.push(Item { kind: Kind::Call, ip: back, step }),
+            Pending::Call { caller, back, step } => {
+                self.open(Item { kind: Kind::Call, ip: back, step }, caller, to);
+            }
             Pending::Leap(leap) => self.leap_known(Leap { to, ..leap }),
-            Pending::FarCall { back, step } => self.push(Item { kind: Kind::Interrupted, ip: back, step }),
+            Pending::FarCall { back, step } => {
+                self.open(Item { kind: Kind::Interrupted, ip: back, step }, back, to);
+            }
             Pending::FarReturn { step } => self.far_return(to, step),
         }
+    }
+}
+
+impl<L: Ledger> Stage<L> for Tracker<L> {
+    fn begin(&mut self, timer: &Timer) {
+        self.books.begin(timer.begin, self.top_note(), self.state.line.number);
+    }
+
+    fn absorb(&mut self, ledger: L) -> L::Translation {
+        self.books.absorb(ledger, self.top_note(), self.state.line.number)
+    }
+
+    fn put_noted(&mut self, item: Item, note: L::Note, translation: &L::Translation) {
+        let note = self.books.take_over(note, translation, item.is_frame());
+        self.apply(Op::Push(item, note));
+    }
+
+    fn settle_at(&mut self, op: Op<L::Note>, at: Spent) {
+        if !matches!(op, Op::Arrive(_) | Op::Leave(_)) {
+            self.books.go(at);
+        }
+        self.apply(op);
+    }
+
+    fn end(&mut self, timer: &Timer, known: bool) {
+        self.books.end(timer, known);
+    }
+
+    fn knows_time(&self) -> bool {
+        self.books.knows_time()
     }
 }

@@ -1,5 +1,6 @@
 //! The walk that finds what happens to stacks.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::super::nodes::PerNode;
@@ -7,21 +8,45 @@ use super::super::parallel::{Piece, Verb, Walker};
 use super::super::stream::Pass;
 use super::chain::{Item, Kind};
 use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
+use super::ledger::{Instant, Ledger};
 use super::ops::{Leap, Off, Op, Ops, Pending};
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
 
-/// Collects the operations of a piece.
-pub(super) struct Follow {
-    base: i64,
-    /// Trace offsets of the events that count.
-    within: Range<u64>,
-    /// Nothing behind this step counts.
-    limit: u64,
-    nodes: PerNode<NodeSites>,
-    sites: Vec<Site>,
+/// What is known of the nodes of a graph. It stays with the graph.
+#[derive(Default)]
+struct Learned {
     generation: u64,
-    ops: Ops,
+    nodes: PerNode<NodeSites>,
+    /// Nodes that do nothing to the stack.
+    dull: PerNode<bool>,
+    sites: Vec<Site>,
+}
+
+impl Learned {
+    #[cold]
+    fn learn(&mut self, graph: &Graph, node: NodeId) -> NodeSites {
+        let found = look(graph, node, &mut self.sites);
+        if let Some(known) = self.nodes.at(node) {
+            *known = found;
+        }
+        if let Some(dull) = self.dull.at(node) {
+            *dull = found.is_dull();
+        }
+        found
+    }
+
+    #[inline]
+    fn is_dull(&mut self, node: NodeId) -> bool {
+        self.dull.at(node).is_some_and(|dull| *dull)
+    }
+}
+
+/// Collects the operations of a piece.
+pub(super) struct Follow<L: Ledger> {
+    following: Following,
+    learned: Learned,
+    ops: Ops<L>,
     pending: Option<Pending>,
     /// Where the piece begins is not known yet, and the part before may wait for it.
     front: bool,
@@ -33,37 +58,54 @@ pub(super) struct Follow {
     switched: bool,
     /// What it means if nothing is traced behind the last instruction that was executed in this piece.
     left: Option<Off>,
+    /// The first step that is not accounted for, and the time then, if it is known.
+    reached: u64,
+    tsc: u64,
+    knows_time: bool,
     /// The address of the instruction behind which nothing counts.
     ip: Option<u64>,
 }
 
-impl Follow {
-    fn new(base: i64, within: Range<u64>, limit: u64) -> Follow {
+impl<L: Ledger> Follow<L> {
+    fn new(following: Following) -> Self {
         Follow {
-            base,
-            within,
-            limit,
-            nodes: PerNode::default(),
-            sites: Vec::new(),
-            generation: 0,
-            ops: Ops::default(),
+            following,
+            learned: Learned::default(),
+            ops: Ops::new(0),
             pending: None,
             front: true,
             loaded: Loaded::Before,
             off: None,
             switched: false,
             left: None,
+            reached: 0,
+            tsc: 0,
+            knows_time: false,
             ip: None,
         }
     }
 
-    #[cold]
-    fn learn(&mut self, graph: &Graph, node: NodeId) -> NodeSites {
-        let found = look(graph, node, &mut self.sites);
-        if let Some(known) = self.nodes.at(node) {
-            *known = found;
+    /// A piece begins before a step.
+    fn begin(&mut self, step: u64) {
+        self.ops.take(step);
+        (self.reached, self.knows_time) = (step, false);
+    }
+
+    /// Steps and time have passed.
+    #[inline]
+    fn reach(&mut self) {
+        self.ops.reach(Instant { step: self.reached, tsc: self.knows_time.then_some(self.tsc) });
+    }
+
+    /// An event before a step counts, and time passes up to it.
+    fn pass(&mut self, event: &Event, step: u64) {
+        if L::KEEPS {
+            self.reached = step;
+            if event.has_tsc {
+                (self.tsc, self.knows_time) = (event.tsc, true);
+            }
+            self.reach();
         }
-        found
     }
 
     /// Where execution goes on is known, or that it never will be.
@@ -73,17 +115,20 @@ impl Follow {
         }
         let (Some(pending), Some(to)) = (self.pending.take(), to) else { return };
         match pending {
-            Pending::Call { back, step } => self.ops.push(Item { kind: Kind::Call, ip: back, step }),
+            Pending::Call { caller, back, step } => {
+                self.ops.open(Item { kind: Kind::Call, ip: back, step }, caller, to)
+            }
             Pending::Leap(leap) => self.ops.leap(Leap { to, ..leap }),
             Pending::FarCall { back, step } => {
-                self.ops.push(Item { kind: Kind::Interrupted, ip: back, step })
+                self.ops.open(Item { kind: Kind::Interrupted, ip: back, step }, back, to)
             }
             Pending::FarReturn { step } => self.ops.far_return(to, step),
         }
     }
 
     /// The operations since the last call, at the end of a piece.
-    fn take(&mut self) -> Vec<Op> {
+    fn take(&mut self) -> Ops<L> {
+        self.reach();
         if let Some(pending) = self.pending.take() {
             self.ops.settle(Op::Wait(pending));
         }
@@ -98,48 +143,55 @@ impl Follow {
             self.ops.settle(Op::End { loaded, left: self.left });
         }
         (self.front, self.loaded, self.switched, self.left) = (true, Loaded::Before, false, None);
-        self.ops.take()
+        self.ops.take(0)
     }
-}
 
-impl Sink for Follow {
-    #[inline]
-    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        if self.generation != graph.generation() {
-            self.generation = graph.generation();
-            self.nodes.clear();
-            self.sites.clear();
+    /// What the instructions of a run do to the stack.
+    fn run_all(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
+        if self.learned.generation != graph.generation() {
+            self.learned = Learned { generation: graph.generation(), ..Learned::default() };
         }
         if self.front || self.pending.is_some() {
             if let Some(&ip) = graph.ips(node).get(from as usize) {
                 self.arrive(Some(ip));
             }
         }
-        let mut known = self.nodes.at(node).map_or(NodeSites::default(), |known| *known);
-        if known.end == 0 {
-            known = self.learn(graph, node);
-        }
+        let known = match self.learned.nodes.at(node) {
+            Some(known) if known.end != 0 => *known,
+            _ => self.learned.learn(graph, node),
+        };
         self.left = Some(if to == graph.count(node) { known.left } else { Off::Away });
         // The step behind `from`, as the history counts.
-        let step = state.step.wrapping_add_signed(self.base);
+        let step = state.step.wrapping_add_signed(self.following.base);
+        let tsc = state.has_tsc.then_some(state.tsc);
+        if L::KEEPS && self.knows_time != state.has_tsc {
+            self.reach();
+            self.ops.reach(Instant { step, tsc });
+        }
+        let limit = self.following.limit;
         let last_step = |nth: u16| step + u64::from(nth - from);
-        if self.limit.wrapping_sub(step) < u64::from(to - from) {
-            let nth = usize::from(from) + (self.limit - step) as usize;
+        if limit.wrapping_sub(step) < u64::from(to - from) {
+            let nth = usize::from(from) + (limit - step) as usize;
             self.ip = graph.ips(node).get(nth).copied();
         }
         for at in known.begin..known.end - 1 {
-            let Some(&Site { nth, what }) = self.sites.get(at as usize) else { break };
-            if nth < from || nth >= to || last_step(nth) >= self.limit {
+            let Some(&Site { nth, what }) = self.learned.sites.get(at as usize) else { break };
+            if nth < from || nth >= to || last_step(nth) >= limit {
                 continue;
             }
             match what {
                 What::Call { back, indirect } => {
                     self.loaded = Loaded::No;
                     let step = last_step(nth);
+                    self.ops.reach(Instant { step: step + 1, tsc });
+                    let ips = graph.ips(node);
+                    let caller = ips.get(usize::from(nth)).copied().unwrap_or(0);
                     if indirect {
-                        self.pending = Some(Pending::Call { back, step });
+                        self.pending = Some(Pending::Call { caller, back, step });
                     } else {
-                        self.ops.push(Item { kind: Kind::Call, ip: back, step });
+                        let callee = ips.get(usize::from(nth) + 1).copied();
+                        let callee = callee.unwrap_or_else(|| graph.next_ip(node));
+                        self.ops.open(Item { kind: Kind::Call, ip: back, step }, caller, callee);
                     }
                 }
                 What::Load => self.loaded = Loaded::Yes,
@@ -147,8 +199,8 @@ impl Sink for Follow {
                 What::Twice => self.ops.twice(),
             }
         }
-        if known.exit == Exit::Plain || to != graph.count(node) || to == 0 || last_step(to - 1) >= self.limit
-        {
+        (self.reached, self.tsc, self.knows_time) = (step + u64::from(to - from), state.tsc, state.has_tsc);
+        if known.exit == Exit::Plain || to != graph.count(node) || to == 0 || last_step(to - 1) >= limit {
             return;
         }
         let step = last_step(to - 1);
@@ -170,25 +222,56 @@ impl Sink for Follow {
             Exit::FarCall => Some(Pending::FarCall { back: graph.next_ip(node), step }),
             Exit::FarReturn => Some(Pending::FarReturn { step }),
         };
+        if self.pending.is_some() {
+            self.reach();
+        }
+    }
+}
+
+impl<L: Ledger> Sink for Follow<L> {
+    #[inline]
+    fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
+        let step = state.step.wrapping_add_signed(self.following.base);
+        let count = u64::from(to - from);
+        if self.learned.generation == graph.generation()
+            && self.learned.is_dull(node)
+            && !self.front
+            && self.pending.is_none()
+            && self.following.limit.wrapping_sub(step) >= count
+            && (!L::KEEPS || self.knows_time == state.has_tsc)
+        {
+            self.left = Some(Off::Away);
+            if L::KEEPS {
+                (self.reached, self.tsc) = (step + count, state.tsc);
+            }
+            return;
+        }
+        self.run_all(graph, node, from, to, state);
     }
 
     fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
         let count = graph.count(node);
-        let end = state.step.wrapping_add_signed(self.base) + rounds * u64::from(count);
+        let length = u64::from(count);
+        let begin = state.step.wrapping_add_signed(self.following.base);
+        let end = begin + rounds * length;
         let mut left = rounds;
         while left > 0 {
-            let step = state.step + (rounds - left) * u64::from(count);
+            let step = state.step + (rounds - left) * length;
             self.run(graph, node, 0, count, &RunState { step, ..*state });
-            let sites = self.nodes.at(node).map_or(NodeSites::default(), |known| *known);
             // Where nothing in the node matters, the other rounds are the same.
-            let idle = sites.end == sites.begin + 1 && sites.exit == Exit::Plain && end <= self.limit;
-            left = if idle { 0 } else { left - 1 };
+            let sites = self.learned.nodes.at(node).map_or(NodeSites::default(), |known| *known);
+            let idle = sites.end == sites.begin + 1 && sites.exit == Exit::Plain;
+            if idle && end <= self.following.limit {
+                self.reached = end;
+                return;
+            }
+            left -= 1;
         }
     }
 
     fn event(&mut self, event: &Event, place: Where, _: &Engine) {
-        let step = place.step.wrapping_add_signed(self.base);
-        if !self.within.contains(&event.offset) || step > self.limit || event.status_update {
+        let step = place.step.wrapping_add_signed(self.following.base);
+        if !self.following.counts(event.offset, step) || event.status_update {
             return;
         }
         match event.kind {
@@ -211,7 +294,9 @@ impl Sink for Follow {
             EventKind::AsyncBranch { from, to } => {
                 self.arrive(Some(from));
                 if !event.ip_suppressed && from != to {
-                    self.ops.push(Item { kind: Kind::Interrupted, ip: from, step: step.saturating_sub(1) });
+                    self.pass(event, step);
+                    let step = step.saturating_sub(1);
+                    self.ops.open(Item { kind: Kind::Interrupted, ip: from, step }, from, to);
                 }
             }
             EventKind::Enabled { ip, .. } if !event.ip_suppressed => {
@@ -220,6 +305,7 @@ impl Sink for Follow {
                 }
                 // Where that went was not traced.
                 self.pending = None;
+                self.pass(event, step);
                 let off = self.off.take();
                 if off.is_some() || !self.switched {
                     self.ops.enter(ip, step, off.unwrap_or(Off::Unknown), event.tsc);
@@ -231,40 +317,68 @@ impl Sink for Follow {
     }
 
     fn gap(&mut self, gap: Gap) {
-        let step = gap.step.wrapping_add_signed(self.base);
-        if !self.within.contains(&gap.offset) || step > self.limit {
+        let step = gap.step.wrapping_add_signed(self.following.base);
+        if !self.following.counts(gap.offset, step) {
             return;
         }
+        self.reach();
         (self.pending, self.off, self.front) = (None, None, false);
         (self.loaded, self.left) = (Loaded::Before, None);
         self.ops.settle(Op::Lost(step));
     }
 }
 
-impl Pass for Follow {}
+impl<L: Ledger> Pass for Follow<L> {}
 
-/// Follows the stacks of pieces; `base` is added to steps.
+/// Which part of a stream is followed.
+#[derive(Clone, Debug)]
 pub(super) struct Following {
+    /// Added to steps.
     pub base: i64,
     /// Trace offsets of the events that count.
     pub within: Range<u64>,
+    /// Those before steps from this one on, and before this one; as the history counts.
+    pub steps: Range<u64>,
     /// Nothing that the instruction of this step does counts, and nothing behind it.
     pub limit: u64,
 }
 
-impl Verb for Following {
-    type Worker = Follow;
-    type Part = (Vec<Op>, Option<u64>);
+impl Following {
+    /// What happens at an offset before a step counts.
+    fn counts(&self, offset: u64, step: u64) -> bool {
+        self.within.contains(&offset) && self.steps.contains(&step) && step <= self.limit
+    }
+}
+
+/// Follows the stacks of pieces, and keeps of their calls what a ledger keeps.
+pub(super) struct Keeping<L> {
+    pub following: Following,
+    pub ledger: PhantomData<fn() -> L>,
+}
+
+impl<L> Verb for Keeping<L>
+where
+    L: Ledger<Note: Send, Line: Send> + Send,
+{
+    type Worker = Follow<L>;
+    type Part = (Ops<L>, Option<u64>);
     type Sum = ();
 
-    fn worker(&self) -> Follow {
-        Follow::new(self.base, self.within.clone(), self.limit)
+    fn worker(&self) -> Follow<L> {
+        Follow::new(self.following.clone())
     }
 
-    fn piece(&self, worker: &mut Follow, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Self::Part {
+    fn piece(&self, worker: &mut Follow<L>, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Self::Part {
+        worker.begin(piece.start.wrapping_add_signed(self.following.base));
+        if let Some(learned) = walker.graph_mut().and_then(Graph::take_memo) {
+            worker.learned = learned;
+        }
         walker.walk(piece, worker);
+        if let Some(graph) = walker.graph_mut() {
+            graph.keep_memo(std::mem::take(&mut worker.learned));
+        }
         (worker.take(), worker.ip.take())
     }
 
-    fn sum(&self, _: Follow, _: &Graph) {}
+    fn sum(&self, _: Follow<L>, _: &Graph) {}
 }
