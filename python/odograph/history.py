@@ -14,6 +14,7 @@ from odograph.config import TraceConfig
 from odograph.counted import counted
 from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
+from odograph.selection import ALL_ROWS, QUESTIONS, Answers, Coverage, Question, Rows, Selection
 from odograph.table import Table
 
 if TYPE_CHECKING:
@@ -121,22 +122,6 @@ class Gap:
             return f"{self.cause}{where}, {place}, a loop without packets"
         lost = f"{counted(self.bytes_lost, 'byte')} lost"
         return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {lost}"
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """Executions of blocks and of edges between them.
-
-    ``blocks`` has the columns ip, end_ip, ninsn and count: the blocks of :meth:`History.blocks`, each once.
-    ``edges`` has the columns from (the last instruction of a block), to (the instruction executed next) and
-    count, for blocks that ended in an instruction whose successor only the trace tells. There is an edge
-    where tracing was off in between and went on where it was expected to, as in system calls of a user-only
-    trace. There is none across a gap, where tracing went on elsewhere, where an interrupt or another
-    asynchronous branch came between, or from one piece of trace of a thread to the next.
-    """
-
-    blocks: Table
-    edges: Table
 
 
 class History(Sequence[Instruction]):
@@ -359,12 +344,11 @@ class History(Sequence[Instruction]):
 
     def counts(self, start: int | None = None, stop: int | None = None) -> Table:
         """How often each instruction was executed: columns ip (ascending) and count."""
-        return Table(self._raw.count(*self._range(start, stop)))
+        return self._asked("counts", start, stop)[0]
 
     def coverage(self, start: int | None = None, stop: int | None = None) -> Coverage:
         """How often each block, and each edge from one block to the next, was executed."""
-        blocks, edges = self._raw.coverage(*self._range(start, stop))
-        return Coverage(Table(blocks), Table(edges))
+        return Coverage(*self._asked("coverage", start, stop))
 
     def edges(self, start: int | None = None, stop: int | None = None) -> Table:
         """The edges of :meth:`coverage`: columns from, to and count."""
@@ -385,7 +369,9 @@ class History(Sequence[Instruction]):
 
         Columns: call (step of the call), end (the last step before it was over, which is that of the return;
         -1 if the call is still open at the end), caller (address of the call), callee (address that was
-        called), depth (calls of these steps open then on the same stack), kind and stack.
+        called), depth (calls of these steps open then on the same stack), kind, stack, inclusive
+        (instructions executed while it was on :meth:`stack`) and inclusive_time (the same in ns; see
+        :meth:`functions`).
 
         ``kind`` is ``call``; ``interrupt``, where a signal, an interrupt or a system call that is traced came
         (``call`` is the last step before it, -1 if there is none, ``caller`` the address at which execution
@@ -408,12 +394,33 @@ class History(Sequence[Instruction]):
         """
         return self._asked("pairs", start, stop)[1]
 
-    def _asked(
-        self, what: Literal["calls", "functions", "pairs"], start: int | None, stop: int | None
-    ) -> list[Table]:
-        first, last = self._range(start, stop)
+    def ask(self, *questions: Question, selection: Selection | None = None) -> Answers:
+        """Answers several questions by one walk.
+
+        A question is the name of a method that gives tables: ``"counts"``, ``"coverage"``, ``"functions"``,
+        ``"calls"`` or ``"pairs"``. ``selection`` says of which steps, and which rows are wanted; what a row
+        says does not depend on which others are. Raises :class:`~odograph.InvalidArgument` for any other
+        question, and where the selection asks for times or names that are not known.
+        """
+        chosen = Selection() if selection is None else selection
+        first, last = chosen.steps_of(self)
+        rows = chosen.rows(self._find_symbols)
+        return Answers(dict(zip(questions, self._tables(questions, first, last, rows), strict=True)))
+
+    def _tables(
+        self, questions: Sequence[Question], first: int, last: int, rows: Rows = ALL_ROWS
+    ) -> list[list[Table]]:
+        for question in questions:
+            if question not in QUESTIONS:
+                raise InvalidArgument(f"{question!r} is no question; there are {', '.join(QUESTIONS)}")
+        if not {"functions", "calls", "pairs"}.intersection(questions):
+            found = self._raw.executions(questions, first, last, rows)
+            return [[Table(table) for table in tables] for tables in found]
         whole, before = (self, 0) if self._whole is None else self._whole
-        return whole._stacks.ask(what, before + first, before + last, -before)
+        return whole._stacks.ask(questions, before + first, before + last, -before, rows)
+
+    def _asked(self, question: Question, start: int | None, stop: int | None) -> list[Table]:
+        return self._tables((question,), *self._range(start, stop))[0]
 
     def stack(self, step: int | None = None, *, most: int = 1 << 16) -> Stack:
         """The call stack before the instruction of a step is executed, the innermost frame first.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from odograph._native import RawStacks
 from odograph.errors import InvalidArgument
 from odograph.frame import Found, Frame, Stack
+from odograph.selection import ALL_ROWS, Question, Rows
 from odograph.table import Table
 
 if TYPE_CHECKING:
@@ -118,16 +119,13 @@ class CallStacks:
         self._native = first if names is None else self._made(names)
 
     def ask(
-        self, what: Literal["calls", "functions", "pairs"], start: int, stop: int, by: int = 0
-    ) -> list[Table]:
-        """What the calls of some steps come to; of pairs, ``by`` is added to steps."""
+        self, questions: Sequence[Question], start: int, stop: int, by: int = 0, rows: Rows = ALL_ROWS
+    ) -> list[list[Table]]:
+        """Tables for each question about some steps, by one walk; of pairs, ``by`` is added to steps."""
 
-        def answer(native: RawStacks) -> tuple[list[Table], list[int]]:
-            if what == "pairs":
-                tables, unexplained = native.pairs(start, stop, by)
-            else:
-                tables, unexplained = getattr(native, what)(start, stop)
-            return [Table(table) for table in tables], unexplained
+        def answer(native: RawStacks) -> tuple[list[list[Table]], list[int]]:
+            found, unexplained = native.ask(questions, start, stop, by, rows)
+            return [[Table(table) for table in tables] for tables in found], unexplained
 
         if self._native is None and (start, stop) == (0, self._raw.steps):
             first = self._made(((), (), ()))

@@ -9,7 +9,7 @@ use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
 use odograph_core::history::{
     self, Ask, BlockColumns, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
-    Hashing, InstructionColumns, Interrupted, OnError, Resync, StackPart, Stream, Wanted,
+    Executions, Hashing, InstructionColumns, Interrupted, OnError, Resync, Rows, StackPart, Stream, Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -216,18 +216,16 @@ impl RawHistory {
         })
     }
 
+    /// What of the parts lies in some steps.
+    fn stack_parts_of(&self, start: u64, stop: u64) -> Vec<StackPart> {
+        let cut =
+            self.cut(start, stop).map(|(part, first, last)| StackPart { first, last, ..stack_part(part) });
+        cut.collect()
+    }
+
     /// The parts for those who follow stacks.
     pub(crate) fn stack_parts(&self) -> Vec<StackPart> {
-        let part = |part: &Part| StackPart {
-            stream: part.stream.clone(),
-            first: part.first,
-            last: part.last,
-            within: part.within.clone(),
-            base: part.base(),
-            lost: part.lost,
-            only: part.only,
-        };
-        self.parts.iter().map(part).collect()
+        self.parts.iter().map(stack_part).collect()
     }
 
     fn total(&self) -> u64 {
@@ -301,6 +299,50 @@ impl RawHistory {
     fn times(&self, ticks: &[u64]) -> Vec<Option<i64>> {
         ticks.iter().map(|&tsc| if tsc == u64::MAX { None } else { self.clock.ns(tsc) }).collect()
     }
+}
+
+fn stack_part(part: &Part) -> StackPart {
+    StackPart {
+        stream: part.stream.clone(),
+        first: part.first,
+        last: part.last,
+        within: part.within.clone(),
+        base: part.base(),
+        lost: part.lost,
+        only: part.only,
+    }
+}
+
+/// Which rows are wanted: intervals of code, how deep calls may lie, and what they cost at least.
+pub(crate) type RawRows = (Option<Vec<(u64, u64)>>, Option<u64>, u64);
+
+pub(crate) fn rows_of((within, depth, min_cost): RawRows) -> Rows {
+    Rows { within, depth, min_cost }
+}
+
+/// What is counted for some questions.
+pub(crate) fn executions(questions: &[String]) -> Executions {
+    let asks = |name: &str| questions.iter().any(|question| question == name);
+    Executions {
+        counts: asks("counts").then(Counts::default),
+        coverage: asks("coverage").then(Coverage::default),
+    }
+}
+
+/// The tables of questions that were counted, in the order of the questions; none for others.
+pub(crate) fn counted_tables(
+    py: Python<'_>,
+    questions: &[String],
+    counted: &Executions,
+    rows: &Rows,
+) -> PyResult<Vec<Vec<RawTable>>> {
+    let tables = |question: &String| match (question.as_str(), &counted.counts, &counted.coverage) {
+        ("counts", Some(counts), _) => Ok(vec![sums::counts(counts, rows)?]),
+        ("coverage", _, Some(coverage)) => sums::coverage(coverage, rows),
+        ("functions" | "calls" | "pairs", ..) => Ok(Vec::new()),
+        _ => Err(error::invalid_argument(py, &format!("there is no question {question:?}"))),
+    };
+    questions.iter().map(tables).collect()
 }
 
 /// Asks a question that may take long, without the interpreter; a signal that arrives meanwhile ends it.
@@ -656,29 +698,23 @@ impl RawHistory {
         Ok(numbers(py, &steps, i64::to_le_bytes))
     }
 
-    /// Executions by address: ip, count.
-    fn count(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<RawTable> {
-        let counts = self.asked(py, |ask| {
-            let mut counts = Counts::default();
-            for (part, start, stop) in self.cut(start, stop) {
-                part.stream.count(start, stop, &mut counts, ask)?;
+    /// Of `questions` those that no calls are followed for, "counts" and "coverage": tables by question.
+    fn executions(
+        &self,
+        py: Python<'_>,
+        questions: Vec<String>,
+        start: u64,
+        stop: u64,
+        rows: RawRows,
+    ) -> PyResult<Vec<Vec<RawTable>>> {
+        let counted = self.asked(py, |ask| {
+            let mut counted = executions(&questions);
+            for part in self.stack_parts_of(start, stop) {
+                counted.ask(&part, ask)?;
             }
-            Ok(counts)
+            Ok(counted)
         })?;
-        sums::counts(&counts)
-    }
-
-    /// Blocks (ip, end_ip, ninsn, count) and edges (from, to, count).
-    fn coverage(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<(RawTable, RawTable)> {
-        let coverage = self.asked(py, |ask| {
-            let mut coverage = Coverage::default();
-            for (part, start, stop) in self.cut(start, stop) {
-                part.stream.coverage(start, stop, &mut coverage, ask)?;
-                coverage.break_off();
-            }
-            Ok(coverage)
-        })?;
-        sums::coverage(&coverage)
+        counted_tables(py, &questions, &counted, &rows_of(rows))
     }
 
     /// The hash over the addresses of all instructions: the recorders' one, or FNV-1a.

@@ -1,14 +1,15 @@
 //! Call stacks of histories.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use odograph_core::history::{
-    fold, Ask, CallStack, CallTree, Clock, FrameKind, Functions, Ledger, Names, Pairs, Settled, StackFrame,
-    StackPart, Stacks,
+    fold, Ask, CallStack, CallTree, Clock, Executions, FrameKind, Functions, Ledger, Names, Pairs, Settled,
+    StackFrame, StackPart, Stacks,
 };
 use pyo3::prelude::*;
 
-use crate::history::RawHistory;
+use crate::history::{self, RawHistory, RawRows};
 use crate::sums;
 use crate::table::RawTable;
 
@@ -35,8 +36,30 @@ fn listed(stack: &CallStack) -> Listed {
     (frames, stack.is_complete, stack.left_out, stack.edge, stack.bottom, stack.ip)
 }
 
-/// Tables, and addresses that nothing explains without names if all of the history was asked.
-type Answer = (Vec<RawTable>, Vec<u64>);
+/// Tables by question, and addresses that nothing explains without names if all of the history was asked.
+type Answer = (Vec<Vec<RawTable>>, Vec<u64>);
+
+/// What one walk kept.
+#[derive(Default)]
+struct Kept {
+    functions: Option<Settled<Functions>>,
+    paths: Option<Settled<CallTree>>,
+    pairs: Option<Settled<Pairs>>,
+}
+
+impl Kept {
+    fn functions(functions: Settled<Functions>) -> Kept {
+        Kept { functions: Some(functions), ..Kept::default() }
+    }
+
+    fn paths(paths: Settled<CallTree>) -> Kept {
+        Kept { paths: Some(paths), ..Kept::default() }
+    }
+
+    fn pairs(pairs: Settled<Pairs>) -> Kept {
+        Kept { pairs: Some(pairs), ..Kept::default() }
+    }
+}
 
 /// The call stacks of a history, and what is asked of its calls.
 #[pyclass(frozen, module = "odograph._native")]
@@ -61,19 +84,19 @@ impl RawStacks {
         Ok(self.followed.get_or_init(|| stacks))
     }
 
-    /// What is kept of the calls in some steps.
-    fn kept<L>(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<Settled<L>>
+    /// What is kept of the calls in some steps, which are `counted` on the way.
+    fn kept<L>(&self, py: Python<'_>, steps: Range<u64>, counted: &mut Executions) -> PyResult<Settled<L>>
     where
         L: Ledger<Note: Send, Line: Send> + Send,
     {
         let total = self.parts.last().map_or(0, StackPart::end);
-        if (start, stop) == (0, total) {
+        if steps == (0..total) {
             let (parts, names, programs) = (self.parts.clone(), self.names.clone(), self.programs.clone());
-            let ask = |ask: Ask<'_>| fold(parts, self.is_first, names, programs, ask);
+            let ask = |ask: Ask<'_>| fold(parts, self.is_first, names, programs, counted, ask);
             return self.history.get().asked(py, ask);
         }
         let stacks = self.stacks(py)?;
-        let settled = self.history.get().asked(py, |ask| stacks.fold(start..stop, ask))?;
+        let settled = self.history.get().asked(py, |ask| stacks.fold(steps, counted, ask))?;
         Ok(Settled { unexplained: Vec::new(), ..settled })
     }
 
@@ -101,24 +124,64 @@ impl RawStacks {
         RawStacks { history, parts, is_first, names, programs, followed: OnceLock::new() }
     }
 
-    /// Call paths: parent, ip, calls, own, own_time.
-    fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<Answer> {
-        let settled = self.kept::<CallTree>(py, start, stop)?;
-        Ok((vec![sums::paths(&settled, self.clock())?], settled.unexplained))
-    }
-
-    /// Calls with the returns that end them, and which stack ran when; `by` is added to steps.
-    fn pairs(&self, py: Python<'_>, start: u64, stop: u64, by: i64) -> PyResult<Answer> {
-        let mut settled = self.kept::<Pairs>(py, start, stop)?;
-        settled.ledger.move_by(by);
-        Ok((sums::pairs(&settled)?, settled.unexplained))
-    }
-
-    /// What functions cost: ip, calls, own, inclusive, own_time, inclusive_time.
-    fn functions(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<Answer> {
-        let settled = self.kept::<Functions>(py, start, stop)?;
-        let unexplained = settled.unexplained.clone();
-        Ok((vec![sums::functions(settled, self.clock())?], unexplained))
+    /// Tables by question, of "counts", "coverage", "functions", "calls" and "pairs", all by one walk; of pairs, `by` is
+    /// added to steps.
+    fn ask(
+        &self,
+        py: Python<'_>,
+        questions: Vec<String>,
+        start: u64,
+        stop: u64,
+        by: i64,
+        rows: RawRows,
+    ) -> PyResult<Answer> {
+        let asks = |name: &str| questions.iter().any(|question| question == name);
+        let steps = start..stop;
+        let mut counted = history::executions(&questions);
+        // What is kept together is made for those combinations only: each costs code.
+        let mut kept = match (asks("functions"), asks("calls"), asks("pairs")) {
+            (false, false, false) => Kept::default(),
+            (true, false, false) => Kept::functions(self.kept(py, steps, &mut counted)?),
+            (false, true, false) => Kept::paths(self.kept(py, steps, &mut counted)?),
+            (false, false, true) => Kept::pairs(self.kept(py, steps, &mut counted)?),
+            (true, true, false) => {
+                let (functions, paths) = self.kept::<(Functions, CallTree)>(py, steps, &mut counted)?.split();
+                Kept { paths: Some(paths), ..Kept::functions(functions) }
+            }
+            (_, _, true) => {
+                let all = self.kept::<(Functions, (CallTree, Pairs))>(py, steps, &mut counted)?;
+                let (functions, (paths, pairs)) = {
+                    let (functions, others) = all.split();
+                    (functions, others.split())
+                };
+                Kept { functions: Some(functions), paths: Some(paths), pairs: Some(pairs) }
+            }
+        };
+        let (rows, clock) = (history::rows_of(rows), self.clock());
+        let mut tables = history::counted_tables(py, &questions, &counted, &rows)?;
+        let mut unexplained = Vec::new();
+        for (question, tables) in questions.iter().zip(&mut tables) {
+            match question.as_str() {
+                "functions" => {
+                    let Some(settled) = kept.functions.take() else { continue };
+                    unexplained.clone_from(&settled.unexplained);
+                    *tables = vec![sums::functions(settled, clock, &rows)?];
+                }
+                "calls" => {
+                    let Some(settled) = kept.paths.take() else { continue };
+                    *tables = vec![sums::paths(&settled, clock, &rows)?];
+                    unexplained = settled.unexplained;
+                }
+                "pairs" => {
+                    let Some(mut settled) = kept.pairs.take() else { continue };
+                    settled.ledger.move_by(by);
+                    unexplained.clone_from(&settled.unexplained);
+                    *tables = sums::pairs(settled, clock, &rows)?;
+                }
+                _ => {}
+            }
+        }
+        Ok((tables, unexplained))
     }
 
     /// The frames around the innermost one before a step.

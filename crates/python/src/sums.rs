@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use odograph_core::history::{
-    CallPair, CallTree, Clock, Counts, Coverage, FunctionCost, Functions, Names, Pairs, Settled, StackPart,
-    Sum,
+    CallPair, CallTree, Clock, Counts, Coverage, FunctionCost, Functions, Names, Pairs, Rows, Settled,
+    StackPart, Sum,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -15,14 +15,18 @@ use crate::history::{self, RawClock, RawHistory};
 use crate::table::{RawTable, TableBuilder};
 
 /// Executions by address: ip, count.
-pub fn counts(counts: &Counts) -> PyResult<RawTable> {
+pub fn counts(counts: &Counts, wanted: &Rows) -> PyResult<RawTable> {
     let (ips, counts) = counts.columns();
+    let rows = ips.into_iter().zip(counts).filter(|&(ip, _)| wanted.has(ip));
+    let (ips, counts) = rows.unzip();
     TableBuilder::default().u64("ip", ips).u64("count", counts).build()
 }
 
 /// Blocks (ip, end_ip, ninsn, count) and edges (from, to, count).
-pub fn coverage(coverage: &Coverage) -> PyResult<(RawTable, RawTable)> {
-    let (blocks, edges) = (coverage.block_rows(), coverage.edge_rows());
+pub fn coverage(coverage: &Coverage, wanted: &Rows) -> PyResult<Vec<RawTable>> {
+    let (mut blocks, mut edges) = (coverage.block_rows(), coverage.edge_rows());
+    blocks.retain(|row| wanted.has(row.0));
+    edges.retain(|row| wanted.touches(row.0, row.1));
     let blocks = TableBuilder::default()
         .u64("ip", blocks.iter().map(|row| row.0).collect())
         .u64("end_ip", blocks.iter().map(|row| row.1).collect())
@@ -34,12 +38,12 @@ pub fn coverage(coverage: &Coverage) -> PyResult<(RawTable, RawTable)> {
         .u64("to", edges.iter().map(|row| row.1).collect())
         .u64("count", edges.iter().map(|row| row.2).collect())
         .build()?;
-    Ok((blocks, edges))
+    Ok(vec![blocks, edges])
 }
 
 /// Call paths: parent, ip, calls, own, own_time.
-pub fn paths(settled: &Settled<CallTree>, clock: Clock) -> PyResult<RawTable> {
-    let nodes = &settled.ledger.nodes;
+pub fn paths(settled: &Settled<CallTree>, clock: Clock, wanted: &Rows) -> PyResult<RawTable> {
+    let nodes = wanted.paths(&settled.ledger);
     TableBuilder::default()
         .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
         .u64("ip", nodes.iter().map(|node| node.ip).collect())
@@ -49,9 +53,10 @@ pub fn paths(settled: &Settled<CallTree>, clock: Clock) -> PyResult<RawTable> {
         .build()
 }
 
-/// Calls: call, end, caller, callee, depth, kind, stack; and from which step on which stack ran: step, stack.
-pub fn pairs(settled: &Settled<Pairs>) -> PyResult<Vec<RawTable>> {
-    let Pairs { rows, runs, .. } = &settled.ledger;
+/// Calls: call, end, caller, callee, depth, kind, stack, inclusive, inclusive_time; and from which step on which stack ran: step, stack.
+pub fn pairs(settled: Settled<Pairs>, clock: Clock, wanted: &Rows) -> PyResult<Vec<RawTable>> {
+    let Pairs { mut rows, runs, .. } = settled.ledger;
+    rows.retain(|row| wanted.has_call(row));
     // What was over before the first step was not there then.
     let end = |row: &CallPair| if row.end == CallPair::OPEN { -1 } else { row.end.max(0) };
     let calls = TableBuilder::default()
@@ -62,6 +67,8 @@ pub fn pairs(settled: &Settled<Pairs>) -> PyResult<Vec<RawTable>> {
         .u64("depth", rows.iter().map(|row| row.depth).collect())
         .words("kind", rows.iter().map(|row| row.kind as i16).collect(), &["call", "interrupt", "stack"])
         .u32("stack", rows.iter().map(|row| row.stack).collect())
+        .u64("inclusive", rows.iter().map(|row| row.inclusive.steps).collect())
+        .optional_i64("inclusive_time", rows.iter().map(|row| clock.span(row.inclusive.ticks)).collect())
         .build()?;
     let runs = TableBuilder::default()
         .i64("step", runs.iter().map(|run| run.0 as i64).collect())
@@ -71,8 +78,9 @@ pub fn pairs(settled: &Settled<Pairs>) -> PyResult<Vec<RawTable>> {
 }
 
 /// What functions cost: ip, calls, own, inclusive, own_time, inclusive_time.
-pub fn functions(settled: Settled<Functions>, clock: Clock) -> PyResult<RawTable> {
-    let costs = Functions::costs(settled);
+pub fn functions(settled: Settled<Functions>, clock: Clock, wanted: &Rows) -> PyResult<RawTable> {
+    let mut costs = Functions::costs(settled);
+    costs.retain(|cost| wanted.is_dear(cost.inclusive) && wanted.has(cost.ip));
     let times = |ticks: fn(&FunctionCost) -> i64| costs.iter().map(|cost| clock.span(ticks(cost))).collect();
     TableBuilder::default()
         .u64("ip", costs.iter().map(|cost| cost.ip).collect())
@@ -163,24 +171,23 @@ impl RawSum {
     ) -> PyResult<(Vec<RawTable>, Vec<u64>)> {
         let (sum, clock) = (py.detach(|| self.lock().clone()), history::clock(clock));
         let names = Arc::new(Names::new(names.0, names.1, names.2));
+        let all = Rows::default();
         Ok(match sum {
-            Sum::Counts(sum) => (vec![counts(&sum)?], Vec::new()),
-            Sum::Coverage(sum) => {
-                let (blocks, edges) = coverage(&sum)?;
-                (vec![blocks, edges], Vec::new())
-            }
+            Sum::Counts(sum) => (vec![counts(&sum, &all)?], Vec::new()),
+            Sum::Coverage(sum) => (coverage(&sum, &all)?, Vec::new()),
             Sum::Functions(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
                 let unexplained = settled.unexplained.clone();
-                (vec![functions(settled, clock)?], unexplained)
+                (vec![functions(settled, clock, &all)?], unexplained)
             }
             Sum::Paths(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
-                (vec![paths(&settled, clock)?], settled.unexplained)
+                (vec![paths(&settled, clock, &all)?], settled.unexplained)
             }
             Sum::Pairs(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
-                (pairs(&settled)?, settled.unexplained)
+                let unexplained = settled.unexplained.clone();
+                (pairs(settled, clock, &all)?, unexplained)
             }
         })
     }

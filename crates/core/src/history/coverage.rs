@@ -12,7 +12,7 @@ use super::stream::{slice, Pass, Stream};
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, NodeKind, RunState, Sink, Where};
 
-type Map<K> = HashMap<K, u64, foldhash::fast::RandomState>;
+pub(super) type Map<K> = HashMap<K, u64, foldhash::fast::RandomState>;
 
 /// Executions of blocks and edges in a part of a history; those of consecutive parts can be merged.
 ///
@@ -62,7 +62,7 @@ impl Coverage {
         self.meet(Seam { front: Front::Break, back: None });
     }
 
-    fn meet(&mut self, next: Seam) {
+    pub(super) fn meet(&mut self, next: Seam) {
         if let (Some(from), Front::Ip(to)) = (self.back, next.front) {
             *self.edges.entry((from, to)).or_default() += 1;
         }
@@ -74,7 +74,7 @@ impl Coverage {
         }
     }
 
-    fn add(&mut self, blocks: Map<Bounds>, edges: Map<(u64, u64)>) {
+    pub(super) fn add(&mut self, blocks: Map<Bounds>, edges: Map<(u64, u64)>) {
         if self.blocks.is_empty() {
             self.blocks = blocks;
         } else {

@@ -21,6 +21,8 @@ pub struct CallPair {
     pub stack: u32,
     /// What it is.
     pub kind: EntryKind,
+    /// What was executed while it lay on the stack that ran, and how long that took.
+    pub inclusive: Spent,
 }
 
 impl CallPair {
@@ -45,20 +47,30 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    fn depth(&self, top: u64) -> u64 {
-        let row = top.checked_sub(1).and_then(|row| self.rows.get(row as usize));
+    fn depth(&self, top: OpenPair) -> u64 {
+        let row = top.row.checked_sub(1).and_then(|row| self.rows.get(row as usize));
         row.map_or(0, |row| row.depth + u64::from(row.kind != EntryKind::Stack))
+    }
+
+    fn row_mut(&mut self, note: OpenPair) -> Option<&mut CallPair> {
+        note.row.checked_sub(1).and_then(|row| self.rows.get_mut(row as usize))
     }
 }
 
-/// The note of a call is its row, counted from 1.
+/// An open call: its row, counted from 1, and when it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPair {
+    row: u64,
+    begin: Spent,
+}
+
 impl Ledger for Pairs {
-    type Note = u64;
+    type Note = OpenPair;
     type Line = ();
     /// What is added to notes, and the note of what the others lie on.
-    type Translation = (u64, u64);
+    type Translation = (u64, OpenPair);
 
-    fn open(&mut self, entry: &Entry, top: u64, _: Spent, (): &mut ()) -> u64 {
+    fn open(&mut self, entry: &Entry, top: OpenPair, at: Spent, (): &mut ()) -> OpenPair {
         self.rows.push(CallPair {
             call: entry.step.wrapping_sub(1) as i64,
             end: CallPair::OPEN,
@@ -67,26 +79,36 @@ impl Ledger for Pairs {
             depth: self.depth(top),
             stack: entry.stack,
             kind: entry.kind,
+            inclusive: Spent::default(),
         });
-        self.rows.len() as u64
+        OpenPair { row: self.rows.len() as u64, begin: at }
     }
 
-    fn reopen(&mut self, note: u64, (): &mut ()) {
-        if let Some(row) = note.checked_sub(1).and_then(|row| self.rows.get_mut(row as usize)) {
-            self.revised += u64::from(row.end != CallPair::OPEN);
+    fn reopen(&mut self, note: OpenPair, (): &mut ()) {
+        let mut revised = 0;
+        if let Some(row) = self.row_mut(note) {
+            revised = u64::from(row.end != CallPair::OPEN);
             row.end = CallPair::OPEN;
         }
+        self.revised += revised;
     }
 
-    fn spend(&mut self, _: u64, _: Spent) {}
+    fn spend(&mut self, _: OpenPair, _: Spent) {}
 
-    fn close(&mut self, note: u64, _: Spent, step: u64, (): &mut ()) {
-        if let Some(row) = note.checked_sub(1).and_then(|row| self.rows.get_mut(row as usize)) {
+    fn close(&mut self, note: OpenPair, at: Spent, step: u64, (): &mut ()) {
+        if let Some(row) = self.row_mut(note) {
             row.end = step.wrapping_sub(1) as i64;
+            row.inclusive = row.inclusive.plus(at.since(note.begin));
         }
     }
 
-    fn absorb(&mut self, mut above: Pairs, top: u64, (): &(), stack: u32) -> (u64, u64) {
+    fn leave_open(&mut self, note: OpenPair, at: Spent, (): &mut ()) {
+        if let Some(row) = self.row_mut(note) {
+            row.inclusive = row.inclusive.plus(at.since(note.begin));
+        }
+    }
+
+    fn absorb(&mut self, mut above: Pairs, top: OpenPair, (): &(), stack: u32) -> (u64, OpenPair) {
         let (before, depth) = (self.rows.len() as u64, self.depth(top));
         if (depth, stack) != (0, 0) {
             for row in &mut above.rows {
@@ -103,12 +125,20 @@ impl Ledger for Pairs {
         (before, top)
     }
 
-    fn translate(&self, &(before, top): &(u64, u64), note: u64) -> u64 {
-        if note == 0 {
+    fn translate(&self, &(before, top): &(u64, OpenPair), note: OpenPair) -> OpenPair {
+        if note.row == 0 {
             top
         } else {
-            before + note
+            OpenPair { row: before + note.row, ..note }
         }
+    }
+
+    fn shift(note: OpenPair, by: Spent) -> OpenPair {
+        OpenPair { begin: note.begin.plus(by), ..note }
+    }
+
+    fn restart(note: OpenPair, at: Spent) -> OpenPair {
+        OpenPair { begin: at, ..note }
     }
 
     fn runs(&mut self, stack: u32, step: u64) {

@@ -51,6 +51,39 @@ impl<Q: Question> Verb for Asked<Q> {
     }
 }
 
+/// Nothing is asked.
+impl Question for () {
+    type Worker = ();
+    type Part = ();
+    type Sum = ();
+
+    fn worker(&self) {}
+    fn end(&self, (): &mut (), _: Option<&mut Graph>) {}
+    fn sum(&self, (): (), _: &Graph) {}
+}
+
+impl<Q: Question> Question for &Q {
+    type Worker = Q::Worker;
+    type Part = Q::Part;
+    type Sum = Q::Sum;
+
+    fn worker(&self) -> Q::Worker {
+        (**self).worker()
+    }
+
+    fn begin(&self, worker: &mut Q::Worker, graph: Option<&mut Graph>, piece: &Piece) {
+        (**self).begin(worker, graph, piece);
+    }
+
+    fn end(&self, worker: &mut Q::Worker, graph: Option<&mut Graph>) -> Q::Part {
+        (**self).end(worker, graph)
+    }
+
+    fn sum(&self, worker: Q::Worker, graph: &Graph) -> Q::Sum {
+        (**self).sum(worker, graph)
+    }
+}
+
 impl<A: Question, B: Question> Question for (A, B) {
     type Worker = (A::Worker, B::Worker);
     type Part = (A::Part, B::Part);
@@ -99,6 +132,9 @@ impl<Q: Question> Question for Option<Q> {
         Some(question.sum(worker, graph))
     }
 }
+
+impl Sink for () {}
+impl Pass for () {}
 
 /// Tells both.
 impl<A: Pass, B: Pass> Sink for (A, B) {

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use odograph_core::history::{
-    fold, CallTree, EntryKind, EventColumns, FrameKind, FunctionCost, Functions, InstructionColumns, Ledger,
-    Pairs, Settled, StackFrame, StackPart, Stacks, Stream,
+    fold, CallTree, EntryKind, EventColumns, Executions, FrameKind, FunctionCost, Functions,
+    InstructionColumns, Ledger, Pairs, Settled, StackFrame, StackPart, Stacks, Stream,
 };
 use odograph_core::instruction::{self, Detail, ExecMode, InstructionClass};
 
@@ -36,7 +36,8 @@ impl<'a> Called<'a> {
         if range.start == 0 && range.end == self.all.ip.len() {
             let parts = vec![StackPart::whole(self.stream.clone())];
             let alone: Settled<Pairs> =
-                fold(parts, false, Arc::default(), Vec::new(), &mut || false).unwrap();
+                fold(parts, false, Arc::default(), Vec::new(), &mut Executions::default(), &mut || false)
+                    .unwrap();
             assert_eq!((&alone.ledger.rows, &alone.ledger.runs), (&pairs.rows, &pairs.runs), "{what}");
         }
         check_every_call_has_a_row(&pairs, self.all, self.stream, self.events, &range, what);
@@ -54,7 +55,7 @@ impl<'a> Called<'a> {
 }
 
 fn kept<L: Ledger<Note: Send, Line: Send> + Send>(stacks: &Stacks, steps: &Range<u64>) -> Settled<L> {
-    stacks.fold(steps.clone(), &mut || false).expect("nobody interrupts")
+    stacks.fold(steps.clone(), &mut Executions::default(), &mut || false).expect("nobody interrupts")
 }
 
 /// The rows that lie on the running stack before a step, the outermost first.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::executions::Executions;
 use super::super::parallel::{Ask, Interrupted};
 use super::ledger::{Ledger, Spent};
 use super::names::Names;
@@ -108,12 +109,24 @@ pub struct Settled<L: Ledger> {
     pub unexplained: Vec<u64>,
 }
 
-/// Follows all calls and returns of a history: see [`Stacks::new`](super::Stacks::new).
+impl<A: Ledger, B: Ledger> Settled<(A, B)> {
+    /// What either ledger kept.
+    pub fn split(self) -> (Settled<A>, Settled<B>) {
+        let Settled { ledger: (one, other), spent, unexplained } = self;
+        (
+            Settled { ledger: one, spent, unexplained: unexplained.clone() },
+            Settled { ledger: other, spent, unexplained },
+        )
+    }
+}
+
+/// Follows all calls and returns of a history: see [`Stacks::new`](super::Stacks::new). `executions` are counted on the way.
 pub fn fold<L>(
     parts: Vec<StackPart>,
     is_first: bool,
     names: Arc<Names>,
     programs: Vec<u64>,
+    executions: &mut Executions,
     ask: Ask<'_>,
 ) -> Result<Settled<L>, Interrupted>
 where
@@ -121,9 +134,12 @@ where
 {
     let programs = sorted(programs);
     let is_first = is_first && parts.first().is_some_and(|part| !part.lost);
+    let mut counted = false;
     again_and_again(is_first, |beginning| {
         let tracker = Tracker::new(names.clone(), programs.clone(), beginning);
-        let tracker = walk(tracker, parts.clone(), ask)?;
+        let mut nothing = Executions::default();
+        let counting = if std::mem::replace(&mut counted, true) { &mut nothing } else { &mut *executions };
+        let tracker = walk(tracker, parts.clone(), counting, ask)?;
         let again = tracker.again(beginning);
         Ok((end(tracker), again))
     })
@@ -138,15 +154,21 @@ pub(super) fn sorted(mut programs: Vec<u64>) -> Arc<Vec<u64>> {
 pub(super) fn fold_from<L>(
     tracker: Tracker<L>,
     parts: Vec<StackPart>,
+    executions: &mut Executions,
     ask: Ask<'_>,
 ) -> Result<Settled<L>, Interrupted>
 where
     L: Ledger<Note: Send, Line: Send> + Send,
 {
-    Ok(end(walk(tracker, parts, ask)?))
+    Ok(end(walk(tracker, parts, executions, ask)?))
 }
 
-fn walk<L>(tracker: Tracker<L>, parts: Vec<StackPart>, ask: Ask<'_>) -> Result<Tracker<L>, Interrupted>
+fn walk<L>(
+    tracker: Tracker<L>,
+    parts: Vec<StackPart>,
+    executions: &mut Executions,
+    ask: Ask<'_>,
+) -> Result<Tracker<L>, Interrupted>
 where
     L: Ledger<Note: Send, Line: Send> + Send,
 {
@@ -155,7 +177,12 @@ where
         if part.lost {
             settling.tracker.lose();
         }
-        part.follow(&part.pieces(PIECE), u64::MAX, ask, |ops, _| settling.add(ops))?;
+        let pieces = part.pieces(PIECE);
+        if executions.is_asked() {
+            part.follow_and_count(&pieces, executions, ask, |ops| settling.add(ops))?;
+        } else {
+            part.follow(&pieces, u64::MAX, ask, |ops, _| settling.add(ops))?;
+        }
     }
     Ok(settling.tracker)
 }

@@ -150,6 +150,68 @@ impl Ledger for () {
     fn translate(&self, _: &(), _: ()) {}
 }
 
+/// Both are kept.
+impl<A: Ledger, B: Ledger> Ledger for (A, B) {
+    const KEEPS: bool = A::KEEPS || B::KEEPS;
+    type Note = (A::Note, B::Note);
+    type Line = (A::Line, B::Line);
+    type Translation = (A::Translation, B::Translation);
+
+    fn thin_line() -> Self::Line {
+        (A::thin_line(), B::thin_line())
+    }
+
+    fn open(&mut self, entry: &Entry, top: Self::Note, at: Spent, line: &mut Self::Line) -> Self::Note {
+        (self.0.open(entry, top.0, at, &mut line.0), self.1.open(entry, top.1, at, &mut line.1))
+    }
+
+    fn reopen(&mut self, note: Self::Note, line: &mut Self::Line) {
+        self.0.reopen(note.0, &mut line.0);
+        self.1.reopen(note.1, &mut line.1);
+    }
+
+    fn spend(&mut self, top: Self::Note, spent: Spent) {
+        self.0.spend(top.0, spent);
+        self.1.spend(top.1, spent);
+    }
+
+    fn close(&mut self, note: Self::Note, at: Spent, step: u64, line: &mut Self::Line) {
+        self.0.close(note.0, at, step, &mut line.0);
+        self.1.close(note.1, at, step, &mut line.1);
+    }
+
+    fn leave_open(&mut self, note: Self::Note, at: Spent, line: &mut Self::Line) {
+        self.0.leave_open(note.0, at, &mut line.0);
+        self.1.leave_open(note.1, at, &mut line.1);
+    }
+
+    fn absorb(&mut self, above: Self, top: Self::Note, line: &Self::Line, stack: u32) -> Self::Translation {
+        (self.0.absorb(above.0, top.0, &line.0, stack), self.1.absorb(above.1, top.1, &line.1, stack))
+    }
+
+    fn translate(&self, translation: &Self::Translation, note: Self::Note) -> Self::Note {
+        (self.0.translate(&translation.0, note.0), self.1.translate(&translation.1, note.1))
+    }
+
+    fn shift(note: Self::Note, by: Spent) -> Self::Note {
+        (A::shift(note.0, by), B::shift(note.1, by))
+    }
+
+    fn restart(note: Self::Note, at: Spent) -> Self::Note {
+        (A::restart(note.0, at), B::restart(note.1, at))
+    }
+
+    fn runs(&mut self, stack: u32, step: u64) {
+        self.0.runs(stack, step);
+        self.1.runs(stack, step);
+    }
+
+    fn move_by(&mut self, steps: i64) {
+        self.0.move_by(steps);
+        self.1.move_by(steps);
+    }
+}
+
 /// How far a part of a history is accounted for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Timer {

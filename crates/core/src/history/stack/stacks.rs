@@ -4,7 +4,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::super::executions::Executions;
 use super::super::parallel::{Ask, Interrupted, Piece};
+use super::super::question::Asked;
 use super::super::stream::Stream;
 use super::below::Below;
 use super::chain::{Chains, Item, Kind};
@@ -115,12 +117,39 @@ impl StackPart {
     where
         L: Ledger<Note: Send, Line: Send> + Send,
     {
-        let keeping = Keeping::<L> { following: self.following(limit), ledger: PhantomData };
-        self.stream.in_pieces(&keeping, pieces, ask, |(ops, ip)| {
+        self.stream.in_pieces(&Asked(self.keeping(limit)), pieces, ask, |(ops, ip)| {
             take(ops, ip);
             true
         })?;
         Ok(())
+    }
+
+    /// The same, and counts executions on the way.
+    pub(super) fn follow_and_count<L>(
+        &self,
+        pieces: &[Piece],
+        executions: &mut Executions,
+        ask: Ask<'_>,
+        mut take: impl FnMut(Ops<L>),
+    ) -> Result<(), Interrupted>
+    where
+        L: Ledger<Note: Send, Line: Send> + Send,
+    {
+        let both = Asked((self.keeping(u64::MAX), executions.question()));
+        let sums = self.stream.in_pieces(&both, pieces, ask, |((ops, _), seam)| {
+            take(ops);
+            executions.take(seam);
+            true
+        })?;
+        for ((), sum) in sums {
+            executions.add(sum);
+        }
+        executions.break_off();
+        Ok(())
+    }
+
+    fn keeping<L>(&self, limit: u64) -> Keeping<L> {
+        Keeping { following: self.following(limit), ledger: PhantomData }
     }
 }
 
@@ -294,7 +323,13 @@ impl Stacks {
     }
 
     /// The calls in some steps, on top of the stacks that are there when they begin, and what is kept of them.
-    pub fn fold<L>(&self, steps: Range<u64>, ask: Ask<'_>) -> Result<Settled<L>, Interrupted>
+    /// `executions` in them are counted on the way.
+    pub fn fold<L>(
+        &self,
+        steps: Range<u64>,
+        executions: &mut Executions,
+        ask: Ask<'_>,
+    ) -> Result<Settled<L>, Interrupted>
     where
         L: Ledger<Note: Send, Line: Send> + Send,
     {
@@ -304,7 +339,7 @@ impl Stacks {
             None => Tracker::default(),
         };
         let parts = self.parts.iter().map(|(part, _)| part.clone()).collect();
-        fold_from(tracker, cut(parts, steps), ask)
+        fold_from(tracker, cut(parts, steps), executions, ask)
     }
 
     fn tracker(&self, step: u64, ask: Ask<'_>) -> Result<Tracker<()>, Interrupted> {

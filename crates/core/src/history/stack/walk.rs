@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::super::nodes::PerNode;
-use super::super::parallel::{Piece, Verb, Walker};
+use super::super::parallel::Piece;
+use super::super::question::Question;
 use super::super::stream::Pass;
 use super::chain::{Item, Kind};
 use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
@@ -356,7 +357,7 @@ pub(super) struct Keeping<L> {
     pub ledger: PhantomData<fn() -> L>,
 }
 
-impl<L> Verb for Keeping<L>
+impl<L> Question for Keeping<L>
 where
     L: Ledger<Note: Send, Line: Send> + Send,
 {
@@ -368,13 +369,15 @@ where
         Follow::new(self.following.clone())
     }
 
-    fn piece(&self, worker: &mut Follow<L>, walker: &mut Walker<'_>, _: usize, piece: Piece) -> Self::Part {
+    fn begin(&self, worker: &mut Follow<L>, graph: Option<&mut Graph>, piece: &Piece) {
         worker.begin(piece.start.wrapping_add_signed(self.following.base));
-        if let Some(learned) = walker.graph_mut().and_then(Graph::take_memo) {
+        if let Some(learned) = graph.and_then(Graph::take_memo) {
             worker.learned = learned;
         }
-        walker.walk(piece, worker);
-        if let Some(graph) = walker.graph_mut() {
+    }
+
+    fn end(&self, worker: &mut Follow<L>, graph: Option<&mut Graph>) -> Self::Part {
+        if let Some(graph) = graph {
             graph.keep_memo(std::mem::take(&mut worker.learned));
         }
         (worker.take(), worker.ip.take())

@@ -1,0 +1,97 @@
+//! Executions of instructions, blocks and edges: counted by a walk of their own, or by one that follows calls as well.
+
+use super::count::{Count, Counting, Counts};
+use super::coverage::{Cover, Coverage, Covering, Seam};
+use super::parallel::{Ask, Interrupted};
+use super::question::{Asked, Question};
+use super::stack::StackPart;
+use crate::flow::Graph;
+
+/// What is counted, and what that came to so far. None is not asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Executions {
+    /// Of instructions.
+    pub counts: Option<Counts>,
+    /// Of blocks and edges.
+    pub coverage: Option<Coverage>,
+}
+
+/// The question that an [`Executions`] stands for.
+pub(super) struct Executing {
+    counts: Option<Counting>,
+    coverage: Option<Cover>,
+}
+
+type Part = Option<Seam>;
+type Sum = (Option<Counts>, Option<Coverage>);
+
+impl Question for Executing {
+    type Worker = (Option<Count>, Option<Covering>);
+    type Part = Part;
+    type Sum = Sum;
+
+    fn worker(&self) -> Self::Worker {
+        (self.counts.worker(), self.coverage.worker())
+    }
+
+    fn end(&self, worker: &mut Self::Worker, graph: Option<&mut Graph>) -> Part {
+        self.coverage.end(&mut worker.1, graph)
+    }
+
+    fn sum(&self, worker: Self::Worker, graph: &Graph) -> Sum {
+        (self.counts.sum(worker.0, graph), self.coverage.sum(worker.1, graph))
+    }
+}
+
+impl Executions {
+    /// Something is asked for.
+    pub fn is_asked(&self) -> bool {
+        self.counts.is_some() || self.coverage.is_some()
+    }
+
+    pub(super) fn question(&self) -> Executing {
+        Executing {
+            counts: self.counts.is_some().then_some(Counting),
+            coverage: self.coverage.is_some().then_some(Cover),
+        }
+    }
+
+    /// Takes what a piece gave, in order.
+    pub(super) fn take(&mut self, part: Part) {
+        if let (Some(coverage), Some(seam)) = (&mut self.coverage, part) {
+            coverage.meet(seam);
+        }
+    }
+
+    /// Takes what a thread gave.
+    pub(super) fn add(&mut self, (counts, coverage): Sum) {
+        if let (Some(sum), Some(counts)) = (&mut self.counts, counts) {
+            sum.merge(counts);
+        }
+        if let (Some(sum), Some(coverage)) = (&mut self.coverage, coverage) {
+            sum.add(coverage.blocks, coverage.edges);
+        }
+    }
+
+    /// No edge leads from here to what comes next.
+    pub(super) fn break_off(&mut self) {
+        if let Some(coverage) = &mut self.coverage {
+            coverage.break_off();
+        }
+    }
+
+    /// Adds the executions in a part of a history that follows. No edge leads from one part to the next.
+    pub fn ask(&mut self, part: &StackPart, ask: Ask<'_>) -> Result<(), Interrupted> {
+        let pieces = part.stream.cut(part.first, part.last, false);
+        let question = self.question();
+        let sums = part.stream.in_pieces(&Asked(question), &pieces, ask, |seam| {
+            self.take(seam);
+            true
+        })?;
+        for sum in sums {
+            self.add(sum);
+        }
+        self.break_off();
+        Ok(())
+    }
+}
