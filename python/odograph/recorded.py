@@ -295,8 +295,8 @@ class Recording:
         cut = self.source.noted.cut
         if cut is not None and all(thread.truth is None for thread in self.threads):
             raise RecordingError(
-                f"{self.path} is cut or damaged, so that nothing of what its recorder may have counted is left: "
-                f"{cut.message}"
+                f"{self.path} is cut or damaged, so that nothing is left of what its recorder may have "
+                f"counted: {cut.message}"
             )
 
     def check_steps(self, steps: int, most: int | None = None) -> None:
