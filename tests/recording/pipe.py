@@ -59,6 +59,8 @@ def compress(data: bytes, chunk: int, one_frame: bool) -> bytes:
     at = data_offset
     while at < data_offset + data_size:
         kind, _, size = struct.unpack_from("<IHH", data, at)
+        if size < 8:
+            raise struct.error("a record is damaged")
         if kind < 64:
             waiting += data[at : at + size]
             flush()
