@@ -21,6 +21,8 @@ _CALL, _INTERRUPTED, _REVEALED, _RESUMED = range(4)
 _BOTTOM = frozenset(("_start", "_dl_start_user"))
 
 
+#: Where functions begin, where modules end, and landing pads.
+Landings = tuple[list[int], list[int], list[tuple[int, int, int]]]
 #: What the native half says of a stack.
 _Listed = tuple[list[tuple[int, int, int, bool]], bool, int, int | None, int | None, int | None]
 
@@ -68,23 +70,27 @@ def _more(left_out: int) -> str:
 class CallStacks:
     """The call stacks of one history: followed once, when first asked for.
 
-    ``find_programs`` gives the times (TSC) at which the thread goes on with another program, ``is_first``
-    whether the first step is the first one of the thread.
+    ``names_at`` gives the names of code at a step, ``find_landings`` what is known of exceptions in the
+    modules of some addresses, ``find_programs`` the times (TSC) at which the thread goes on with another
+    program, ``is_first`` whether the first step is the first one of the thread.
     """
 
     def __init__(
         self,
         raw: RawHistory,
-        find_symbols: Callable[[], Symbols] | None,
+        names_at: Callable[[int], Symbols] | None,
+        find_landings: Callable[[list[int]], Landings],
         find_programs: Callable[[], Sequence[int]] | None = None,
         is_first: Callable[[], bool] | None = None,
     ) -> None:
         self._raw = raw
-        self._find_symbols = find_symbols
+        self._names_at = names_at
+        self._find_landings = find_landings
         self._find_programs = find_programs
         self._is_first = is_first
         self._native: RawStacks | None = None
-        self._named: dict[tuple[int, bool], Frame] = {}
+        #: Names at the step that was asked for last.
+        self._names: Symbols | None = None
         self._seed: _Seed | None = None
 
     @property
@@ -94,8 +100,8 @@ class CallStacks:
             programs = () if self._find_programs is None else tuple(self._find_programs())
             is_first = self._is_first is not None and self._is_first()
             stacks = RawStacks(self._raw, is_first, (), (), (), programs)
-            if stacks.unexplained and self._find_symbols is not None:
-                starts, ends, pads = self._find_symbols().landings(stacks.unexplained)
+            if stacks.unexplained and self._names_at is not None:
+                starts, ends, pads = self._find_landings(stacks.unexplained)
                 if starts:
                     stacks = RawStacks(self._raw, is_first, starts, ends, pads, programs)
             self._native = stacks
@@ -118,6 +124,7 @@ class CallStacks:
         ]
         if not inner:
             raise InvalidArgument("this stack has no frames")
+        self._names = None if self._names_at is None else self._names_at(steps)
         listed, revealed = self.native.at_end(steps, inner[0].address)
         known, _, edge, bottom, _ = self._listed(listed)
         sure = [frame.address for frame in known if not frame.is_guess]
@@ -143,6 +150,7 @@ class CallStacks:
 
     def at(self, step: int, most: int, last: int | None = None) -> Stack:
         """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
+        self._names = None if self._names_at is None else self._names_at(step)
         frames, end, edge, bottom, left_out = self._known(step, most, last)
         seed = self._seed
         if seed is None or edge is None or left_out:
@@ -183,24 +191,5 @@ class CallStacks:
     def _frame(
         self, address: int, is_return: bool, found: Found, *, step: int | None = None, is_guess: bool = False
     ) -> Frame:
-        key = (address, is_return)
-        frame = self._named.get(key)
-        if frame is None:
-            frame = self._named[key] = self._name(Frame(address, is_return=is_return))
-        return replace(frame, found=found, step=step, is_guess=is_guess)
-
-    def _name(self, frame: Frame) -> Frame:
-        if self._find_symbols is None:
-            return frame
-        symbols = self._find_symbols()
-        place = symbols.name_of(frame.lookup_address)
-        if place is None:
-            return frame
-        if place.name is None:
-            return replace(frame, module=place.module)
-        offset = place.offset + frame.address - frame.lookup_address
-        named = replace(frame, function=place.name, offset=offset, module=place.module)
-        source = symbols.source_of(frame.lookup_address)
-        if source is None:
-            return named
-        return replace(named, file=source.file, line=source.line, inlined=source.inlined)
+        frame = Frame(address, found, is_return, is_guess, step=step)
+        return frame if self._names is None else self._names.name_frame(frame)

@@ -704,7 +704,11 @@ impl RawHistory {
 
     /// The first step at or after a time in ns; None if the clock is unknown.
     fn at_time(&self, py: Python<'_>, ns: i64) -> PyResult<Option<u64>> {
-        let Some(tsc) = self.clock.tsc(ns) else { return Ok(None) };
+        self.clock.tsc(ns).map(|tsc| self.at_tsc(py, tsc)).transpose()
+    }
+
+    /// The first step at or after a TSC; the number of steps if there is none.
+    fn at_tsc(&self, py: Python<'_>, tsc: u64) -> PyResult<u64> {
         let step = py.detach(|| {
             for part in &self.parts {
                 let step = part.stream.step_at_tsc(tsc).max(part.first);
@@ -714,7 +718,7 @@ impl RawHistory {
             }
             self.total()
         });
-        self.check(py).map(|()| Some(step))
+        self.check(py).map(|()| step)
     }
 
     /// First and last time in ns, where known.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from odograph.image import Image
     from odograph.recorded import Recording
 
-__all__ = ["Input", "input_options", "optional_input", "pick_thread", "tid_option"]
+__all__ = ["Input", "by_process_option", "input_options", "optional_input", "pick_thread", "tid_option"]
 
 
 def _number(text: str) -> int:
@@ -289,6 +289,11 @@ def _with_input(command: Callable[..., Any], required: bool) -> Callable[..., An
 def tid_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--tid``: one thread instead of the first one or all."""
     return click.option("--tid", type=int, metavar="TID", help="The thread to look at.")(command)
+
+
+def by_process_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--by-process``: the same function in several processes is not one row."""
+    return click.option("--by-process", is_flag=True, help="Keep the functions of processes apart.")(command)
 
 
 def pick_thread(recording: Recording, tid: int | None) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
-from odograph.history import Coverage, Where, wanted
+from odograph.history import Coverage, Where, has_names, wanted
 from odograph.table import Table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Finding:
         self._where = where
 
     def _of(self, recording: Recording, tid: int) -> Find:
-        return Find(wanted(self._where, lambda: recording.symbols(tid)))
+        return Find(wanted(self._where, recording.symbols(tid) if has_names(self._where) else None))
 
     def questions(self, recording: Recording) -> tuple[Question, ...]:
         return tuple(dict.fromkeys(self._of(recording, thread.tid) for thread in recording.threads))

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from odograph.errors import ImageError, InvalidArgument, OdographError, PtError, RecordingError
-from odograph.plainfile import open_recorded
-from odograph.recording import elf
+from odograph.objects import object_file
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
@@ -212,11 +211,8 @@ class Recording:
             self.binaries.kcore is not None and source.path == os.fspath(self.binaries.kcore)
         ):
             return True
-        try:
-            with open_recorded(source.path) as file:
-                return elf.is_object(file)
-        except (OSError, ValueError):
-            return False
+        found = object_file(source.path)
+        return found is not None and found.is_object
 
     def fill(
         self,

@@ -39,7 +39,7 @@ class CoveredFunction:
         """Its name, else its place in its module or memory."""
         if self.name is not None:
             return self.name
-        return f"+{self.offset:#x}" if self.module else f"{self.address:#x}"
+        return f"{self.module}+{self.offset:#x}" if self.module else f"{self.address:#x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def covered_lines(rows: list[CoveredFunction], limit: int) -> list[str]:
     """A table of the first ``limit`` functions."""
     lines = [f"{'blocks':>11} {'edges':>11} {'instructions':>13}  function"]
     for row in rows[:limit]:
-        where = f"  {row.module}" if row.module else ""
+        where = f"  {row.module}" if row.module and row.name is not None else ""
         numbers = f"{count(row.blocks):>11} {count(row.edges):>11} {count(row.instructions):>13}"
         lines.append(f"{numbers}  {row.label}{where}")
     if len(rows) > limit:
