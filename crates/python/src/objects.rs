@@ -302,6 +302,8 @@ impl RawFunctions {
 /// exceptions land there; addresses are those of the file. Empty where there is no such information.
 #[pyfunction]
 fn landings_of_file(py: Python<'_>, path: PathBuf) -> Landings {
+    // The function itself is not general enough in its lifetimes.
+    #[allow(clippy::redundant_closure)]
     let found = py.detach(|| with_file(&path, |file| landings_of(file))).unwrap_or_default();
     (found.starts, found.pads)
 }
