@@ -57,6 +57,6 @@ def _program(history: History) -> str:
     symbols = history.symbols
     assert symbols is not None
     return next(
-        (module.name for module in symbols.modules if module.table.address("main") is not None),
+        (module.name for module in symbols.modules if module.table.named("main")),
         symbols.modules[0].name,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from odograph.recording import elf
+from odograph.objects import object_file
 from odograph.symbols import Lines, Module, Symbols
 from odograph.symbols.table import table_of_file
 
@@ -77,8 +77,8 @@ def ours(lines: Lines, address: int) -> list[tuple[str, str, int | None]]:
 
 def code_of(path: Path, names: tuple[str, ...]) -> list[int]:
     table = table_of_file(str(path))
-    wanted = [(table.address(name), name) for name in names]
-    ends = sorted(table.starts.tolist())
+    wanted = [(next(iter(table.named(name)), None), name) for name in names]
+    ends = sorted(table.entries.tolist())
     addresses: list[int] = []
     for start, name in wanted:
         assert start is not None, name
@@ -173,9 +173,9 @@ def test_damaged_files_never_fail(program: Path, tmp_path: Path) -> None:
 def test_symbols_know_the_source_of_an_address_in_memory(program: Path) -> None:
     start = code_of(program, ("work",))[0]
     bias = 0x5555_5555_0000
-    segment = next(
-        one for one in elf.segments(program) or () if one.address <= start < one.address + one.file_size
-    )
+    file = object_file(program)
+    loads = [] if file is None else file.loads
+    segment = next(one for one in loads if one.address <= start < one.address + one.file_size)
     at = segment.address + bias
     symbols = Symbols([Module("prog", at, at + segment.memory_size, segment.offset, str(program))])
     assert symbols.source_of(start + bias) == Lines.of_file(program).at(start)

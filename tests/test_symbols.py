@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from odograph import Image, _native
 from odograph.errors import OdographError
-from odograph.recording import elf
-from odograph.symbols import Function, Module, Place, Symbols, SymbolTable, UnknownSymbol
+from odograph.objects import Segment, object_file
+from odograph.symbols import Function, Module, Place, Symbols, UnknownSymbol
 from odograph.symbols.intervals import Layers
 from odograph.symbols.perfmap import parse_perf_map, read_perf_map
+from odograph.symbols.table import table_of_bytes
 
 needs_c = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 needs_cpp = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -48,6 +49,11 @@ def compiled(directory: Path, text: str, suffix: str, *options: str) -> Path:
     return program
 
 
+def segments(path: Path) -> list[Segment]:
+    file = object_file(path)
+    return [] if file is None else file.loads
+
+
 def loaded(path: Path, base: int = 0) -> Symbols:
     """Symbols of an ELF file as if it had been loaded with this bias."""
     modules = [
@@ -58,7 +64,7 @@ def loaded(path: Path, base: int = 0) -> Symbols:
             segment.offset,
             str(path),
         )
-        for segment in elf.segments(path) or ()
+        for segment in segments(path)
     ]
     return Symbols(modules)
 
@@ -93,8 +99,14 @@ def test_without_symbols_code_has_its_address_in_the_file(tmp_path: Path) -> Non
     subprocess.run(["strip", program], check=True)
     symbols = loaded(program, 0x10000)
     place = symbols.name_of(where)
-    assert place == Place("program", None, where - 0x10000)
+    assert place is not None
+    # Its call frame information says where it begins.
+    assert (place.name, place.start, place.offset, place.known_by) == (None, where - 0x10000, 0, "fde")
+    assert str(place) == f"program+{where - 0x10000:#x}"
     assert symbols.resolve(str(place)) == where
+    behind = symbols.name_of(where + 3)
+    assert str(behind) == f"program+{where - 0x10000:#x}+0x3"
+    assert symbols.resolve(str(behind)) == where + 3
 
 
 @needs_c
@@ -153,36 +165,22 @@ def test_numbers_resolve_to_themselves() -> None:
 @needs_c
 def test_a_file_cut_or_damaged_anywhere_gives_fewer_names_but_no_error(tmp_path: Path) -> None:
     whole = compiled(tmp_path, C_PROGRAM, ".c").read_bytes()
-    full = _native.elf_symbols(whole).num_rows
+    full = len(table_of_bytes(whole).functions())
     assert full > 5
     for size in range(0, len(whole), 97):
-        assert _native.elf_symbols(whole[:size]).num_rows <= full
+        assert len(table_of_bytes(whole[:size]).functions()) <= full
     generator = np.random.default_rng(1)
     for _ in range(300):
         damaged = bytearray(whole)
         for at in generator.integers(0, len(whole), 8).tolist():
             damaged[at] = int(generator.integers(0, 256))
-        _native.elf_symbols(bytes(damaged))
-    assert _native.elf_symbols(b"not an ELF file").num_rows == 0
+        table_of_bytes(bytes(damaged)).functions()
+    assert table_of_bytes(b"not an ELF file").functions() == []
 
 
 rows = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 30)).map(lambda row: (row[0], row[1])), max_size=12
 )
-
-
-@given(rows)
-def test_lookups_equal_a_naive_search(ranges: list[tuple[int, int]]) -> None:
-    table = SymbolTable((start, size, f"f{nth}", f"f{nth}") for nth, (start, size) in enumerate(ranges))
-    found = table.find(np.arange(100, dtype=np.uint64))
-    first: dict[int, tuple[int, str]] = {}
-    for nth, (start, size) in enumerate(ranges):
-        first.setdefault(start, (max(1, size), f"f{nth}"))
-    for address in range(100):
-        containing = [start for start, (size, _) in first.items() if start <= address < start + size]
-        expected = first[max(containing)][1] if containing else None
-        index = int(found[address])
-        assert (None if index < 0 else table.names[index]) == expected
 
 
 @given(rows)
@@ -244,7 +242,7 @@ def test_perf_maps_name_what_a_jit_compiler_made(tmp_path: Path) -> None:
 def test_symbols_of_an_image(tmp_path: Path) -> None:
     program = compiled(tmp_path, C_PROGRAM, ".c")
     image = Image()
-    for segment in elf.segments(program) or ():
+    for segment in segments(program):
         image.add_file(program, segment.offset, segment.file_size, segment.address + 0x7000_0000)
     image.add_bytes(b"\x90", 0x10, name="patch")
     symbols = Symbols.of_image(image)

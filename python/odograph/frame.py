@@ -46,9 +46,10 @@ class Frame:
 
     ``address`` is the instruction that is executed next in this frame; ``is_return`` says that a call
     will return there, so that the call stands before it. ``function`` is the one whose code lies there
-    (its own, out-of-line name), ``offset`` the address's distance from its start. ``file`` and ``line``
-    are the place in ``function``; where other functions are inlined there, ``inlined`` has them, the
-    innermost first. None: not known.
+    (its own, out-of-line name, or ``module+0xstart`` if it has none), ``offset`` the address's distance
+    from its start; ``known_by`` says how it is known (:data:`odograph.symbols.table.KnownBy`). ``file``
+    and ``line`` are the place in ``function``; where other functions are inlined there, ``inlined`` has
+    them, the innermost first. None: not known.
 
     ``registers`` holds what is known of the registers in this frame, by their names in the field ("rsp",
     "x29", "gr4"). ``step`` is, in a history, the step of the call that made the next inner frame, or of
@@ -67,6 +68,7 @@ class Frame:
     inlined: tuple[Inlined, ...] = ()
     registers: Mapping[str, int] = field(default_factory=dict)
     step: int | None = None
+    known_by: str = ""
 
     @property
     def lookup_address(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
     from odograph.frame import Stack
     from odograph.saved import Index, IndexUse
-    from odograph.stacks import CallStacks
-    from odograph.symbols import Symbols
+    from odograph.stacks import CallStacks, Landings
+    from odograph.symbols import Epoch, Symbols
 
-__all__ = ["Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"]
+__all__ = ["Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "Span", "decode"]
 
 
 class InstructionClass(enum.IntEnum):
@@ -145,6 +146,7 @@ class History(Sequence[Instruction]):
         *,
         first_step: int = 0,
         offset: int = 0,
+        epochs: Callable[[], Sequence[Epoch]] | None = None,
         programs: Callable[[], Sequence[int]] | None = None,
         whole: tuple[History, int] | None = None,
         is_first: bool = False,
@@ -159,6 +161,7 @@ class History(Sequence[Instruction]):
         self.offset = offset
         self._len: int = raw.steps
         self._find_symbols = symbols
+        self._find_epochs = epochs
         #: Whether it was loaded from an index, and if not, why; None if none was given.
         self.index_use = index_use
 
@@ -177,8 +180,46 @@ class History(Sequence[Instruction]):
 
     @property
     def symbols(self) -> Symbols | None:
-        """Names of the code, if the history is one of a recording."""
+        """Names of the code, if the history is one of a recording: of all that was mapped at any time.
+
+        Where several files lay at one address, one after the other, the last one counts: see :attr:`spans`.
+        """
         return None if self._find_symbols is None else self._find_symbols()
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        """The steps between which names stay the same, in order. They cover all steps; only an empty history
+        has none.
+        """
+        if self._whole is not None:
+            whole, before = self._whole
+            return [
+                Span(
+                    max(one.start - before, 0), min(one.stop - before, self._len), one.symbols, one.is_program
+                )
+                for one in whole.spans
+                if one.start < before + self._len and before < one.stop
+            ]
+        epochs = () if self._find_epochs is None else self._find_epochs()
+        if len(epochs) < 2:
+            return [Span(0, self._len, self.symbols, True)] if self._len else []
+        starts = [0, *(self._raw.at_tsc(epoch.tsc) for epoch in epochs[1:]), self._len]
+        found: list[Span] = []
+        is_program = True
+        for epoch, start, stop in zip(epochs, starts, starts[1:], strict=False):
+            is_program = is_program or epoch.is_program
+            if start < stop:
+                found.append(Span(start, stop, epoch.symbols, is_program or not found))
+                is_program = False
+        return found
+
+    def symbols_at(self, step: int) -> Symbols | None:
+        """Names of the code at a step, if the history is one of a recording; behind the last one as there."""
+        spans = self.spans
+        if not spans:
+            return self.symbols
+        at = bisect_right(spans, step, key=lambda span: span.start) - 1
+        return spans[max(at, 0)].symbols
 
     def __len__(self) -> int:
         return self._len
@@ -328,19 +369,45 @@ class History(Sequence[Instruction]):
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Steps that execute something, in order.
 
-        An address: the instruction that starts there. A list or a set of addresses: the instructions that
-        start at any of them. A symbol (``"main"``, ``"libc.so.6!malloc+4"``): the instruction at its entry.
-        ``(first, last)``: any instruction of which a byte lies in that closed interval. ``limit`` stops
-        after so many. Raises KeyError for an unknown symbol.
+        An address: the instruction that starts there. A name (``"main"``, ``"libc.so.6!malloc+4"``,
+        ``"file.c:37"``): the instructions at its :meth:`~odograph.symbols.Symbols.addresses`, as they were at
+        each step. A list or a set of addresses and names: the instructions that start at any of them.
+        ``(first, last)``, addresses or names: any instruction of which a byte lies in that closed interval.
+        ``limit`` stops after so many. Raises KeyError for an unknown name.
         """
         import numpy as np
 
-        addresses, is_range = wanted(what, self._find_symbols)
         most = (1 << 63) - 1 if limit is None else limit
         if most < 0:
             raise InvalidArgument(f"limit must not be negative, not {most}")
         begin, end = self._range(start, stop)
-        return np.frombuffer(self._raw.find(addresses, is_range, begin, end, most), dtype=np.int64)
+        found = [np.zeros(0, dtype=np.int64)]
+        for first, last, (addresses, is_range) in self._wanted(what):
+            first, last = max(begin, first), min(end, last)
+            if first < last and most > 0:
+                steps = self._raw.find(addresses, is_range, first, last, most)
+                found.append(np.frombuffer(steps, dtype=np.int64))
+                most -= len(found[-1])
+        return found[-1] if len(found) <= 2 else np.concatenate(found)
+
+    def _wanted(self, what: Where) -> list[tuple[int, int, tuple[tuple[int, ...], bool]]]:
+        """From step to step, which addresses are meant, and whether they are the ends of a range.
+
+        Raises KeyError for a name that is known at no time.
+        """
+        if not has_names(what) or len(self.spans) < 2:
+            names = self.symbols_at(0)
+            return [(0, self._len, wanted(what, names))]
+        found = []
+        unknown: KeyError | None = None
+        for span in self.spans:
+            try:
+                found.append((span.start, span.stop, wanted(what, span.symbols)))
+            except KeyError as error:
+                unknown = unknown or error
+        if unknown is not None and not found:
+            raise unknown
+        return found
 
     def counts(self, start: int | None = None, stop: int | None = None) -> Table:
         """How often each instruction was executed: columns ip (ascending) and count."""
@@ -468,14 +535,33 @@ class History(Sequence[Instruction]):
         # Most who decode ask for no stack: it is not loaded for them.
         from odograph.stacks import CallStacks
 
-        return CallStacks(self._raw, self._find_symbols, self._find_programs, lambda: self.begins_program)
+        names = None if self._find_symbols is None else self._names_at
+        return CallStacks(self._raw, names, self.landings, self._find_programs, lambda: self.begins_program)
+
+    def _names_at(self, step: int) -> Symbols:
+        found = self.symbols_at(step)
+        assert found is not None
+        return found
+
+    def landings(self, addresses: Sequence[int]) -> Landings:
+        """What :meth:`Symbols.landings <odograph.symbols.Symbols.landings>` says at any time, for stacks."""
+        starts: set[int] = set()
+        ends: set[int] = set()
+        pads: set[tuple[int, int, int]] = set()
+        for symbols in {id(one.symbols): one.symbols for one in self.spans}.values():
+            if symbols is not None:
+                found = symbols.landings(addresses)
+                starts.update(found[0])
+                ends.update(found[1])
+                pads.update(found[2])
+        return sorted(starts), sorted(ends), sorted(pads)
 
     @cached_property
     def begins_program(self) -> bool:
         """Whether the first step is the first one of its thread, as far as that is known."""
         if self._is_first or self._find_symbols is None or not self._len:
             return self._is_first
-        return self._find_symbols().is_entry(self[0].ip)
+        return self._names_at(0).is_entry(self[0].ip)
 
     def _last_address(self) -> int | None:
         """Where execution stood in the end."""
@@ -565,33 +651,60 @@ class History(Sequence[Instruction]):
         return f"<History of {self._len} instructions, {gaps} gap{'' if gaps == 1 else 's'}>"
 
 
-Where = int | str | tuple[int, int] | list[int] | Set[int]
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Steps from ``start`` to ``stop`` (not included) with the same names.
+
+    ``symbols`` are those names, None if the history is none of a recording. ``is_program`` says that another
+    program than before begins there, and not only another library in the place of one.
+    """
+
+    start: int
+    stop: int
+    symbols: Symbols | None
+    is_program: bool
+
+
+Place = int | str
+Where = Place | tuple[Place, Place] | list[int] | list[str] | list[Place] | Set[int] | Set[str] | Set[Place]
 """What :meth:`History.find` looks for."""
 
 
-def wanted(what: Where, find_symbols: Callable[[], Symbols] | None) -> tuple[tuple[int, ...], bool]:
+def has_names(what: Where) -> bool:
+    """Whether names are to be looked up, which may mean other addresses at other times."""
+    return isinstance(what, str) or (
+        isinstance(what, (tuple, list, Set)) and any(isinstance(one, str) for one in what)
+    )
+
+
+def wanted(what: Where, names: Symbols | None) -> tuple[tuple[int, ...], bool]:
     """Ascending addresses, and whether they are the ends of a range."""
+
+    def places(one: Place) -> list[int]:
+        if not isinstance(one, str):
+            return [int(one)]
+        if names is None:
+            raise KeyError(
+                f"this history has no symbols to look up {one!r} in; give an address, or use odograph.open"
+            )
+        return names.addresses(one)
+
     addresses: list[int]
     match what:
         case str():
-            if find_symbols is None:
-                raise KeyError(
-                    f"this history has no symbols to look up {what!r} in; "
-                    "give an address, or use odograph.open"
-                )
-            addresses = [find_symbols().resolve(what)]
+            addresses = sorted(places(what))
         case int():
             addresses = [what]
         case tuple():
-            first, last = what
+            first, last = (places(one)[0] for one in what)
             if first > last:
                 raise InvalidArgument(f"the interval is upside down: {first:#x} to {last:#x}")
             addresses = [first, last]
         case list() | Set():
-            addresses = sorted({int(address) for address in what})
+            addresses = sorted({address for one in what for address in places(one)})
         case _:
             raise TypeError(
-                f"look for an address, addresses, a symbol or (first, last), not {type(what).__name__}"
+                f"look for an address, a name, a list of these or (first, last), not {type(what).__name__}"
             )
     for address in addresses:
         if not 0 <= address < 1 << 64:

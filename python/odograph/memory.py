@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import operator
 import os
-import struct
 import threading
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from odograph._native import RawImage
 from odograph.errors import ImageError, InvalidArgument, PtError
+from odograph.objects import ET_CORE, read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
-    from typing import BinaryIO, Self
+    from typing import Self
 
     from _typeshed import ReadableBuffer
 
@@ -141,67 +140,17 @@ class CoreMemory(_Sections):
         super().__init__(filename)
         name = os.fsdecode(self._filename)
         try:
-            with open(self._filename, "rb") as file:
-                file_size = os.fstat(file.fileno()).st_size
-                segments = [*_loads(file, file_size, name)]
-        except OSError as error:
-            raise ImageError(f"cannot read {name}: {error.strerror}", code=PtError.bad_file) from error
-        for offset, size, address in segments:
-            if size and offset < file_size:
-                self._add(offset, min(size, _TOP - address), address)
-
-
-_ET_CORE = 4
-_PT_LOAD = 1
-_PN_XNUM = 0xFFFF
-
-
-def _loads(file: BinaryIO, file_size: int, name: str) -> Iterator[tuple[int, int, int]]:
-    """File offset, size and address of each PT_LOAD of a core (System V ABI, "Program Header")."""
-
-    def wrong(what: str, offset: int) -> ImageError:
-        return ImageError(f"{name}: {what}", code=PtError.bad_image, offset=offset)
-
-    def at(offset: int, size: int) -> bytes:
-        # Offsets in a damaged file may be beyond what a file can be asked for.
-        if offset >= file_size:
-            return b""
-        file.seek(offset)
-        return file.read(min(size, file_size - offset))
-
-    ident = at(0, 16)
-    if ident[:4] != b"\x7fELF":
-        raise wrong("not an ELF file", 0)
-    wide, order = {1: False, 2: True}.get(ident[4:5][0] if len(ident) > 4 else 0), ident[5:6]
-    if wide is None or order not in (b"\1", b"\2"):
-        raise wrong("unknown ELF class or byte order", 4)
-    end = "<" if order == b"\1" else ">"
-    header = struct.Struct(end + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"))
-    fields = at(16, header.size)
-    if len(fields) < header.size:
-        raise wrong("the ELF header is cut off", 16)
-    kind, _, _, _, phoff, shoff, _, _, phentsize, phnum, shentsize, _, _ = header.unpack(fields)
-    if kind != _ET_CORE:
-        raise wrong("an ELF file, but not a core", 16)
-    if phnum == _PN_XNUM:
-        # The number does not fit; it is the sh_info of the first section header.
-        info_at = 44 if wide else 28
-        info = at(shoff + info_at, 4) if shoff and shentsize >= info_at + 4 else b""
-        if len(info) < 4:
-            raise wrong("the number of program headers is cut off", shoff)
-        (phnum,) = struct.unpack(end + "I", info)
-    entry = struct.Struct(end + ("IIQQQQQQ" if wide else "IIIIIIII"))
-    if phnum and phentsize < entry.size:
-        raise wrong(f"program headers of {phentsize} bytes", phoff)
-    table = at(phoff, phnum * phentsize)
-    for start in range(0, len(table) - entry.size + 1, phentsize or entry.size):
-        values = entry.unpack_from(table, start)
-        segment_type = values[0]
-        offset, address, filesz = (
-            (values[2], values[3], values[5]) if wide else (values[1], values[2], values[4])
-        )
-        if segment_type == _PT_LOAD:
-            yield offset, filesz, address
+            found = read_object(self._filename, chosen=True)
+            file_size = os.stat(self._filename).st_size
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ImageError(f"cannot read {name}: {why}", code=PtError.bad_file) from error
+        if found.kind != ET_CORE:
+            raise ImageError(f"{name}: an ELF file, but not a core", code=PtError.bad_image, offset=16)
+        for segment in found.loads:
+            if segment.file_size and segment.offset < file_size:
+                size = min(segment.file_size, _TOP - segment.address)
+                self._add(segment.offset, size, segment.address)
 
 
 class ProcessMemory:

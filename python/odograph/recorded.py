@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from odograph.recording.recording import Recording as RecordingFile
     from odograph.recording.recording import Thread
     from odograph.recording.stream import TraceStream
-    from odograph.symbols import Symbols
+    from odograph.symbols import Epoch, Symbols
 
 __all__ = ["Recording", "Verdict", "open"]
 
@@ -132,6 +132,7 @@ class Recording:
         self._owners: dict[int, list[tuple[int, int]]] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
+        self._epochs: dict[int, list[Epoch]] = {}
         self._index: Index | None = None
         default = default_path(source.path)
         if not isinstance(index, bool):
@@ -201,10 +202,13 @@ class Recording:
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
             pieces = RawHistory.join(self.pieces(thread, progress), self._shortage(thread))
-            symbols, programs = partial(self.symbols, thread.tid), partial(self.program_times, thread)
+            symbols, epochs = partial(self.symbols, thread.tid), partial(self.epochs, thread.tid)
+            programs = partial(self.program_times, thread)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
-            self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
+            self._histories[thread.tid] = History(
+                pieces, symbols, epochs=epochs, programs=programs, is_first=is_thread
+            )
         return self._histories[thread.tid]
 
     def _shortage(self, thread: Thread) -> tuple[str, int, int] | None:
@@ -222,13 +226,28 @@ class Recording:
         return {thread.tid: self.history(thread.tid, progress=progress) for thread in self.threads}
 
     def symbols(self, tid: int | None = None) -> Symbols:
-        """Names of the code of a thread's process."""
-        from odograph.symbols import Symbols
+        """Names of the code of a thread's process, of all that it had mapped at any time.
 
+        Where several files lay at one address, one after the other, the last one counts: see :meth:`epochs`.
+        """
+        from odograph.symbols.epochs import symbols_of
+
+        epochs = self.epochs(tid)
         pid = self.source.thread(tid).pid
         if pid not in self._symbols:
-            self._symbols[pid] = Symbols.of_recording(self.source, pid)
+            self._symbols[pid] = symbols_of(epochs)
         return self._symbols[pid]
+
+    def epochs(self, tid: int | None = None) -> list[Epoch]:
+        """Names of the code of a thread's process over time, ascending: another program, or another library
+        in the place of one, has others. There is always one.
+        """
+        from odograph.symbols.epochs import epochs_of
+
+        pid = self.source.thread(tid).pid
+        if pid not in self._epochs:
+            self._epochs[pid] = epochs_of(self.source, pid)
+        return self._epochs[pid]
 
     def program_times(self, thread: Thread) -> list[int]:
         """When (TSC) a thread went on with other programs, as far as their first steps were recorded."""

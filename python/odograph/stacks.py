@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from odograph._native import RawHistory
     from odograph.symbols import Symbols
 
-__all__ = ["CallStacks", "Landings", "landings"]
+__all__ = ["CallStacks", "FindLandings", "Landings", "landings"]
 
 Landings = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, int, int]]]
 """Where functions begin, where the knowledge of functions ends, and where exceptions land."""
+
+FindLandings = Callable[[Sequence[int]], Landings]
+"""Gives that for the modules of some addresses."""
 
 _CALL, _INTERRUPTED, _REVEALED, _RESUMED = range(4)
 #: Where programs begin: nothing called these.
@@ -70,34 +73,38 @@ def _more(left_out: int) -> str:
     return "1 more frame is known" if left_out == 1 else f"{left_out:,} more frames are known"
 
 
-def landings(unexplained: Sequence[int], find_symbols: Callable[[], Symbols] | None) -> Landings | None:
+def landings(unexplained: Sequence[int], find_landings: FindLandings) -> Landings | None:
     """What is known of functions around addresses that calls and returns do not explain; None if nothing."""
-    if not unexplained or find_symbols is None:
+    if not unexplained:
         return None
-    found = find_symbols().landings(unexplained)
+    found = find_landings(unexplained)
     return found if found[0] else None
 
 
 class CallStacks:
     """The call stacks of one history, and what is asked of its calls; both come of the same walk.
 
-    ``find_programs`` gives the times (TSC) at which the thread goes on with another program, ``is_first``
-    whether the first step is the first one of the thread.
+    ``names_at`` gives the names of code at a step, ``find_landings`` what is known of exceptions in the
+    modules of some addresses, ``find_programs`` the times (TSC) at which the thread goes on with another
+    program, ``is_first`` whether the first step is the first one of the thread.
     """
 
     def __init__(
         self,
         raw: RawHistory,
-        find_symbols: Callable[[], Symbols] | None,
+        names_at: Callable[[int], Symbols] | None,
+        find_landings: FindLandings,
         find_programs: Callable[[], Sequence[int]] | None = None,
         is_first: Callable[[], bool] | None = None,
     ) -> None:
         self._raw = raw
-        self._find_symbols = find_symbols
+        self._names_at = names_at
+        self._find_landings = find_landings
         self._find_programs = find_programs
         self._is_first = is_first
         self._native: RawStacks | None = None
-        self._named: dict[tuple[int, bool], Frame] = {}
+        #: Names at the step that was asked for last.
+        self._names: Symbols | None = None
         self._seed: _Seed | None = None
 
     @property
@@ -115,7 +122,7 @@ class CallStacks:
 
     def _explain(self, first: RawStacks, unexplained: Sequence[int]) -> None:
         """Takes the native half that knew no names, if no names help with what it left unexplained."""
-        names = landings(unexplained, self._find_symbols)
+        names = landings(unexplained, self._find_landings)
         self._native = first if names is None else self._made(names)
 
     def ask(
@@ -152,6 +159,7 @@ class CallStacks:
         ]
         if not inner:
             raise InvalidArgument("this stack has no frames")
+        self._names = None if self._names_at is None else self._names_at(steps)
         listed, revealed = self.native.at_end(steps, inner[0].address)
         known, _, edge, bottom, _ = self._listed(listed)
         sure = [frame.address for frame in known if not frame.is_guess]
@@ -177,6 +185,7 @@ class CallStacks:
 
     def at(self, step: int, most: int, last: int | None = None) -> Stack:
         """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
+        self._names = None if self._names_at is None else self._names_at(step)
         frames, end, edge, bottom, left_out = self._known(step, most, last)
         seed = self._seed
         if seed is None or edge is None or left_out:
@@ -217,24 +226,5 @@ class CallStacks:
     def _frame(
         self, address: int, is_return: bool, found: Found, *, step: int | None = None, is_guess: bool = False
     ) -> Frame:
-        key = (address, is_return)
-        frame = self._named.get(key)
-        if frame is None:
-            frame = self._named[key] = self._name(Frame(address, is_return=is_return))
-        return replace(frame, found=found, step=step, is_guess=is_guess)
-
-    def _name(self, frame: Frame) -> Frame:
-        if self._find_symbols is None:
-            return frame
-        symbols = self._find_symbols()
-        place = symbols.name_of(frame.lookup_address)
-        if place is None:
-            return frame
-        if place.name is None:
-            return replace(frame, module=place.module)
-        offset = place.offset + frame.address - frame.lookup_address
-        named = replace(frame, function=place.name, offset=offset, module=place.module)
-        source = symbols.source_of(frame.lookup_address)
-        if source is None:
-            return named
-        return replace(named, file=source.file, line=source.line, inlined=source.inlined)
+        frame = Frame(address, found, is_return, is_guess, step=step)
+        return frame if self._names is None else self._names.name_frame(frame)

@@ -51,7 +51,7 @@ def test_the_order_of_functions(run: Run, calling: tuple[Path, str]) -> None:
     own = run("functions", trace, "--map", option).stdout.splitlines()
     inclusive = run("functions", trace, "--map", option, "--sort", "inclusive").stdout.splitlines()
     assert own[0].split()[-1] == "function"
-    assert own[1].endswith("+0x8  code.bin")
+    assert own[1].endswith("  code.bin+0x8")
     assert inclusive[1].endswith("(outside any call)")
     shown = run("functions", trace, "--map", option, "--functions", "1").stdout.splitlines()
     assert shown == [*own[:2], "and 1 more"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from odograph.recording import elf
+from odograph.objects import build_id, object_file
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.processmemory import Mapping
 
@@ -150,10 +150,9 @@ def test_kernel_from_a_copy_of_its_memory(tmp_path: Path) -> None:
 def test_not_an_elf_file(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("#!/bin/sh\n" * 99)
-    assert elf.build_id(text) is None
-    assert elf.segments(text) is None
-    assert elf.symbol_address(text, ("_text",)) is None
-    assert elf.build_id(tmp_path / "missing") is None
+    assert build_id(text) is None
+    assert object_file(text) is None
+    assert build_id(tmp_path / "missing") is None
 
 
 def test_damaged_elf_files_answer_none_or_what_is_left(tmp_path: Path) -> None:
@@ -162,7 +161,10 @@ def test_damaged_elf_files_answer_none_or_what_is_left(tmp_path: Path) -> None:
     for at in range(len(good)):
         for value in (0, 0xFF):
             path.write_bytes(good[:at] + bytes([value]) + good[at + 1 :])
-            elf.segments(path)
-            elf.symbol_address(path, ("_text",))
-            found = elf.build_id(path)
+            file = object_file(path)
+            if file is not None:
+                assert file.value_of("_text") is None
+                assert (file.interpreter, file.has_symbol_table) == (None, False)
+                file.notes()
+            found = build_id(path)
             assert found is None or len(found) <= len(good)

@@ -14,8 +14,8 @@ import pytest
 import odograph
 from hostilenames import CODE, CODE_BYTES, elf_file, hostile_recording, recorded
 from odograph.errors import ImageError, RecordingError
+from odograph.objects import build_id, object_file
 from odograph.plainfile import is_plain, open_recorded
-from odograph.recording import elf
 from odograph.recording.binaries import Binaries, Missing
 from odograph.recording.processmemory import Mapping
 from odograph.symbols.perfmap import find_perf_map
@@ -79,7 +79,7 @@ def test_what_is_no_plain_file_is_not_opened(name: str) -> None:
         within(5, lambda: open_recorded(name))
     assert raised.value.errno
     assert not is_plain(name)
-    for question in (elf.build_id, elf.segments, elf.kind):
+    for question in (build_id, object_file):
         assert within(5, lambda question=question: question(name)) is None  # type: ignore[misc]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from odograph import Image
 from odograph.frame import Found, Stack
 from odograph.memory import BytesMemory, LayeredMemory
-from odograph.recording import elf
+from odograph.objects import PF_X, read_object
 from odograph.symbols import Module, Symbols
 from odograph.unwind.cfi import CfiUnwinder
 from odograph.unwind.core import whole_vdso
@@ -111,8 +111,8 @@ def sampled_aarch64(
             segment.offset - (segment.address - page),
             str(program),
         )
-        for segment in elf.segments(program) or ()
-        if segment.flags & elf.PF_X
+        for segment in read_object(program, chosen=True).loads
+        if segment.flags & PF_X
         for page in [segment.address - segment.address % 4096]
     ]
     # A program that is not position-independent, so that no address depends on the emulator.
@@ -137,7 +137,7 @@ def sampled_aarch64(
 
 def loaded(mappings: list[Any], vdso: bytes) -> tuple[Symbols, Image]:
     """The modules of a process, and the memory of their files."""
-    from odograph.symbols.symbols import MemoryModule
+    from odograph.symbols import MemoryModule
 
     modules: list[Module] = []
     files = Image()
@@ -231,7 +231,7 @@ def _aliases(symbols: Symbols, start: int) -> set[str | None]:
     for module in symbols.modules:
         if module.address <= start < module.end:
             inside = (start - module.bias) % (1 << 64)
-            return {name for at, shown, raw in module.table._all if at == inside for name in (shown, raw)}
+            return {name for names in module.table.names_at(inside) for name in names}
     return set()
 
 

@@ -733,7 +733,7 @@ impl RawHistory {
         self.clock.tsc(ns).map(|tsc| self.at_tsc(py, tsc)).transpose()
     }
 
-    /// The first step at or after a time stamp.
+    /// The first step at or after a TSC; the number of steps if there is none.
     fn at_tsc(&self, py: Python<'_>, tsc: u64) -> PyResult<u64> {
         let step = py.detach(|| {
             for part in &self.parts {

@@ -16,17 +16,16 @@ mod history;
 mod ia64;
 mod image;
 mod instruction_listing;
-mod landing;
 mod lines;
 mod listing;
 mod live;
 mod mapped;
+mod objects;
 mod packet;
 mod recorder;
 mod saved;
 mod stack;
 mod sums;
-mod symbols;
 mod table;
 
 use pyo3::pymodule;
@@ -56,11 +55,10 @@ mod _native {
         crate::mapped::register(module)?;
         crate::stack::register(module)?;
         crate::sums::register(module)?;
-        crate::symbols::register(module)?;
+        crate::objects::register(module)?;
         crate::lines::register(module)?;
         crate::cfi::register(module)?;
         crate::ia64::register(module)?;
-        crate::landing::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;
         crate::recorder::register(module)

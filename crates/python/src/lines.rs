@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use odograph_unwind::calls::Target;
-use odograph_unwind::lines::Lines;
+use odograph_objects::calls::Target;
+use odograph_objects::demangle::demangle;
+use odograph_objects::lines::Lines;
 use pyo3::prelude::*;
 
 use crate::argument::Number;
-use crate::symbols::demangle;
 
 /// Function, its name as the file has it, source file, line, column.
 type Place = (Option<String>, Option<String>, Option<String>, Option<u32>, Option<u32>);
@@ -16,34 +16,55 @@ type Place = (Option<String>, Option<String>, Option<String>, Option<u32>, Optio
 /// The address behind a call, the address or the name of what it calls, and whether it is a tail call.
 type Call = (u64, Option<u64>, Option<String>, bool);
 
-/// The native half of `odograph.symbols.Lines`: the debug information of one file, parsed as it is asked for.
+/// Debug information that is read when it is first asked.
+pub enum Opened {
+    /// Nobody asked yet.
+    File(PathBuf),
+    /// None: there is none.
+    Read(Option<Box<Lines>>),
+}
+
+impl Opened {
+    /// The debug information; None if the file has none.
+    pub fn lines(&mut self) -> Option<&Lines> {
+        if let Opened::File(path) = self {
+            *self = Opened::Read(Lines::of_file(path).map(Box::new));
+        }
+        match self {
+            Opened::Read(lines) => lines.as_deref(),
+            Opened::File(_) => None,
+        }
+    }
+}
+
+/// The native half of `odograph.symbols.Lines`: the debug information of one file, read when it is first asked.
 #[pyclass(frozen, module = "odograph._native")]
 pub struct RawLines {
-    /// None: the file has none.
-    lines: Mutex<Option<Lines>>,
+    opened: Mutex<Opened>,
 }
 
 impl RawLines {
-    fn lines(&self) -> MutexGuard<'_, Option<Lines>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The debug information, for one at a time.
+    pub fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[pymethods]
 impl RawLines {
     #[new]
-    fn new(py: Python<'_>, path: PathBuf) -> Self {
-        RawLines { lines: Mutex::new(py.detach(|| Lines::of_file(&path))) }
+    fn new(path: PathBuf) -> Self {
+        RawLines { opened: Mutex::new(Opened::File(path)) }
     }
 
     /// Whether the file has any debug information.
-    fn _known(&self) -> bool {
-        self.lines().is_some()
+    fn _known(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.opened().lines().is_some())
     }
 
     /// The functions at an address of the file, the innermost inlined one first.
     fn _at(&self, py: Python<'_>, address: Number) -> Vec<Place> {
-        let places = py.detach(|| self.lines().as_ref().map(|lines| lines.at(address.0)).unwrap_or_default());
+        let places = py.detach(|| self.opened().lines().map(|lines| lines.at(address.0)).unwrap_or_default());
         places
             .into_iter()
             .map(|place| {
@@ -55,8 +76,8 @@ impl RawLines {
 
     /// Where the function at an address begins, whether all its tail calls are known, and its calls; None if there is none.
     fn _calls_at(&self, py: Python<'_>, address: Number) -> Option<(u64, bool, Vec<Call>)> {
-        let found = py.detach(|| self.lines().as_ref().and_then(|lines| lines.calls_at(address.0)))?;
-        let call = |call: odograph_unwind::calls::Call| {
+        let found = py.detach(|| self.opened().lines().and_then(|lines| lines.calls_at(address.0)))?;
+        let call = |call: odograph_objects::calls::Call| {
             let (address, name) = match call.target {
                 Target::Address(address) => (Some(address), None),
                 Target::Name(name) => (None, Some(name)),
@@ -69,7 +90,13 @@ impl RawLines {
 
     /// The line, or the next one that has code, and where code of it begins; None if there is none.
     fn _addresses_of(&self, py: Python<'_>, file: &str, line: u32) -> Option<(u32, Vec<u64>)> {
-        py.detach(|| self.lines().as_ref().and_then(|lines| lines.addresses_of(file, line)))
+        py.detach(|| self.opened().lines().and_then(|lines| lines.addresses_of(file, line)))
+    }
+
+    /// Where code begins of functions that a name means: (address, name, whether it was inlined there).
+    fn _code_of(&self, py: Python<'_>, name: &str) -> Vec<(u64, String, bool)> {
+        let found = py.detach(|| self.opened().lines().map(|lines| lines.code_of(name)).unwrap_or_default());
+        found.into_iter().map(|code| (code.start, code.name, code.is_inlined)).collect()
     }
 }
 

@@ -4,8 +4,11 @@ use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use odograph_objects::header::{Headers, PT_INTERP};
+use odograph_objects::source::limited;
 
 use crate::arguments::Arguments;
 
@@ -53,7 +56,7 @@ pub fn resolve(path: &Path, name: &[u8], arguments: &[Vec<u8>]) -> Result<Progra
             name = interpreter;
             continue;
         }
-        check_elf(&file, head, &path)?;
+        check_elf(file, head, &path)?;
         return Ok(Program { path, arguments });
     }
     Err(format!("{} has too many interpreters", path.display()))
@@ -109,40 +112,28 @@ fn interpreter(line: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
 }
 
 /// Refuses what is no program for this processor, or lacks its interpreter.
-fn check_elf(file: &File, head: &[u8], path: &Path) -> Result<(), String> {
+fn check_elf(file: File, head: &[u8], path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let short = |at: usize| head.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_le_bytes);
     if !head.starts_with(b"\x7fELF") {
         return Err(format!("{shown} is neither an ELF file nor a script"));
     }
-    if head.get(4..6) != Some(&[2, 1]) || short(18) != Some(X86_64) {
+    let data = limited(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let headers = Headers::read(&data).map_err(|damage| format!("{shown} is no program: {}", damage.what))?;
+    if (headers.bits, headers.is_little, headers.machine) != (64, true, X86_64) {
         return Err(format!("{shown} is built for another architecture"));
     }
-    if !matches!(short(16), Some(2 | 3)) || head.len() < 64 {
+    if !matches!(headers.kind, 2 | 3) {
         return Err(format!("{shown} is not a program"));
     }
-    let word = |bytes: &[u8], at: usize| {
-        bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes)
-    };
-    let headers = word(head, 32).unwrap_or(0);
-    for number in 0..u64::from(short(56).unwrap_or(0)) {
-        let mut header = [0u8; 56];
-        if file.read_exact_at(&mut header, headers.wrapping_add(number * 56)).is_err() {
-            return Err(format!("{shown} is cut short"));
-        }
-        if header.starts_with(&3u32.to_le_bytes()) {
-            let size = word(&header, 32).unwrap_or(0).min(4096) as usize;
-            let mut name = vec![0u8; size];
-            let read = file.read_exact_at(&mut name, word(&header, 8).unwrap_or(0));
-            let name = name.split(|byte| *byte == 0).next().unwrap_or(&[]);
-            let loader = Path::new(OsStr::from_bytes(name));
-            if read.is_err() || !loader.exists() {
-                return Err(format!(
-                    "{shown} asks for the loader {}, which does not exist",
-                    loader.display()
-                ));
-            }
-        }
+    let (_, _, count) = headers.program_table;
+    if headers.segments.len() as u64 != count {
+        return Err(format!("{shown} is cut short"));
+    }
+    let interpreted = headers.segments.iter().any(|segment| segment.kind == PT_INTERP);
+    let name = headers.interpreter(&data).unwrap_or_default();
+    let loader = Path::new(OsStr::from_bytes(name));
+    if interpreted && !loader.exists() {
+        return Err(format!("{shown} asks for the loader {}, which does not exist", loader.display()));
     }
     Ok(())
 }

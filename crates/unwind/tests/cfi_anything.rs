@@ -5,8 +5,8 @@ mod cfi_sections;
 use std::sync::Arc;
 
 use cfi_sections::{section, Function, BASE, CODE, STACK};
+use odograph_objects::section::Section;
 use odograph_unwind::cfi::{Machine, Memory, Module, Registers, Tables, Unwinder, COUNT};
-use odograph_unwind::objects::Section;
 use proptest::prelude::*;
 
 /// Memory in which every word is one of a few, or is not there, or fails.

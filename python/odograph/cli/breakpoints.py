@@ -93,9 +93,10 @@ def command(
 ) -> int:
     """Find every execution of WHERE, and what led there.
 
-    WHERE is an address (0x401000), FIRST-LAST, or a symbol (main, libc.so.6!malloc+4). An instruction is met
-    if any of its bytes lies there. Hits of several threads are told in the order of their times. Ends with
-    0 if there were hits, else with 1.
+    WHERE is an address (0x401000), FIRST-LAST, a function (main, libc.so.6!malloc+4; also one that was
+    inlined, and a C++ name without namespace or parameters if only one can be meant), or a line (file.c:37).
+    An instruction is met if any of its bytes lies there. Hits of several threads are told in the order of
+    their times. Ends with 0 if there were hits, else with 1.
     """
     from odograph.processor import all_of
 
@@ -131,31 +132,30 @@ def _no_hit(breakpoints: int, watched: list[_Watched]) -> str:
     return f"odograph: no hit of {counted(breakpoints, 'breakpoint')} in {steps}{threads}"
 
 
-def _interval(text: str, symbols: Symbols) -> tuple[int, int]:
-    """A closed interval; KeyError for a symbol that is not known."""
+def _intervals(text: str, symbols: Symbols) -> list[tuple[int, int]]:
+    """Closed intervals; KeyError for a name that is not known."""
     low, dash, high = text.partition("-")
     try:
         first = int(low, 0)
         last = int(high, 0) if dash else first
     except ValueError:
-        first = last = symbols.resolve(text)
+        return [(address, address) for address in symbols.addresses(text)]
     if not 0 <= first <= last < 1 << 64:
         raise click.UsageError(
             f"{text!r} is not an interval of addresses; write FIRST-LAST, as in 0x401000-0x40100f"
         )
-    return first, last
+    return [(first, last)]
 
 
 class _Watched:
-    """A thread, and where it is looked at."""
+    """A thread, and where it is looked at: closed intervals of addresses, in steps from one to another."""
 
     def __init__(
-        self, tid: int, history: History, symbols: Symbols, intervals: list[tuple[int, int]]
+        self, tid: int, history: History, places: list[tuple[tuple[int, int], list[tuple[int, int]]]]
     ) -> None:
         self.tid = tid
         self.history = history
-        self.symbols = symbols
-        self.intervals = intervals
+        self.places = places
 
     @cached_property
     def cpu(self) -> ReplayProcessor:
@@ -169,7 +169,11 @@ class _Watched:
 
         if not len(self.history):
             return
-        found = [self.cpu.breakpoints.hits(first, last, filter=wanted) for first, last in self.intervals]
+        found = []
+        for (start, stop), intervals in self.places:
+            for first, last in intervals:
+                hits = self.cpu.breakpoints.hits(first, last, filter=wanted)
+                found.append(hits[np.searchsorted(hits, start) : np.searchsorted(hits, stop)])
         steps = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
         key = float("inf") if reverse else float("-inf")
         for step in (steps[::-1] if reverse else steps).tolist():
@@ -181,30 +185,41 @@ class _Watched:
         """What is told of a hit; ``with_stack``: its stack, as something else than text."""
         self.cpu.goto(step)
         address = self.cpu.pc
+        symbols = self.history.symbols_at(step)
         assert address is not None
+        assert symbols is not None
         stack = {"stack": [_frame(frame) for frame in self.history.stack(step)]} if with_stack else {}
         return {
             "tid": self.tid,
             "step": step,
             "time": self.cpu.time,
             "address": address,
-            "function": str(self.symbols.name_of(address) or ""),
+            "function": str(symbols.name_of(address) or ""),
             **stack,
-            "said": [line for action in actions for line in action(self.cpu, self.symbols)],
+            "said": [line for action in actions for line in action(self.cpu, symbols)],
         }
 
 
 def _watched(recording: Recording, threads: list[Thread], where: tuple[str, ...]) -> list[_Watched]:
-    """Those threads in which all symbols are known; a usage error if there are none."""
+    """Those threads in which all names are known at some time; a usage error if there are none."""
     watched, unknown = [], []
     for thread in threads:
-        symbols = recording.symbols(thread.tid)
-        try:
-            intervals = [_interval(text, symbols) for text in where]
-        except KeyError as error:
-            unknown.append(error)
-            continue
-        watched.append(_Watched(thread.tid, recording.history(thread.tid), symbols, intervals))
+        history = recording.history(thread.tid)
+        places = []
+        known = set()
+        for span in history.spans:
+            names = span.symbols or recording.symbols(thread.tid)
+            intervals = []
+            for text in where:
+                try:
+                    intervals += _intervals(text, names)
+                    known.add(text)
+                except KeyError as error:
+                    unknown.append(error)
+            if intervals:
+                places.append(((span.start, span.stop), intervals))
+        if known.issuperset(where):
+            watched.append(_Watched(thread.tid, history, places))
     if unknown and not watched:
         raise click.UsageError(str(unknown[0].args[0]))
     return watched

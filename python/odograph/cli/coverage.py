@@ -50,8 +50,7 @@ def command(
     from odograph.views.numbers import counted
 
     processes: dict[tuple[str, int], list[tuple[int, str]]] = {}
-    passes: dict[tuple[str, int], list[Passes]] = {}
-    symbols: dict[tuple[str, int], Symbols] = {}
+    passes: dict[tuple[str, int], list[tuple[Passes, Symbols | None]]] = {}
     failed = 0
     if more or cluster is not None:
         answers = asked(source, more, cluster, "counts", "coverage", "functions")
@@ -60,16 +59,18 @@ def command(
             if tid in (None, answer.tid):
                 key = (answer.path, answer.value.pid)
                 processes.setdefault(key, []).append((answer.tid, answer.comm))
-                passes.setdefault(key, []).append(answer.value)
-                symbols.setdefault(key, answer.value.symbols)
+                passes.setdefault(key, []).append((answer.value, answer.value.symbols))
     else:
         recording = source.open()
         for thread in decoded(recording, tid):
             key = (recording.path, thread.pid)
             processes.setdefault(key, []).append((thread.tid, thread.comm))
-            passes.setdefault(key, []).append(recording.history(thread.tid))
-            symbols.setdefault(key, recording.symbols(thread.tid))
-    rows = [(*key, threads, covered(passes[key], symbols[key])) for key, threads in processes.items()]
+            history = recording.history(thread.tid)
+            passes.setdefault(key, []).extend(
+                (history.part(span.start, span.stop), span.symbols) for span in history.spans
+            )
+    rows = [(*key, threads, covered(passes.get(key, ()))) for key, threads in processes.items()]
+    symbols = {id(one): one for parts in passes.values() for _, one in parts}
     paths = list(dict.fromkeys(path for path, _ in processes))
     unnamed = nameless(
         ((one.module, one.name, one.instructions) for *_, result in rows for one in result.functions),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from odograph.cli.clustered import asked, cluster_options
-from odograph.cli.inputs import Input, input_options, tid_option
+from odograph.cli.inputs import Input, by_process_option, input_options, tid_option
 from odograph.cli.output import json_option, write_json, write_lines
 from odograph.cli.threads import decoded
 from odograph.errors import InvalidArgument
@@ -34,6 +34,7 @@ __all__ = ["command"]
     show_default=True,
     help="How many functions to show.",
 )
+@by_process_option
 @cluster_options
 @json_option
 def command(
@@ -41,11 +42,14 @@ def command(
     tid: int | None,
     order: str,
     limit: int,
+    by_process: bool,
     more: tuple[str, ...],
     cluster: str | None,
     as_json: bool,
 ) -> int:
     """Say what functions cost: calls, instructions and time, their own and with those they call.
+
+    A function that several processes ran, or that lay at several addresses, is one row.
 
     Calls are those on the stack, so what a function jumps to at its end counts as its own. Time goes on in
     what is not traced, such as system calls.
@@ -53,6 +57,7 @@ def command(
     from odograph.history import NO_CLOCK
     from odograph.views.costs import cost_lines, function_costs, merged_costs
     from odograph.views.nameless import nameless, nameless_lines
+    from odograph.views.spans import history_costs
 
     if more or cluster is not None:
         answers = asked(source, more, cluster, "functions")
@@ -65,6 +70,7 @@ def command(
             function_costs(answer.value.functions(), symbols)
             for answer, symbols in zip(wanted, names, strict=True)
         ]
+        pids = [answer.value.pid for answer in wanted]
         broken = answers.broken
     else:
         recording = source.open()
@@ -73,10 +79,10 @@ def command(
         histories = [recording.history(number) for number in tids]
         total = sum(len(history) for history in histories)
         names = [recording.symbols(number) for number in tids]
-        lists = [
-            function_costs(history.functions(), symbols)
-            for history, symbols in zip(histories, names, strict=True)
-        ]
+        lists = [history_costs(history) for history in histories]
+        pids = [thread.pid for thread in threads]
+    if by_process:
+        lists = [[replace(row, pid=pid) for row in rows] for rows, pid in zip(lists, pids, strict=True)]
     name = order.replace("-", "_")
     merged = merged_costs(lists)
     if name.endswith("time") and merged and all(row.own_time is None for row in merged):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Input",
+    "by_process_option",
     "input_options",
     "input_options_but",
     "optional_input",
@@ -324,6 +325,11 @@ def _with_input(
 def tid_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--tid``: one thread instead of the first one or all."""
     return click.option("--tid", type=int, metavar="TID", help="The thread to look at.")(command)
+
+
+def by_process_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--by-process``: the same function in several processes is not one row."""
+    return click.option("--by-process", is_flag=True, help="Keep the functions of processes apart.")(command)
 
 
 def pick_thread(recording: Recording, tid: int | None) -> int:

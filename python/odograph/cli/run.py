@@ -13,6 +13,7 @@ import click
 
 from odograph.cli.ending import ending
 from odograph.cli.failure import RecorderCommand
+from odograph.cli.inputs import by_process_option
 from odograph.cli.output import say_waiting, styled, write_json, write_lines
 from odograph.cli.progress import progress
 from odograph.cli.record import needs_command, recorder_options
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from odograph.destination import Destination
     from odograph.recorded import Recording
     from odograph.recording.record import RecordResult
-    from odograph.symbols import Symbols
     from odograph.views.summary import Summary
 
 __all__ = ["command"]
@@ -49,6 +49,7 @@ __all__ = ["command"]
     metavar="PERCENT",
     help="Least share of instructions for a place in the call tree.",
 )
+@by_process_option
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of text.")
 @recorder_options
 def command(
@@ -56,6 +57,7 @@ def command(
     limit: int,
     depth: int,
     min_share: float,
+    by_process: bool,
     as_json: bool,
     backend: str | None,
     argv: tuple[str, ...],
@@ -88,7 +90,7 @@ def command(
         sys.stdout.flush()
         recording = odograph.open(path)
         tell_refused(recording)
-        summary = summary_of(recording, min_share=min_share / 100, max_depth=depth)
+        summary = summary_of(recording, min_share=min_share / 100, max_depth=depth, by_process=by_process)
         if as_json:
             write_json(_document(words, result, output, recording, summary))
         else:
@@ -102,7 +104,9 @@ def _place(output: str) -> Destination:
     return Destination(output, what="recording", on_wait=say_waiting)
 
 
-def summary_of(recording: Recording, *, min_share: float = 0.02, max_depth: int = 12) -> Summary:
+def summary_of(
+    recording: Recording, *, min_share: float = 0.02, max_depth: int = 12, by_process: bool = False
+) -> Summary:
     """What the threads of a recording did."""
     from odograph.cli.explain import explainer
     from odograph.views.summary import summarise
@@ -118,28 +122,10 @@ def summary_of(recording: Recording, *, min_share: float = 0.02, max_depth: int 
     return summarise(
         histories,
         explain=explain,
-        programs=lambda tid: programs_of(recording, tid),
+        by_process=by_process,
         min_share=min_share,
         max_depth=max_depth,
     )
-
-
-def programs_of(recording: Recording, tid: int) -> list[tuple[str, int, int, Symbols | None]]:
-    """(name, first step, step after the last, symbols) of the programs that a thread ran; empty if one."""
-    from odograph.symbols import Symbols
-
-    source = recording.source
-    programs = Symbols.of_programs(source, source.thread(tid).pid)
-    if len(programs) < 2 or not source.pt.timed:
-        return []
-    history = recording.history(tid)
-    starts = [0, *(history.at_tsc(tsc) for tsc, _ in programs[1:]), len(history)]
-    found: list[tuple[str, int, int, Symbols | None]] = []
-    for (_, symbols), start, stop in zip(programs, starts, starts[1:], strict=False):
-        names = [module.name for module in symbols.modules if ".so" not in module.name]
-        if start < stop:
-            found.append((names[0] if names else "program", start, stop, symbols))
-    return found
 
 
 def _lines(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ def _rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[di
     from odograph._native import disassemble_many
 
     known: dict[int, str] = {}
-    names = history.symbols if symbols else None
+    names = None
 
     def name(address: int) -> str:
         if names is None:
@@ -125,8 +126,10 @@ def _rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[di
             known[address] = str(names.name_of(address) or "")
         return known[address]
 
-    for begin in range(start, stop, _CHUNK):
-        table = history._raw.instructions(begin, min(begin + _CHUNK, stop))
+    for begin, end in _pieces(history, start, stop, symbols):
+        if symbols and (now := history.symbols_at(begin)) is not names:
+            names, known = now, {}
+        table = history._raw.instructions(begin, end)
         ips, modes, raw = (table.column(column)[1] for column in ("ip", "mode", "raw"))
         texts, targets = disassemble_many(ips, modes, raw)
         _, times, valid = table.column("time")
@@ -142,6 +145,16 @@ def _rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[di
             ],
             "speculative": list(table.column("speculative")[1]),
         }
+
+
+def _pieces(history: History, start: int, stop: int, symbols: bool) -> Iterator[tuple[int, int]]:
+    """Steps ``start..stop`` in pieces; with ``symbols`` each has the same names all over."""
+    borders = [span.start for span in history.spans] if symbols else []
+    while start < stop:
+        at = bisect_right(borders, start)
+        end = min(start + _CHUNK, stop, *borders[at : at + 1])
+        yield start, end
+        start = end
 
 
 def _json_rows(history: History, start: int, stop: int, symbols: bool) -> Iterator[dict[str, Any]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from odograph._native import RawSum
-from odograph.stacks import landings
+from odograph.stacks import FindLandings, landings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from odograph._native import RawHistory, RawTable
     from odograph.history import Clock
-    from odograph.symbols import Symbols
 
 __all__ = ["ALL_OFFSETS", "Find", "Passes", "Question", "Steps", "Sum", "Sums", "Wanted"]
 
@@ -139,7 +138,7 @@ class Sums:
         self,
         clock: Clock,
         is_first: bool,
-        find_symbols: Callable[[], Symbols] | None,
+        find_landings: FindLandings,
         programs: Sequence[int],
     ) -> list[RawTable]:
         """The tables that a history gives.
@@ -148,5 +147,5 @@ class Sums:
         goes on with other programs.
         """
         tables, unexplained = self._raw.tables(clock, is_first, ((), (), ()), programs)
-        names = landings(unexplained, find_symbols)
+        names = landings(unexplained, find_landings)
         return tables if names is None else self._raw.tables(clock, is_first, names, programs)[0]

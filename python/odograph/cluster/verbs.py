@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
-from odograph.history import Coverage, Where, wanted
+from odograph.history import Coverage, Where, has_names, wanted
 from odograph.table import Table
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Finding:
         self._where = where
 
     def _of(self, recording: Recording, tid: int) -> Find:
-        return Find(wanted(self._where, lambda: recording.symbols(tid)))
+        return Find(wanted(self._where, recording.symbols(tid) if has_names(self._where) else None))
 
     def questions(self, recording: Recording) -> tuple[Question, ...]:
         return tuple(dict.fromkeys(self._of(recording, thread.tid) for thread in recording.threads))
@@ -90,9 +89,8 @@ class Passing(Generic[T]):
 
 
 def _tables(total: Sum, recording: Recording, thread: Thread) -> list[Table]:
-    symbols, programs = partial(recording.symbols, thread.tid), recording.program_times(thread)
-    is_first = recording.history(thread.tid).begins_program
-    tables = cast("Sums", total).tables(recording.clock, is_first, symbols, programs)
+    history, programs = recording.history(thread.tid), recording.program_times(thread)
+    tables = cast("Sums", total).tables(recording.clock, history.begins_program, history.landings, programs)
     return [Table(table) for table in tables]
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from odograph.objects import (
+    ET_EXEC,
+    MACHINE_X86_64,
+    PF_W,
+    PT_DYNAMIC,
+    PT_LOAD,
+    PT_PHDR,
+    ObjectFile,
+    Segment,
+    object_file,
+)
 from odograph.plainfile import open_recorded
 from odograph.printable import printable
-from odograph.recording import elf
 from odograph.recording.binaries import CodeSource
 from odograph.symbols import Module
 
@@ -21,18 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["LoadedFile", "Program", "open_object", "programs"]
 
 _TOP = 1 << 64
-_PT_DYNAMIC, _PT_INTERP, _PT_PHDR = 2, 3, 6
-_WRITABLE = 2
-_ET_EXEC = 2
 
 
 def open_object(path: str) -> BinaryIO:
     """Opens a program or a library that a recording named; OSError or ValueError if it is none."""
-    file = open_recorded(path)
-    if elf.is_object(file):
-        return file
-    file.close()
-    raise OSError(f"{path} is not an ELF object")
+    found = object_file(path)
+    if found is None or not found.is_object:
+        raise OSError(f"{path} is not an ELF object")
+    return open_recorded(path)
 
 
 class ReadOnly(NamedTuple):
@@ -62,27 +67,24 @@ class LoadedFile:
         return printable(self.name)
 
     @cached_property
-    def headers(self) -> list[elf.Segment]:
+    def object(self) -> ObjectFile | None:
+        """What the headers of the file say; None if it is not at hand or no ELF file."""
+        return None if self.path is None else object_file(self.path)
+
+    @property
+    def headers(self) -> list[Segment]:
         """Its program headers; none if it is not at hand or no ELF file."""
-        return (elf.program_headers(self.path) if self.path is not None else None) or []
+        return [] if self.object is None else self.object.headers
 
     @cached_property
     def dynamic(self) -> int | None:
         """Where its dynamic section lies in memory."""
-        return next((self._moved(one.address) for one in self.headers if one.kind == _PT_DYNAMIC), None)
+        return next((self._moved(one.address) for one in self.headers if one.kind == PT_DYNAMIC), None)
 
     @cached_property
     def interpreter(self) -> str | None:
         """The dynamic linker that it asks for."""
-        for header in self.headers:
-            if header.kind == _PT_INTERP and self.path is not None:
-                try:
-                    with open_recorded(self.path) as file:
-                        file.seek(header.offset)
-                        return os.fsdecode(file.read(min(header.file_size, 4096)).rstrip(b"\0"))
-                except (OSError, ValueError, OverflowError):
-                    return None
-        return None
+        return None if self.object is None else self.object.interpreter
 
     @cached_property
     def read_only(self) -> list[ReadOnly]:
@@ -90,35 +92,29 @@ class LoadedFile:
         return [
             ReadOnly(self._moved(one.address), one.file_size, one.offset)
             for one in self.headers
-            if one.kind == elf.PT_LOAD and not one.flags & _WRITABLE
+            if one.kind == PT_LOAD and not one.flags & PF_W
         ]
 
     @cached_property
     def header(self) -> tuple[int, int, int, int, int] | None:
         """(file type, entry in memory, program headers in memory, size of one, number); None if not ELF64."""
-        if self.path is None or elf.kind(self.path) != (64, elf.MACHINE_X86_64):
+        found = self.object
+        if found is None or (found.bits, found.machine) != (64, MACHINE_X86_64):
             return None
-        try:
-            with open_recorded(self.path) as file:
-                data = file.read(64)
-        except (OSError, ValueError):
-            return None
-        if len(data) < 64:
-            return None
-        kind, _, _, entry, offset, _, _, _, size, number = struct.unpack_from("<HHIQQQIHHH", data, 16)
-        where = next((one.address for one in self.headers if one.kind == _PT_PHDR), None)
+        offset, size, number = found.program_table
+        where = next((one.address for one in self.headers if one.kind == PT_PHDR), None)
         if where is None:
             where = next(
                 (
                     one.address + offset - one.offset
                     for one in self.headers
-                    if one.kind == elf.PT_LOAD and one.offset <= offset < one.offset + one.file_size
+                    if one.kind == PT_LOAD and one.offset <= offset < one.offset + one.file_size
                 ),
                 None,
             )
         if where is None:
             return None
-        return kind, self._moved(entry), self._moved(where), size, number
+        return found.kind, self._moved(found.entry), self._moved(where), size, number
 
     def _moved(self, address: int) -> int:
         return (address + self.bias) % _TOP
@@ -136,7 +132,7 @@ class Program:
     def main(self) -> LoadedFile | None:
         """The program itself among its files; None if none is known."""
         named = [file for file in self.files if self.comm and os.path.basename(file.name)[:15] == self.comm]
-        static = [file for file in self.files if file.header is not None and file.header[0] == _ET_EXEC]
+        static = [file for file in self.files if file.header is not None and file.header[0] == ET_EXEC]
         asking = [file for file in self.files if file.interpreter is not None]
         # The C library can be executed too, and then asks for an interpreter.
         asking = [file for file in asking if ".so" not in os.path.basename(file.name)] or asking
@@ -210,7 +206,7 @@ def _of_image(recording: Recording) -> list[LoadedFile]:
     files: dict[str, LoadedFile] = {}
     for section in () if image is None else image.sections:
         name = section.filename
-        if name is None or not os.path.isfile(name) or elf.kind(name) is None:
+        if name is None or not os.path.isfile(name) or object_file(name) is None:
             continue
         module = Module(name, section.vaddr, section.vaddr + section.size, section.offset, name)
         absolute = os.path.abspath(name)

@@ -50,7 +50,6 @@ class Target:
                 f"thread {self.thread.tid} executed nothing that was recorded; choose another thread"
             )
         self.processor = ReplayProcessor(self.history)
-        self.symbols: Symbols = recording.symbols(self.thread.tid)
         self._stack = DerivedStack(self.history)
         self._gaps: dict[int, list[Gap]] = {}
         for gap in self.history.gaps():
@@ -103,6 +102,24 @@ class Target:
             assert self._next_ip is not None
             return self._next_ip
         return pc
+
+    @property
+    def symbols(self) -> Symbols:
+        """Names of the code as they are here."""
+        found = self.history.symbols_at(min(self.step, len(self.history) - 1))
+        assert found is not None
+        return found
+
+    def addresses(self, text: str) -> list[int]:
+        """The addresses that a name means at any time, ascending. KeyError if it means none."""
+        return sorted({at for *_, (addresses, _) in self.history._wanted(text) for at in addresses})
+
+    def means(self, text: str, address: int) -> bool:
+        """Whether a name means an address here."""
+        try:
+            return address in self.symbols.addresses(text)
+        except KeyError:
+            return False
 
     @property
     def time(self) -> int | None:

@@ -245,7 +245,7 @@ class _Ptxed:
             ) from failure
 
     def _add_elf(self, word: str, image: Image) -> None:
-        from odograph.recording import elf
+        from odograph.objects import PT_LOAD, object_file
         from odograph.recording.elfimage import add_section
 
         name, base = split_base(word)
@@ -256,8 +256,9 @@ class _Ptxed:
             raise Failure(f"warning: failed to open {name}: {error.strerror}.") from error
         if not is_elf:
             raise Failure(f"warning: ignoring {name}: not an ELF file.")
-        headers = enumerate(elf.program_headers(name, chosen=True) or [])
-        segments = [(at, header) for at, header in headers if header.kind == elf.PT_LOAD]
+        found = object_file(name, chosen=True)
+        headers = enumerate(found.headers if found is not None else ())
+        segments = [(at, header) for at, header in headers if header.kind == PT_LOAD]
         shift = base - min((segment.address for _, segment in segments), default=0) if base else 0
         segments = [(at, segment) for at, segment in segments if segment.file_size]
         if not segments:

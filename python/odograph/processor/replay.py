@@ -182,7 +182,7 @@ class ReplayProcessor(Processor):
         return self.code.row(rows[0]).opcode
 
     def resolve(self, symbol: str) -> int:
-        symbols = self.history.symbols
+        symbols = self.history.symbols_at(self._step)
         return super().resolve(symbol) if symbols is None else symbols.resolve(symbol)
 
     def read_register(self, name: str) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from odograph.errors import RecordingError
-from odograph.recording import elf
+from odograph.objects import object_file
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.detect import detect, not_a_recording
 from odograph.recording.evidence import written_at
@@ -102,7 +102,7 @@ def _kcore(directory: str | None, given: str | os.PathLike[str] | None) -> str |
         return None if directory is None else os.path.join(directory, "kcore_dir", "kcore")
     path = os.fspath(given)
     path = os.path.join(path, "kcore") if os.path.isdir(path) else path
-    if elf.segments(path, chosen=True) is None:
+    if object_file(path, chosen=True) is None:
         raise RecordingError(f"{path} is not a copy of a kernel's memory; perf record --kcore makes one")
     return path
 

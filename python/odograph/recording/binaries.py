@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from odograph.objects import Segment, build_id, object_file
 from odograph.plainfile import is_plain
-from odograph.recording import elf
 from odograph.recording.evidence import Evidence
 from odograph.recording.processmemory import Mapping
 from odograph.recording.vdso import NAME as VDSO
@@ -71,7 +71,7 @@ class Binaries:
         #: Files that lie there but are other ones than were recorded, by recorded name.
         self.refused: dict[str, Missing] = {}
         self._found: dict[tuple[str, bytes | None, str | None], Path | Missing] = {}
-        self._kernel: dict[Path, tuple[list[elf.Segment] | None, int | None]] = {}
+        self._kernel: dict[Path, tuple[list[Segment] | None, int | None]] = {}
 
     def find(self, mapping: Mapping, process_class: str | None = None) -> CodeSource | Missing:
         """Where the bytes of ``mapping`` lie on this machine; the class of the process decides its vdso."""
@@ -137,7 +137,7 @@ class Binaries:
         if wanted is None:
             reason = self.evidence.against(mapping.filename, candidate, where_it_was=by_name_alone)
             return None if reason is None else Missing(mapping, reason, hint)
-        found = elf.build_id(candidate)
+        found = build_id(candidate)
         if found is not None and _same_id(wanted, found):
             return None
         has = f"build id {found.hex()}" if found else "no build id"
@@ -211,15 +211,16 @@ class Binaries:
         if not chosen and not _is_file(path):
             return None
         if path not in self._kernel:
-            segments = elf.segments(path, chosen=chosen)
-            self._kernel[path] = (segments, elf.symbol_address(path, ("_text", "_stext")))
+            found = object_file(path, chosen=chosen)
+            reference = None if found is None or found.bits != 64 else found.value_of("_text", "_stext")
+            self._kernel[path] = (None if found is None else found.loads, reference)
         loads, reference = self._kernel[path]
         shift = 0
         if path != self.kcore and path.name != "kcore":
             # A vmlinux only fits the kernel's own text, and only the build that was recorded.
             if not mapping.filename.startswith("[kernel") or reference is None:
                 return None
-            if mapping.build_id is not None and elf.build_id(path) != mapping.build_id:
+            if mapping.build_id is not None and build_id(path) != mapping.build_id:
                 return None
             shift = mapping.pgoff - reference
         for segment in loads or ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odograph.image import Image, SectionCache
-from odograph.recording import elf
+from odograph.objects import Segment, object_file
 
 __all__ = ["add_elf", "add_section"]
 
@@ -15,7 +15,7 @@ def add_elf(
     cache: SectionCache | None = None,
     *,
     recorded: bool = False,
-) -> list[elf.Segment] | None:
+) -> list[Segment] | None:
     """Adds the loadable segments that have bytes in the file, moved so that the lowest is at ``base``.
 
     ``recorded``: a recording chose the name, see :mod:`odograph.plainfile`.
@@ -23,10 +23,10 @@ def add_elf(
     :returns: these segments as the file has them; empty if there are none, None if it is no ELF file.
     :raises InvalidArgument: a segment begins past the end of the file.
     """
-    found = elf.segments(filename, chosen=not recorded)
+    found = object_file(filename, chosen=not recorded)
     if found is None:
         return None
-    loads = [segment for segment in found if segment.file_size]
+    loads = [segment for segment in found.loads if segment.file_size]
     shift = base - min(segment.address for segment in loads) if loads and base is not None else 0
     for segment in loads:
         vaddr = (segment.address + shift) % (1 << 64)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
+from odograph.objects import build_id
 from odograph.plainfile import mapped_recorded, open_recorded
-from odograph.recording import elf
 
 __all__ = ["Evidence", "FileFacts", "Identity", "identify", "written_at"]
 
@@ -52,7 +52,7 @@ def identify(path: str, *, inode: int = 0, since: int | None = None) -> Identity
             status = os.fstat(file.fileno())
             if since is not None and _changed(status, inode, since + _COARSE):
                 return Identity(changed=True)
-            found = elf.build_id(path)
+            found = build_id(path)
             return Identity(found, None if found else _facts(file))
     except (OSError, ValueError):
         return Identity()

@@ -62,9 +62,11 @@ class Change(NamedTuple):
 class Inherited:
     """What a parent held when it forked: one object for all children between whose forks nothing changed."""
 
-    def __init__(self, mappings: list[Mapping]) -> None:
+    def __init__(self, mappings: list[Mapping], mapped: list[Mapping]) -> None:
         #: Sorted by address, without overlap.
         self.mappings = mappings
+        #: The files alone, also where executed bytes lie over them; sorted by address, without overlap.
+        self.mapped = mapped
         #: What was found out about these mappings by those who name code.
         self.modules: Any = None
         self.symbols: Any = None
@@ -73,16 +75,15 @@ class Inherited:
     def files(self) -> dict[tuple[str, bytes | None], Mapping]:
         """The first mapping of each file, by name and build id."""
         found: dict[tuple[str, bytes | None], Mapping] = {}
-        for mapping in self.mappings:
-            if mapping.code is None:
-                found.setdefault((mapping.filename, mapping.build_id), mapping)
+        for mapping in self.mapped:
+            found.setdefault((mapping.filename, mapping.build_id), mapping)
         return found
 
     def at(self, address: int) -> Mapping | None:
         """The file mapped at an address."""
-        index = bisect_right(self.mappings, address, key=lambda mapping: mapping.address) - 1
-        mapping = self.mappings[index] if index >= 0 else None
-        return mapping if mapping is not None and mapping.code is None and address < mapping.end else None
+        index = bisect_right(self.mapped, address, key=lambda mapping: mapping.address) - 1
+        mapping = self.mapped[index] if index >= 0 else None
+        return mapping if mapping is not None and address < mapping.end else None
 
 
 class _Inherit(NamedTuple):
@@ -158,7 +159,7 @@ class ProcessMemory:
         """What lies where after the first ``count`` changes."""
         if (known := self._states.get(count)) is not None:
             return known
-        layout = _Layout()
+        layout, files = _Layout(), _Layout()
         memory, end = self, count
         while True:
             index = bisect_right(memory._resets, end - 1) - 1
@@ -166,6 +167,8 @@ class ProcessMemory:
             for _, change in reversed(memory._changes[start:end]):
                 if isinstance(change, Change) and change.mapping is not None:
                     layout.uncover(change.mapping, change.kind == "add")
+                    if change.mapping.code is None:
+                        files.uncover(change.mapping, change.kind == "add")
             first = memory._changes[start][1] if start < end else None
             if not isinstance(first, _Inherit):
                 break
@@ -174,8 +177,10 @@ class ProcessMemory:
             if (known := memory._states.get(end)) is not None:
                 for mapping in known.mappings:
                     layout.uncover(mapping, True)
+                for mapping in known.mapped:
+                    files.uncover(mapping, True)
                 break
-        result = self._states[count] = Inherited(layout.mappings())
+        result = self._states[count] = Inherited(layout.mappings(), files.mappings())
         return result
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from odograph.errors import ImageError, InvalidArgument, OdographError, PtError, RecordingError
+from odograph.objects import object_file
 from odograph.plainfile import open_recorded
-from odograph.recording import elf
 from odograph.recording.binaries import Binaries, CodeSource, Missing
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
@@ -223,9 +223,12 @@ class Recording:
         is_kcore = kcore is not None and source.path == os.fspath(kcore)
         if source.chosen or (is_kcore and self.binaries.kcore_chosen):
             return True
+        found = object_file(source.path)
+        if found is not None and found.is_object:
+            return True
         try:
             with open_recorded(source.path) as file:
-                return elf.is_object(file) or (is_kcore and self._holds(source.path, file))
+                return is_kcore and self._holds(source.path, file)
         except (OSError, ValueError):
             return False
 

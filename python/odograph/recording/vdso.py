@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from odograph.recording import elf
+from odograph.objects import MACHINE_386, MACHINE_X86_64, object_class
 
 __all__ = ["NAME", "process_class", "vdso_files"]
 
 NAME = "[vdso]"
 
 _CLASSES = {
-    (64, elf.MACHINE_X86_64): "x64",
-    (32, elf.MACHINE_X86_64): "x32",
-    (32, elf.MACHINE_386): "ia32",
+    (64, MACHINE_X86_64): "x64",
+    (32, MACHINE_X86_64): "x32",
+    (32, MACHINE_386): "ia32",
 }
 
 #: Their names where Linux distributions install them.
@@ -24,8 +24,8 @@ _FILES = {"x64": "vdso64.so", "x32": "vdsox32.so", "ia32": "vdso32.so"}
 
 def process_class(path: str | os.PathLike[str]) -> str | None:
     """``x64``, ``x32`` or ``ia32`` by a file that the process maps; None if that is no ELF file for x86."""
-    kind = elf.kind(path)
-    return None if kind is None else _CLASSES.get(kind)
+    found = object_class(path)
+    return None if found is None else _CLASSES.get(found)
 
 
 def vdso_files(root: Path, release: str, wanted: str | None, known_by_id: bool) -> Iterable[Path]:

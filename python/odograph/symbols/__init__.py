@@ -1,12 +1,30 @@
 """Names of code: which function of which module lies at an address, and where a function is.
 
-:class:`Symbols` knows the modules of one process. Out of scope: which files were mapped (a recording
-says that) and what was executed.
+:class:`Symbols` names the addresses of one process, for all who ask; :func:`epochs_of` says when it has
+other names. Out of scope: which files were mapped (a recording says that) and what was executed.
 """
 
+from odograph.symbols.epochs import Epoch, epochs_of
 from odograph.symbols.lines import Lines, Source
-from odograph.symbols.place import Function, Place, UnknownSymbol
-from odograph.symbols.symbols import Module, Symbols
-from odograph.symbols.table import SymbolTable
+from odograph.symbols.modules import MemoryModule, Module
+from odograph.symbols.place import AmbiguousName, Function, KnownFunction, Name, Place, UnknownSymbol
+from odograph.symbols.symbols import Symbols
+from odograph.symbols.table import FileFunction, FunctionTable
 
-__all__ = ["Function", "Lines", "Module", "Place", "Source", "SymbolTable", "Symbols", "UnknownSymbol"]
+__all__ = [
+    "AmbiguousName",
+    "Epoch",
+    "FileFunction",
+    "Function",
+    "FunctionTable",
+    "KnownFunction",
+    "Lines",
+    "MemoryModule",
+    "Module",
+    "Name",
+    "Place",
+    "Source",
+    "Symbols",
+    "UnknownSymbol",
+    "epochs_of",
+]

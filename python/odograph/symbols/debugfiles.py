@@ -1,4 +1,4 @@
-"""Separate debug files: where those of a file lie, and which package brings them."""
+"""Which packages bring separate debug files."""
 
 from __future__ import annotations
 
@@ -6,23 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 
-from odograph.recording import elf
-
-__all__ = ["debug_file", "debug_packages"]
-
-_DEBUG_FILES = "/usr/lib/debug/.build-id"
-
-
-def debug_file(path: str) -> str | None:
-    """Where the debug file of an ELF file has its place, by build id; None if the file has no build id.
-
-    It need not exist.
-    """
-    identity = elf.build_id(path)
-    if not identity:
-        return None
-    text = identity.hex()
-    return f"{_DEBUG_FILES}/{text[:2]}/{text[2:]}.debug"
+__all__ = ["debug_packages"]
 
 
 def debug_packages(paths: Iterable[str]) -> dict[str, str]:

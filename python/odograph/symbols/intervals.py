@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,16 @@ class Layers:
             starts.append(start)
             ends.append(end - 1)
             owners.append(owner)
+        self._start_list, self._last_list, self._owner_list = starts, ends, owners
         self._starts = np.array(starts, dtype=np.uint64)
         self._lasts = np.array(ends, dtype=np.uint64)
         self._owners = np.array(owners, dtype=np.int64)
+
+    def at(self, address: int) -> int:
+        """The index of the interval on top at one address; -1 where none is."""
+        at = bisect_right(self._start_list, address) - 1
+        inside = at >= 0 and address <= self._last_list[at]
+        return self._owner_list[at] if inside else -1
 
     def find(self, addresses: Addresses) -> Numbers:
         """The index of the interval on top at each address; -1 where none is."""

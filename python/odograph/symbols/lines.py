@@ -9,7 +9,7 @@ from typing import NamedTuple
 from odograph._native import RawLines
 from odograph.frame import Inlined
 
-__all__ = ["Call", "Calls", "Lines", "Source"]
+__all__ = ["Call", "Calls", "Lines", "Source", "utf8"]
 
 _LARGEST_LINE = (1 << 32) - 1
 
@@ -47,6 +47,11 @@ class Calls(NamedTuple):
     start: int
     knows_tails: bool
     calls: tuple[Call, ...]
+
+
+def utf8(text: str) -> str:
+    """The same text, with marks for what UTF-8 has no bytes for: names that users type may hold anything."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class Lines:
@@ -99,7 +104,14 @@ class Lines:
         """
         if not 0 <= line <= _LARGEST_LINE:
             return None
-        return self._raw._addresses_of(file, line)
+        return self._raw._addresses_of(utf8(file), line)
+
+    def code_of(self, name: str) -> list[tuple[int, str, bool]]:
+        """Where code of functions begins that a name means, also without parameters or namespaces.
+
+        Each row is (address, whole name, whether it was inlined there), ascending.
+        """
+        return self._raw._code_of(utf8(name))
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,160 +1,163 @@
-"""The symbols of one file."""
+"""The functions of one file."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from odograph._native import RawTable, elf_symbols
-from odograph.plainfile import mapped_recorded
-from odograph.recording import elf
-from odograph.symbols.debugfiles import debug_file
+from odograph._native import RawFunctions, landings_of_file
+from odograph.symbols.lines import Lines, utf8
 
 if TYPE_CHECKING:
     from odograph.symbols.intervals import Addresses, Numbers
 
-__all__ = ["SymbolTable", "table_of_bytes", "table_of_file"]
+__all__ = [
+    "FileFunction",
+    "FunctionTable",
+    "KnownBy",
+    "Landings",
+    "landings_of",
+    "table_of_bytes",
+    "table_of_file",
+]
+
+KnownBy = Literal["symbol", "dwarf", "perf map", "fde", "call", ""]
+"""How a function is known: by a symbol, debug information, a perf map, an entry of call frame information,
+or only because it was called; "" where nothing is known."""
+
+#: Names of a file that are looked through for suggestions, in bytes.
+_MOST_NAMES = 1 << 24
 
 
-class SymbolTable:
-    """Names of address ranges; addresses are those of the file.
+class FileFunction(NamedTuple):
+    """A function of a file: its code lies from ``start`` to ``end`` (not included), as the file has it.
 
-    Rows are ``(start, size, name, raw)``, ``raw`` being the name as the file has it. Where ranges
-    overlap, the one with the highest start counts, and of those with one start the first row.
+    ``raw`` is the name as the file has it, ``name`` as its language writes it; None if it has none.
     """
 
-    def __init__(self, rows: Iterable[tuple[int, int, str, str]]) -> None:
+    start: int
+    end: int
+    name: str | None
+    raw: str | None
+    known_by: KnownBy
+
+
+class FunctionTable:
+    """The functions of one ELF file; addresses are those of the file.
+
+    A function is known by a symbol, or else by debug information, or else by an entry of call frame
+    information (FDE), which gives no name. So an address is never taken for a part of the function before.
+    """
+
+    def __init__(self, raw: RawFunctions, lines: Lines | None = None) -> None:
+        self._raw = raw
+        self._lines = lines
+        self._known: dict[int, FileFunction] = {}
+
+    def find(self, addresses: Addresses) -> tuple[Numbers, Addresses]:
+        """The number of the function at each address and where it begins; -1 and 0 where none is known."""
         import numpy as np
 
-        #: All names, aliases too: (start, name, raw).
-        self._all: list[tuple[int, str, str]] = []
-        starts: list[int] = []
-        sizes: list[int] = []
-        self.names: list[str] = []
-        for start, size, name, raw in sorted(rows, key=lambda row: row[0]):
-            self._all.append((start, name, raw))
-            if starts and starts[-1] == start:
-                continue
-            starts.append(start)
-            sizes.append(max(1, min(size, (1 << 64) - start)))
-            self.names.append(name)
-        self.starts = np.array(starts, dtype=np.uint64)
-        self._lasts = self.starts + (np.array(sizes, dtype=np.uint64) - np.uint64(1))
-        self._outer: Numbers | None = None
-        self._by_name: dict[str, int] | None = None
+        numbers, starts = self._raw._find(np.ascontiguousarray(addresses, dtype=np.uint64).data)
+        return np.frombuffer(numbers, dtype=np.int64), np.frombuffer(starts, dtype=np.uint64)
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def at(self, address: int) -> FileFunction | None:
+        """The function at an address; None where none is known."""
+        found = self._raw._at(address)
+        return None if found is None else FileFunction(*found)
 
-    def find(self, addresses: Addresses) -> Numbers:
-        """The index of the symbol at each address; -1 where none is."""
+    def function(self, number: int) -> FileFunction:
+        """The function of a number that :meth:`find` gave."""
+        known = self._known.get(number)
+        if known is None:
+            found = self._raw._get(number)
+            if found is None:
+                raise IndexError(f"no function has the number {number}")
+            known = self._known[number] = FileFunction(*found)
+        return known
+
+    @property
+    def has_symbols(self) -> bool:
+        """Whether it has any symbol."""
+        return self._raw._has_symbols()
+
+    @functools.cached_property
+    def entries(self) -> Addresses:
+        """Where functions begin, ascending: by symbols (stubs among them) and by call frame information."""
         import numpy as np
 
-        if not len(self.names):
-            return np.full(len(addresses), -1, dtype=np.int64)
-        found = (np.searchsorted(self.starts, addresses, side="right") - 1).astype(np.int64)
-        # An address behind the end of a symbol may still lie in one that surrounds it.
-        beyond = (found >= 0) & (addresses > self._lasts[found])
-        while beyond.any():
-            found[beyond] = self._surrounding()[found[beyond]]
-            beyond = (found >= 0) & (addresses > self._lasts[found])
-        return found
+        return np.frombuffer(self._raw._entries(), dtype=np.uint64)
 
-    def _surrounding(self) -> Numbers:
-        """For each symbol the nearest one before it that ends later; -1 if there is none."""
-        import numpy as np
+    def functions(self) -> list[FileFunction]:
+        """All functions, ascending, one for each place; stubs of the procedure linkage table among them."""
+        return [FileFunction(*fields) for fields in self._raw._all()]
 
-        if self._outer is None:
-            lasts = self._lasts.tolist()
-            outer = np.full(len(lasts), -1, dtype=np.int64)
-            open_ones: list[int] = []
-            for index, last in enumerate(lasts):
-                while open_ones and lasts[open_ones[-1]] <= last:
-                    open_ones.pop()
-                if open_ones:
-                    outer[index] = open_ones[-1]
-                open_ones.append(index)
-            self._outer = outer
-        return self._outer
+    def named(self, name: str) -> list[int]:
+        """Where functions of exactly this name begin, as shown or as the file has it; ascending."""
+        return self._raw._named(utf8(name))
 
-    def address(self, name: str) -> int | None:
-        """Where a symbol starts; None if there is none. Its name as shown, as in the file, or without
-        the parameters of a C++ function; of several with one name the one with the lowest address.
-        """
-        if self._by_name is None:
-            by_name: dict[str, int] = {}
-            self._by_name = by_name
-            for start, shown, raw in self._all:
-                by_name.setdefault(shown, start)
-                by_name.setdefault(raw, start)
-            for start, shown, _ in self._all:
-                if shown.endswith((")", " const")) and "(" in shown:
-                    by_name.setdefault(shown[: _parameters_at(shown)], start)
-        return self._by_name.get(name)
+    def names_at(self, start: int) -> list[tuple[str, str]]:
+        """All names of the function that begins at an address: (as shown, as the file has it)."""
+        return self._raw._names_at(start)
 
-    def known_names(self) -> Iterable[str]:
-        """All names that :meth:`address` takes."""
-        self.address("")
-        return self._by_name or ()
+    def matches(self, name: str) -> list[tuple[int, str]]:
+        """Functions that a name without parameters or namespaces may mean: start and whole name."""
+        return self._raw._matches(utf8(name))
+
+    def code_of(self, name: str) -> list[tuple[int, str, bool]]:
+        """By debug information, where code of functions of this name begins: (address, whole name, whether it
+        was inlined there)."""
+        return [] if self._lines is None else self._lines.code_of(name)
+
+    def known_names(self) -> list[str]:
+        """Names of symbols, for suggestions."""
+        return self._raw._shown_names(_MOST_NAMES)
 
 
-def _parameters_at(name: str) -> int:
-    """Where the parameter list of a C++ name begins."""
-    depth = 0
-    for at in range(len(name) - 1, -1, -1):
-        if name[at] == ")":
-            depth += 1
-        elif name[at] == "(":
-            depth -= 1
-            if depth == 0:
-                return at
-    return len(name)
+class Landings(NamedTuple):
+    """Addresses of the file: ``starts`` of functions with unwind information; ``pads`` are (landing pad,
+    first, end): an exception that passes a call between ``first`` and ``end`` (not included) lands there.
+    """
+
+    starts: list[int]
+    pads: list[tuple[int, int, int]]
 
 
-def table_of_file(path: str) -> SymbolTable:
-    """The symbols of an ELF file and of its separate debug file; empty if it cannot be read."""
+def table_of_file(path: str) -> FunctionTable:
+    """The functions of an ELF file, its separate debug file and its MiniDebugInfo; none if it cannot be read.
+
+    Read once as long as the file stays the same.
+    """
+    return _table(path, *_looks(path))
+
+
+def table_of_bytes(data: bytes) -> FunctionTable:
+    """The functions in the bytes of an ELF file; none if they are none."""
+    return FunctionTable(RawFunctions._of_bytes(data))
+
+
+def landings_of(path: str) -> Landings:
+    """What the unwind information of an ELF file says; nothing if it cannot be read."""
+    return _landings(path, *_looks(path))
+
+
+def _looks(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return SymbolTable(())
-    return _table(path, status.st_size, status.st_mtime_ns)
-
-
-def table_of_bytes(data: bytes) -> SymbolTable:
-    """The symbols of the bytes of an ELF file; empty if they are none."""
-    return SymbolTable(_rows_of(elf_symbols(data)))
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=256)
-def _table(path: str, _size: int, _mtime: int) -> SymbolTable:
-    rows = _rows(path)
-    place = debug_file(path)
-    if place is not None and elf.build_id(place) == elf.build_id(path):
-        rows += _rows(place)
-    return SymbolTable(rows)
+def _table(path: str, _size: int, _mtime: int) -> FunctionTable:
+    if "\0" in path:
+        return table_of_bytes(b"")
+    lines = Lines.of_file(path)
+    return FunctionTable(RawFunctions._of_file(path, lines._raw), lines)
 
 
-def _rows(path: str) -> list[tuple[int, int, str, str]]:
-    try:
-        with mapped_recorded(path) as data:
-            table = elf_symbols(data)
-    except (OSError, ValueError):
-        return []
-    return _rows_of(table)
-
-
-def _rows_of(table: RawTable) -> list[tuple[int, int, str, str]]:
-    return list(
-        zip(_u64(table, "start"), _u64(table, "size"), _text(table, "name"), _text(table, "raw"), strict=True)
-    )
-
-
-def _u64(table: RawTable, name: str) -> list[int]:
-    return memoryview(table.column(name)[1]).cast("Q").tolist()
-
-
-def _text(table: RawTable, name: str) -> list[str]:
-    values: list[str] = table.column(name)[1]
-    return values
+@functools.lru_cache(maxsize=16)
+def _landings(path: str, _size: int, _mtime: int) -> Landings:
+    return Landings([], []) if "\0" in path else Landings(*landings_of_file(path))

@@ -6,14 +6,14 @@ import functools
 import os
 import threading
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from odograph._native import RawCfiUnwinder, RawFrameTables
 from odograph.errors import InvalidArgument, PtError
-from odograph.frame import Found, Frame, Inlined, Stack
+from odograph.frame import Found, Frame, Stack
 from odograph.memory import Memory
 from odograph.symbols import Module, Symbols
-from odograph.symbols.symbols import MemoryModule
+from odograph.symbols.modules import MemoryModule
+from odograph.symbols.place import Name
 from odograph.unwind.tailcalls import TailCalls
 
 __all__ = ["DEFAULT_LIMIT", "MACHINES", "CfiUnwinder"]
@@ -25,24 +25,11 @@ MACHINES = {"x86-64": 62, "aarch64": 183}
 DEFAULT_LIMIT = 1 << 16
 
 _TOP = 1 << 64
-#: Addresses whose names are kept.
-_KEPT = 1 << 16
 _PC = {"x86-64": "rip", "aarch64": "pc"}
 _FOUND = {one.value: one for one in Found}
 
 
-class _Names(NamedTuple):
-    """What a frame's address is called."""
-
-    function: str | None = None
-    offset: int = 0
-    module: str | None = None
-    file: str | None = None
-    line: int | None = None
-    inlined: tuple[Inlined, ...] = ()
-
-
-_NAMELESS = _Names()
+_NAMELESS = Name()
 
 
 class CfiUnwinder:
@@ -62,7 +49,6 @@ class CfiUnwinder:
         self.symbols = symbols
         self._raw = RawCfiUnwinder(MACHINES[machine])
         self._registers = frozenset(self._raw._names())
-        self._names: dict[int, _Names] = {}
         self._tails = TailCalls(symbols)
         self._lock = threading.RLock()
         for start, end, module in _whole(symbols.modules):
@@ -112,8 +98,8 @@ class CfiUnwinder:
     def _frame(
         self, address: int, found: Found, is_return: bool, is_guess: bool, its: dict[str, int], names: bool
     ) -> Frame:
-        where = self._named(address - is_return) if names else _NAMELESS
-        function, offset, module, file, line, inlined = where
+        where = self.symbols.describe(address - is_return) if names else _NAMELESS
+        function, offset, module, file, line, inlined, known_by = where
         # The constructor of a frozen class takes longer than all the rest of a frame.
         frame = object.__new__(Frame)
         vars(frame).update(
@@ -129,26 +115,9 @@ class CfiUnwinder:
             inlined=inlined,
             registers=its,
             step=None,
+            known_by=known_by,
         )
         return frame
-
-    def _named(self, address: int) -> _Names:
-        known = self._names.get(address)
-        if known is None:
-            if len(self._names) >= _KEPT:
-                self._names.clear()
-            known = self._names[address] = self._look_up(address)
-        return known
-
-    def _look_up(self, address: int) -> _Names:
-        place = self.symbols.name_of(address)
-        if place is None:
-            return _Names()
-        source = self.symbols.source_of(address)
-        if source is None:
-            return _Names(place.name, place.offset if place.name else 0, place.module)
-        name, offset = (place.name, place.offset) if place.name else (source.function, 0)
-        return _Names(name, offset, place.module, source.file, source.line, source.inlined)
 
 
 def _whole(modules: list[Module]) -> list[tuple[int, int, Module]]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable, Iterable
 
 from odograph.errors import ImageError, OdographError, PtError
 from odograph.image import Image
 from odograph.memory import CoreMemory, LayeredMemory, Memory, ask
-from odograph.recording import elf
+from odograph.objects import mapped_build_id, object_of_bytes, read_object
 from odograph.recording.binaries import Binaries, Missing
 from odograph.recording.evidence import written_at
 from odograph.recording.processmemory import Mapping
 from odograph.recording.vdso import NAME as VDSO
 from odograph.symbols import Module, Symbols
-from odograph.symbols.symbols import MemoryModule
+from odograph.symbols.modules import MemoryModule
 from odograph.unwind.notes import FileMapping, read_notes
 from odograph.unwind.target import Target, Thread
 
@@ -67,19 +66,20 @@ def open_core(
 
 def _program(path: str, entry: int) -> list[Module]:
     """The parts of a program whose first instruction is at ``entry``."""
-    segments = elf.segments(path)
     try:
-        with open(path, "rb") as file:
-            header = file.read(32)
-    except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}", code=PtError.bad_file) from error
-    if not segments or len(header) < 32:
+        found = read_object(path, chosen=True)
+    except (OSError, ValueError) as error:
+        message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        raise ImageError(message, code=PtError.bad_file) from error
+    except ImageError:
+        found = None
+    if found is None or not found.loads:
         raise ImageError(
             f"{path} is not an ELF program; give the program that made the core", code=PtError.bad_image
         )
-    bias = entry - struct.unpack_from("<Q", header, 24)[0]
+    bias = entry - found.entry
     modules = []
-    for segment in segments:
+    for segment in found.loads:
         skipped = segment.offset % 4096
         start = segment.address + bias - skipped
         end = start + skipped + segment.memory_size
@@ -109,7 +109,7 @@ def _modules(core: Memory, files: list[FileMapping], binaries: Binaries) -> tupl
     identity: dict[str, bytes | None] = {}
     for start, end, offset, name in files:
         if offset == 0:
-            identity[name] = elf.mapped_build_id(read, start)
+            identity[name] = mapped_build_id(read, start)
         # Where the core leaves out the file's beginning, nothing tells whether the file is another one now.
         mapping = Mapping(start, end - start, offset, name, identity.get(name))
         found = binaries.find(mapping)
@@ -122,13 +122,11 @@ def _modules(core: Memory, files: list[FileMapping], binaries: Binaries) -> tupl
 
 def whole_vdso(memory: Memory, address: int) -> bytes:
     """The bytes of the vdso, which lies in memory as its file would; empty if it is not there."""
-    header = ask(memory, address, 4096)
-    ends = [one.offset + one.file_size for one in elf.program_headers_of(header) or ()]
-    if len(header) < 64 or not ends:
+    found = object_of_bytes(ask(memory, address, 4096))
+    if found is None or not found.headers:
         return b""
-    (sections,) = struct.unpack_from("<Q", header, 40)
-    size, count = struct.unpack_from("<HH", header, 58)
-    end = min(max(*ends, sections + size * count), _VDSO_LIMIT)
+    ends = [one.offset + one.file_size for one in found.headers]
+    end = min(max(*ends, found.sections_end), _VDSO_LIMIT)
     pieces = []
     for at in range(0, end, 4096):
         piece = ask(memory, address + at, min(4096, end - at)) if address + at < 1 << 64 else b""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from odograph.errors import ImageError, PtError
-from odograph.recording import elf
+from odograph.objects import object_file
 
 __all__ = ["MACHINES", "CoreNotes", "FileMapping", "ThreadNote", "read_notes", "registers_of"]
 
-_PT_NOTE = 4
 _NT_PRSTATUS, _NT_PRPSINFO, _NT_AUXV, _NT_FILE = 1, 3, 6, 0x46494C45
 _AT_ENTRY, _AT_SYSINFO_EHDR = 9, 33
-_LIMIT = 1 << 28
 
 #: The order of ``struct user_regs_struct`` in the kernel's ptrace interface; None = of no use here.
 REGISTERS: dict[str, tuple[str | None, ...]] = {
@@ -73,10 +70,10 @@ def read_notes(path: str | os.PathLike[str]) -> CoreNotes:
     :raises ImageError: ``bad_file``: the file cannot be read; ``bad_image``: it is no such core.
     """
     name = os.fspath(path)
-    kind = elf.kind(path)
-    machine = MACHINES.get(kind[1]) if kind is not None and kind[0] == 64 else None
-    headers = elf.program_headers(path)
-    if machine is None or headers is None:
+    found = object_file(path, chosen=True)
+    is_known = found is not None and found.bits == 64 and found.is_little
+    machine = MACHINES.get(found.machine) if found is not None and is_known else None
+    if machine is None or found is None:
         if not os.access(path, os.R_OK):
             raise ImageError(f"cannot read {name}", code=PtError.bad_file)
         raise ImageError(
@@ -84,24 +81,9 @@ def read_notes(path: str | os.PathLike[str]) -> CoreNotes:
             code=PtError.bad_image,
         )
     notes = CoreNotes(machine, [], [])
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        for header in headers:
-            if header.kind != _PT_NOTE or header.offset >= size:
-                continue
-            file.seek(header.offset)
-            for number, data in _notes(file.read(min(header.file_size, _LIMIT))):
-                notes = _taken(notes, number, data)
+    for number, data in found.notes():
+        notes = _taken(notes, number, data)
     return notes
-
-
-def _notes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 12 <= len(data):
-        name_size, size, number = struct.unpack_from("<III", data, at)
-        start = at + 12 + (name_size + 3) // 4 * 4
-        yield number, data[start : start + size]
-        at = start + (size + 3) // 4 * 4
 
 
 def _taken(notes: CoreNotes, number: int, data: bytes) -> CoreNotes:

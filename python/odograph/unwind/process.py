@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from odograph._native import RawHeldThread
 from odograph.errors import ImageError, PtError
 from odograph.memory import Memory, ProcessMemory, ask
-from odograph.recording import elf
+from odograph.objects import build_id, mapped_build_id, object_file
 from odograph.recording.vdso import NAME as VDSO
 from odograph.symbols import Module, Symbols
+from odograph.symbols.modules import MemoryModule
 from odograph.symbols.perfmap import read_perf_map
-from odograph.symbols.symbols import MemoryModule
 from odograph.unwind.core import whole_vdso
 from odograph.unwind.notes import MACHINES, registers_of
 from odograph.unwind.target import Target, Thread
@@ -34,10 +34,10 @@ def open_process(pid: int) -> Iterator[Target]:
     :raises ImageError: ``bad_file``: there is no such process, it may not be traced, or somebody traces it
         already; ``bad_image``: it is no such process.
     """
-    kind = elf.kind(f"/proc/{pid}/exe")
-    machine = MACHINES.get(kind[1]) if kind is not None and kind[0] == 64 else None
+    program = object_file(f"/proc/{pid}/exe")
+    machine = MACHINES.get(program.machine) if program is not None and program.bits == 64 else None
     if machine is None:
-        if kind is None:
+        if program is None:
             raise ImageError(f"cannot look at process {pid}: {_reason(pid)}", code=PtError.bad_file)
         raise ImageError(
             f"process {pid} is not a 64-bit x86-64 or AArch64 program; only those are read",
@@ -134,7 +134,7 @@ def _modules(pid: int, memory: Memory) -> tuple[list[Module], list[str]]:
                 modules.append(MemoryModule(VDSO, start, start + len(image), image=image))
         elif name.startswith("/"):
             if offset == 0:
-                identity[name] = elf.mapped_build_id(lambda at, size: ask(memory, at, size), start)
+                identity[name] = mapped_build_id(lambda at, size: ask(memory, at, size), start)
             path = _file(pid, words[0], name, identity.get(name))
             if path is None and "x" in words[1]:
                 missing[f"{name} is not there, or is another file now"] = None
@@ -149,7 +149,7 @@ def _file(pid: int, addresses: str, name: str, identity: bytes | None) -> str | 
         if not os.path.isfile(path) or not os.access(path, os.R_OK):
             continue
         # Without a build id only the name tells which file it was.
-        if elf.build_id(path) == identity if identity else not name.endswith(" (deleted)"):
+        if build_id(path) == identity if identity else not name.endswith(" (deleted)"):
             return name if path != name and _is_same(path, name) else path
     return None
 

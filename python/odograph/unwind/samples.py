@@ -14,7 +14,7 @@ from typing import NamedTuple
 from odograph.errors import RecordingError
 from odograph.frame import Stack
 from odograph.memory import BytesMemory, LayeredMemory, Memory
-from odograph.recording import elf
+from odograph.objects import object_file
 from odograph.recording.binaries import Binaries, CodeSource
 from odograph.recording.evidence import written_at
 from odograph.recording.perfdata.attributes import Attribute
@@ -157,7 +157,7 @@ class _Processes:
                 continue
             source = self._binaries.find(mapping)
             path = source.path if isinstance(source, CodeSource) else None
-            if path is not None and elf.kind(path) is None:
+            if path is not None and object_file(path) is None:
                 path = None
             name = os.path.basename(mapping.filename) or "[anonymous]"
             modules.append(Module(name, mapping.address, min(mapping.end, 1 << 64), mapping.pgoff, path))

@@ -99,9 +99,9 @@ class TailCalls:
         if call.name is None:
             return None
         for one in (module, *self._symbols.modules):
-            address = one.table.address(call.name)
-            if address is not None:
-                return (address + one.bias) % _TOP
+            starts = one.table.named(call.name)
+            if starts:
+                return one.loaded(starts[0])
         return None
 
     def _start(self, address: int) -> int | None:

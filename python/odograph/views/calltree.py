@@ -35,19 +35,17 @@ class CallTreeNode:
     cut_instructions: int = 0
 
 
-def call_tree(
-    calls: Table, symbols: Symbols | None, *, min_share: float = 0.01, max_depth: int = 12
-) -> CallTreeNode:
+def call_tree(calls: Table, *symbols: Symbols, min_share: float = 0.01, max_depth: int = 12) -> CallTreeNode:
     """The tree of ``History.calls()``, most instructions first.
 
-    Its root is what ran outside any call that was seen. Left out are functions that with their callees
-    executed less than ``min_share`` of all instructions, and what lies deeper than ``max_depth``.
+    ``symbols`` are the names at different times, if they changed. The root is what ran outside any call that
+    was seen. Left out are functions that with their callees executed less than ``min_share`` of all
+    instructions, and what lies deeper than ``max_depth``.
     """
     import numpy as np
 
     from odograph.symbols import Symbols
 
-    symbols = Symbols() if symbols is None else symbols
     parents = calls["parent"].tolist()
     own = calls["own"].tolist()
     times = calls["calls"].tolist()
@@ -61,10 +59,11 @@ def call_tree(
         (children if totals[row] >= least else small).setdefault(parents[row], []).append(row)
     # Only what may be shown needs a name.
     named = sorted({0, *(row for rows in children.values() for row in rows)}) if totals else []
-    which, found = symbols.functions_of(calls["ip"][np.array(named, dtype=np.int64)], calls["ip"][1:])
-    function_of: dict[int, Function] = {
-        row: found[index] for row, index in zip(named, which.tolist(), strict=True)
-    }
+    function_of: dict[int, Function] = {}
+    for one in dict.fromkeys(symbols or (Symbols(),)):
+        which, found = one.functions_of(calls["ip"][np.array(named, dtype=np.int64)], calls["ip"][1:])
+        for row, index in zip(named, which.tolist(), strict=True):
+            function_of[row] = _either(function_of.get(row), found[index])
 
     def build(rows: list[int], function: Function | None, depth: int) -> CallTreeNode:
         node = CallTreeNode(
@@ -101,6 +100,15 @@ def call_tree(
         return node
 
     return build([0] if totals else [], None, 0)
+
+
+def _either(one: Function | None, other: Function) -> Function:
+    """One of two functions that lay at one address: a call path does not tell which."""
+    if one is None or one == other or not one.module:
+        return other
+    if not other.module:
+        return one
+    return one._replace(module=f"{one.module} or {other.module}", name=f"{one.name} or {other.name}")
 
 
 def call_tree_lines(root: CallTreeNode, title: str = "(outside any call)") -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from odograph.views.functions import FunctionKey, function_label, same_function
 from odograph.views.numbers import count, share
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ __all__ = ["FunctionCost", "cost_lines", "function_costs", "merged_costs"]
 class FunctionCost:
     """What the calls of a function cost: see :meth:`odograph.History.functions`.
 
-    Times are ns, None if no clock is known. ``address`` is the entry that was called; where no symbol names
-    it, ``name`` is None. Module, name and address of what ran outside any call are "", None and 0.
+    Times are ns, None if no clock is known. ``address`` is the entry that was called, the lowest of several;
+    where nothing names it, ``name`` is None. ``pid`` is the process, None if all count together. Module, name
+    and address of what ran outside any call are "", None and 0.
     """
 
     module: str
@@ -32,15 +34,14 @@ class FunctionCost:
     inclusive: int
     own_time: int | None
     inclusive_time: int | None
+    pid: int | None = None
 
     @property
     def label(self) -> str:
         """Its name, else its place in its module or memory."""
-        if self.name is not None:
-            return self.name
-        if not self.address:
+        if self.name is None and not self.address:
             return "(outside any call)"
-        return f"+{self.offset:#x}" if self.module else f"{self.address:#x}"
+        return function_label(self.module, self.name, self.address, self.offset)
 
 
 def function_costs(functions: Table, symbols: Symbols | None) -> list[FunctionCost]:
@@ -63,11 +64,11 @@ def function_costs(functions: Table, symbols: Symbols | None) -> list[FunctionCo
 
 
 def merged_costs(lists: Iterable[Iterable[FunctionCost]]) -> list[FunctionCost]:
-    """Those of several threads together."""
-    sums: dict[tuple[str, str | None, int, int], FunctionCost] = {}
+    """Those of several threads and addresses together: see :func:`odograph.views.functions.same_function`."""
+    sums: dict[FunctionKey, FunctionCost] = {}
     for rows in lists:
         for row in rows:
-            key = (row.module, row.name, row.address, row.offset)
+            key = same_function(row.module, row.name, row.address, row.offset, row.pid)
             here = sums.get(key)
             sums[key] = row if here is None else _sum(here, row)
     return list(sums.values())
@@ -80,13 +81,14 @@ def _sum(one: FunctionCost, other: FunctionCost) -> FunctionCost:
     return FunctionCost(
         one.module,
         one.name,
-        one.address,
+        min(one.address, other.address),
         one.offset,
         one.calls + other.calls,
         one.own + other.own,
         one.inclusive + other.inclusive,
         add(one.own_time, other.own_time),
         add(one.inclusive_time, other.inclusive_time),
+        one.pid,
     )
 
 
@@ -102,7 +104,8 @@ def cost_lines(rows: list[FunctionCost], total: int, limit: int) -> list[str]:
         text = f"{own} {count(row.own):>15} {inclusive:>9} {count(row.inclusive):>15} {calls:>11}"
         if timed:
             text += f" {_milliseconds(row.own_time):>12} {_milliseconds(row.inclusive_time):>13}"
-        where = f"  {row.module}" if row.module else ""
+        where = f"  {row.module}" if row.module and row.name is not None else ""
+        where += f"  {row.pid}" if row.pid is not None else ""
         lines.append(f"{text}  {row.label}{where}")
     if len(rows) > limit:
         lines.append(f"and {count(len(rows) - limit)} more")

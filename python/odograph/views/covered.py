@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from odograph.views.functions import FunctionKey, same_function
 from odograph.views.numbers import count
 
 if TYPE_CHECKING:
     import numpy as np
 
     from odograph.history import Coverage
-    from odograph.symbols import Symbols
+    from odograph.symbols import Function, Symbols
     from odograph.table import Table
 
 __all__ = ["Covered", "CoveredFunction", "Passes", "covered", "covered_lines"]
@@ -39,7 +40,7 @@ class CoveredFunction:
         """Its name, else its place in its module or memory."""
         if self.name is not None:
             return self.name
-        return f"+{self.offset:#x}" if self.module else f"{self.address:#x}"
+        return f"{self.module}+{self.offset:#x}" if self.module else f"{self.address:#x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,43 +61,71 @@ class Passes(Protocol):
     def functions(self) -> Table: ...
 
 
-def covered(histories: Iterable[Passes], symbols: Symbols | None) -> Covered:
-    """What histories in one address space covered together."""
+def covered(parts: Iterable[tuple[Passes, Symbols | None]]) -> Covered:
+    """What histories in one address space covered together, each with the names that it ran under.
+
+    A function that lay at several addresses, one after the other, is one.
+    """
     import numpy as np
 
     from odograph.symbols import Symbols
 
-    symbols = Symbols() if symbols is None else symbols
+    groups: dict[int, tuple[Symbols, list[Passes]]] = {}
+    for passes, symbols in parts:
+        groups.setdefault(id(symbols), (symbols or Symbols(), []))[1].append(passes)
+    numbers: dict[FunctionKey, int] = {}
+    functions: list[Function] = []
+    # Of instructions, blocks and edges: the function, the place in it, and what else tells them apart.
+    met: list[list[np.ndarray[Any, Any]]] = [[], [], []]
+    for symbols, histories in groups.values():
+        seen = _seen(histories)
+        entries = np.concatenate([history.functions()["ip"][1:] for history in histories])
+        which, found = symbols.functions_of(np.concatenate([rows[:, 0] for rows in seen]), np.unique(entries))
+        order = []
+        for function in found:
+            key = same_function(*function, None)
+            if key not in numbers:
+                numbers[key] = len(functions)
+                functions.append(function)
+            order.append(numbers[key])
+        known = np.array(order, dtype=np.uint64)
+        starts = np.array([function.address for function in found], dtype=np.uint64)
+        ends = np.cumsum([len(rows) for rows in seen])
+        for total, rows, part in zip(met, seen, np.split(which, ends[:-1]), strict=True):
+            # Where a block ends, and where an edge leads, counts from where it begins.
+            columns = [known[part], rows[:, 0] - starts[part]]
+            columns += [column - rows[:, 0] for column in rows[:, 1:2].T] + [*rows[:, 2:].T]
+            total.append(np.stack(columns, axis=1))
+    owners: list[Any] = [
+        np.unique(np.concatenate(rows), axis=0)[:, 0].astype(np.int64) if rows else [] for rows in met
+    ]
+    counts = [np.bincount(owner, minlength=len(functions)).tolist() for owner in owners]
+    covering = [CoveredFunction(*function, *row) for function, *row in zip(functions, *counts, strict=True)]
+    covering.sort(key=lambda row: (-row.blocks, -row.instructions, row.module, row.address))
+    return Covered(len(owners[0]), len(owners[1]), len(owners[2]), covering)
+
+
+def _seen(histories: list[Passes]) -> list[np.ndarray[Any, Any]]:
+    """The executed instructions, blocks and edges of histories, each once; rows begin with the address."""
+    import numpy as np
+
     ips: list[np.ndarray[Any, Any]] = []
     blocks: list[np.ndarray[Any, Any]] = []
     edges: list[np.ndarray[Any, Any]] = []
-    entries: list[np.ndarray[Any, Any]] = []
     for history in histories:
-        ips.append(history.counts()["ip"])
+        ips.append(history.counts()["ip"][:, None])
         coverage = history.coverage()
-        table = coverage.blocks
-        columns = [table[name].astype(np.uint64) for name in ("ip", "end_ip", "ninsn")]
+        columns = [coverage.blocks[name].astype(np.uint64) for name in ("ip", "end_ip", "ninsn")]
         blocks.append(np.stack(columns, axis=1))
         edges.append(np.stack([coverage.edges["from"], coverage.edges["to"]], axis=1))
-        entries.append(history.functions()["ip"][1:])
-    executed = np.unique(np.concatenate(ips))
-    begun = np.unique(np.concatenate(blocks), axis=0)[:, 0]
-    left = np.unique(np.concatenate(edges), axis=0)[:, 0]
-    which, found = symbols.functions_of(
-        np.concatenate([executed, begun, left]), np.unique(np.concatenate(entries))
-    )
-    ends = np.cumsum([len(executed), len(begun)])
-    numbers = [np.bincount(part, minlength=len(found)).tolist() for part in np.split(which, ends)]
-    rows = [CoveredFunction(*function, *row) for function, *row in zip(found, *numbers, strict=True)]
-    rows.sort(key=lambda row: (-row.blocks, -row.instructions, row.module, row.address))
-    return Covered(len(executed), len(begun), len(left), rows)
+    return [np.unique(np.concatenate(rows), axis=0) for rows in (ips, blocks, edges)]
 
 
 def covered_lines(rows: list[CoveredFunction], limit: int) -> list[str]:
     """A table of the first ``limit`` functions."""
     lines = [f"{'blocks':>11} {'edges':>11} {'instructions':>13}  function"]
     for row in rows[:limit]:
-        where = f"  {row.module}" if row.module else ""
+        where = f"  {row.module}" if row.module and row.name is not None else ""
         numbers = f"{count(row.blocks):>11} {count(row.edges):>11} {count(row.instructions):>13}"
         lines.append(f"{numbers}  {row.label}{where}")
     if len(rows) > limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from odograph.views.numbers import count, share
@@ -12,15 +12,42 @@ if TYPE_CHECKING:
     from odograph.symbols import Symbols
     from odograph.table import Table
 
-__all__ = ["FunctionCount", "function_lines", "functions", "modules"]
+__all__ = [
+    "FunctionCount",
+    "FunctionKey",
+    "function_label",
+    "function_lines",
+    "functions",
+    "modules",
+    "same_function",
+]
+
+FunctionKey = tuple[str, str | None, int, int | None]
+
+
+def same_function(module: str, name: str | None, address: int, offset: int, pid: int | None) -> FunctionKey:
+    """What tells a function from others, wherever its module lies in memory; in no module its address.
+
+    ``pid`` keeps processes apart; None: they count together.
+    """
+    return module, name, offset if module else address, pid
+
+
+def function_label(module: str, name: str | None, address: int, offset: int) -> str:
+    """The name of a function, else its place in its module or memory."""
+    if name is not None:
+        return name
+    return f"{module}+{offset:#x}" if module else f"{address:#x}"
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCount:
     """What a function executed itself, callees not counted, and how often it was called.
 
-    Where no symbol names code, ``name`` is None and ``address`` the entry of the last call target before
-    it; ``offset`` is that address as the module's file has it. ``module`` is "" for code in none.
+    Where nothing names code, ``name`` is None and ``address`` where the function begins, by its call frame
+    information or as the last call target before it; ``offset`` is that address as the module's file has it.
+    ``module`` is "" for code in none. ``pid`` is the process, None if all count together; ``address`` is then
+    the lowest of all.
     """
 
     module: str
@@ -29,13 +56,12 @@ class FunctionCount:
     offset: int
     instructions: int
     calls: int
+    pid: int | None = None
 
     @property
     def label(self) -> str:
         """Its name, else its place in its module or memory."""
-        if self.name is not None:
-            return self.name
-        return f"+{self.offset:#x}" if self.module else f"{self.address:#x}"
+        return function_label(self.module, self.name, self.address, self.offset)
 
 
 def functions(counts: Table, calls: Table, symbols: Symbols | None) -> list[FunctionCount]:
@@ -60,14 +86,21 @@ def functions(counts: Table, calls: Table, symbols: Symbols | None) -> list[Func
 
 
 def merged(lists: Iterable[Iterable[FunctionCount]]) -> list[FunctionCount]:
-    """The same for several threads together."""
-    sums: dict[tuple[str, str | None, int, int], tuple[int, int]] = {}
+    """The same for several threads together; see :func:`same_function`."""
+    sums: dict[FunctionKey, FunctionCount] = {}
     for rows in lists:
         for row in rows:
-            key = (row.module, row.name, row.address, row.offset)
-            instructions, calls = sums.get(key, (0, 0))
-            sums[key] = (instructions + row.instructions, calls + row.calls)
-    return _sorted(FunctionCount(*key, *value) for key, value in sums.items())
+            key = same_function(row.module, row.name, row.address, row.offset, row.pid)
+            here = sums.get(key)
+            if here is not None:
+                row = replace(
+                    here,
+                    address=min(here.address, row.address),
+                    instructions=here.instructions + row.instructions,
+                    calls=here.calls + row.calls,
+                )
+            sums[key] = row
+    return _sorted(sums.values())
 
 
 def modules(rows: Iterable[FunctionCount]) -> list[tuple[str, int]]:
@@ -88,7 +121,8 @@ def function_lines(rows: list[FunctionCount], limit: int = 12) -> list[str]:
     shown = rows[:limit]
     lines = [f"{'share':>7} {'instructions':>15} {'calls':>11}  function"]
     for row in shown:
-        where = f"  {row.module}" if row.module else ""
+        where = f"  {row.module}" if row.module and row.name is not None else ""
+        where += f"  {row.pid}" if row.pid is not None else ""
         calls = count(row.calls) if row.calls else "-"
         lines.append(
             f"{share(row.instructions, total)} {count(row.instructions):>15} {calls:>11}  "

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from odograph.recording import elf
-from odograph.symbols.debugfiles import debug_file, debug_packages
+from odograph.objects import debug_file, object_file
+from odograph.symbols.debugfiles import debug_packages
 
 if TYPE_CHECKING:
     from odograph.symbols import Module
@@ -67,10 +67,12 @@ def nameless(
 
 def _lacks_nothing(path: str) -> bool:
     """Whether a file has a full symbol table, in it or its debug file; or is no ELF file, which has none."""
-    if elf.kind(path) is None:
+    own = object_file(path)
+    if own is None or own.has_symbol_table:
         return True
     place = debug_file(path)
-    return elf.has_symbol_table(path) or (place is not None and elf.has_symbol_table(place))
+    separate = object_file(place) if place is not None else None
+    return separate is not None and separate.has_symbol_table
 
 
 def _explained(path: str | None, place: str | None, package: str | None) -> tuple[str, str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from odograph.views.calltree import CallTreeNode, call_tree, call_tree_lines
@@ -11,15 +10,13 @@ from odograph.views.functions import FunctionCount, function_lines, functions, m
 from odograph.views.gaps import Explain, GapGroup, gap_groups, gap_lines, gaps_and_notes
 from odograph.views.nameless import Nameless, nameless, nameless_lines
 from odograph.views.numbers import count, counted, share
+from odograph.views.spans import program_name, programs
 
 if TYPE_CHECKING:
     from odograph.history import History
-    from odograph.symbols import Module, Symbols
+    from odograph.symbols import Module
 
-Programs = Callable[[int], "list[tuple[str, int, int, Symbols | None]]"]
-"""Gives (name, first step, step after the last, symbols) of the programs of a thread."""
-
-__all__ = ["Programs", "Summary", "ThreadSummary", "summarise", "summary_lines"]
+__all__ = ["Summary", "ThreadSummary", "summarise", "summary_lines"]
 
 
 @dataclass(slots=True)
@@ -52,13 +49,13 @@ def summarise(
     histories: list[tuple[int, int, str, History]],
     *,
     explain: Explain | None = None,
-    programs: Programs | None = None,
+    by_process: bool = False,
     min_share: float = 0.01,
     max_depth: int = 12,
 ) -> Summary:
     """What threads did, given as (tid, pid, command name, history).
 
-    ``programs`` tells which programs a thread ran one after the other, where one replaced itself.
+    A function that several processes ran is one row, unless ``by_process``.
     """
     summary = Summary(0, 0)
     counted_functions = []
@@ -66,14 +63,21 @@ def summarise(
     for tid, pid, comm, history in histories:
         number = 0
         trees = []
-        ran = programs(tid) if programs is not None else []
-        for name, start, stop, symbols in ran or [("", 0, len(history), history.symbols)]:
-            calls = history.calls(start, stop)
-            modules_seen += symbols.modules if symbols is not None else ()
-            counted_functions.append(functions(history.counts(start, stop), calls, symbols))
+        ran = programs(history)
+        for program in ran:
+            for span in program:
+                calls = history.calls(span.start, span.stop)
+                modules_seen += span.symbols.modules if span.symbols is not None else ()
+                counts = history.counts(span.start, span.stop)
+                rows = functions(counts, calls, span.symbols)
+                counted_functions.append([replace(row, pid=pid) for row in rows] if by_process else rows)
+            if len(program) > 1:
+                calls = history.calls(program[0].start, program[-1].stop)
             number += int(calls["calls"].sum())
-            trees.append(call_tree(calls, symbols, min_share=min_share, max_depth=max_depth))
-            trees[-1].name = name or None
+            names = [span.symbols for span in program if span.symbols is not None]
+            trees.append(call_tree(calls, *names, min_share=min_share, max_depth=max_depth))
+            if len(ran) > 1:
+                trees[-1].name = program_name(program[0].symbols)
         tree = trees[0] if len(trees) == 1 else _joined(trees)
         summary.threads.append(ThreadSummary(tid, pid, comm, len(history), number, history.gap_count, tree))
         summary.instructions += len(history)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use odograph_unwind::cfi::{Machine, Memory, Module, Registers, Tables, Unwinder, COUNT};
-use odograph_unwind::objects::Section;
+use odograph_objects::section::Section;
 
 const BASE: u64 = 0x40_0000;
 const LIMIT: usize = 200;

@@ -3,27 +3,19 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use gimli::{
-    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EndianSlice, LittleEndian, StoreOnHeap, UnwindContext,
-    UnwindOffset, UnwindSection,
-};
+use gimli::{BaseAddresses, EndianSlice, LittleEndian, StoreOnHeap, UnwindContext, UnwindSection};
 use object::{Object, ObjectSection, ReadRef};
+use odograph_objects::debugfiles::debug_file;
+use odograph_objects::frames::{debug_frame, eh_frame, entries, Entry};
+use odograph_objects::section::{section, Section};
+use odograph_objects::source::with_file;
 
 use super::row::Row;
-use crate::objects::{debug_file, section, with_file, Section};
 
 type Slice<'data> = EndianSlice<'data, LittleEndian>;
 
 /// What gimli needs to work out a row.
 pub type Context = UnwindContext<usize, StoreOnHeap>;
-
-/// One entry of a table: first address, end (not included), offset in its section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    start: u64,
-    end: u64,
-    offset: usize,
-}
 
 /// A `.eh_frame` or `.debug_frame`, and an index of it.
 #[derive(Debug)]
@@ -41,29 +33,14 @@ impl Table {
         Table { section, is_eh, bases, index: OnceLock::new() }
     }
 
-    fn eh(&self) -> EhFrame<Slice<'_>> {
-        let mut frame = EhFrame::new(&self.section.data, LittleEndian);
-        frame.set_address_size(8);
-        frame.set_vendor(gimli::Vendor::AArch64);
-        frame
-    }
-
-    fn debug(&self) -> DebugFrame<Slice<'_>> {
-        let mut frame = DebugFrame::new(&self.section.data, LittleEndian);
-        frame.set_address_size(8);
-        frame.set_vendor(gimli::Vendor::AArch64);
-        frame
-    }
-
     fn index(&self) -> &[Entry] {
         self.index.get_or_init(|| {
-            let mut entries = if self.is_eh {
-                entries(&self.eh(), &self.bases)
+            let data = &self.section.data;
+            if self.is_eh {
+                entries(data, &eh_frame(data, true), &self.bases)
             } else {
-                entries(&self.debug(), &self.bases)
-            };
-            entries.sort_by_key(|entry| entry.start);
-            entries
+                entries(data, &debug_frame(data, true), &self.bases)
+            }
         })
     }
 
@@ -78,43 +55,11 @@ impl Table {
         // Entries should not overlap; if a few do, the nearest start that reaches far enough counts.
         let entry = index.get(..after)?.iter().rev().take(8).find(|entry| address < entry.end)?;
         if self.is_eh {
-            row(&self.eh(), &self.bases, entry.offset.into(), address, context)
+            row(&eh_frame(&self.section.data, true), &self.bases, entry.offset.into(), address, context)
         } else {
-            row(&self.debug(), &self.bases, entry.offset.into(), address, context)
+            row(&debug_frame(&self.section.data, true), &self.bases, entry.offset.into(), address, context)
         }
     }
-}
-
-/// All entries of a section; those behind a damaged length are lost.
-fn entries<'data, S>(section: &S, bases: &BaseAddresses) -> Vec<Entry>
-where
-    S: UnwindSection<Slice<'data>>,
-{
-    let mut found = Vec::new();
-    let mut common: Option<(usize, gimli::CommonInformationEntry<Slice<'data>>)> = None;
-    let mut iterator = section.entries(bases);
-    while let Ok(Some(entry)) = iterator.next() {
-        let CieOrFde::Fde(partial) = entry else { continue };
-        // Most entries have the same common part as the one before.
-        let parsed = partial.parse(|section, bases, offset| {
-            let at = UnwindOffset::into(offset);
-            match &common {
-                Some((known, entry)) if *known == at => Ok(entry.clone()),
-                _ => {
-                    let entry = section.cie_from_offset(bases, offset)?;
-                    common = Some((at, entry.clone()));
-                    Ok(entry)
-                }
-            }
-        });
-        let Ok(entry) = parsed else { continue };
-        let (start, end) = (entry.initial_address(), entry.initial_address().saturating_add(entry.len()));
-        // Code that the linker removed is left with the address 0.
-        if start < end && start != 0 {
-            found.push(Entry { start, end, offset: entry.offset() });
-        }
-    }
-    found
 }
 
 fn row<'data, S>(

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use odograph_objects::section::Section;
 use odograph_unwind::cfi::{End, Frame, Machine, Memory, Module, Registers, Tables, Unwinder};
-use odograph_unwind::objects::Section;
 
 /// Where the module lies in memory; the file says 0x1000.
 pub const BASE: u64 = 0x40_0000;

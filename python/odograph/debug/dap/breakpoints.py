@@ -54,8 +54,14 @@ class Breakpoints:
             for thread, handle in breakpoint.handles:
                 thread.target.remove_breakpoint(handle)
 
-    def add(self, name: str, kind: str, where: dict[int, Where], asked: Message) -> Breakpoint:
-        """Adds one to a set. InvalidArgument if its conditions are none."""
+    def add(
+        self, name: str, kind: str, where: dict[int, Where], asked: Message, means: str | None = None
+    ) -> Breakpoint:
+        """Adds one to a set. InvalidArgument if its conditions are none.
+
+        ``means`` is the name that was given: where it is met, the name has to mean that address, for another
+        program may have other code there.
+        """
         breakpoint = Breakpoint(
             self._count + 1,
             where,
@@ -76,7 +82,7 @@ class Breakpoints:
             thread = self._threads[tid]
             for address in addresses:
                 handle = thread.target.add_breakpoint(
-                    address, condition=self._condition(breakpoint, thread, addresses)
+                    address, condition=self._condition(breakpoint, thread, addresses, means)
                 )
                 breakpoint.handles.append((thread, handle))
         return breakpoint
@@ -91,7 +97,7 @@ class Breakpoints:
         ]
 
     def _condition(
-        self, breakpoint: Breakpoint, thread: DebuggedThread, addresses: Where
+        self, breakpoint: Breakpoint, thread: DebuggedThread, addresses: Where, means: str | None
     ) -> Callable[[], bool]:
         """Whether to stop here; hits are counted from the beginning of the recording, also going back."""
         starts: list[np.ndarray[Any, Any]] = []
@@ -99,8 +105,11 @@ class Breakpoints:
         def count() -> int:
             if not starts:
                 processor = thread.target.processor
-                found = [processor.breakpoints.hits(address, address) for address in addresses]
-                starts.append(np.unique(np.concatenate(found)))
+                if means is not None:
+                    starts.append(thread.target.history.find(means))
+                else:
+                    found = [processor.breakpoints.hits(address, address) for address in addresses]
+                    starts.append(np.unique(np.concatenate(found)))
             return int(np.searchsorted(starts[0], thread.target.step, side="right"))
 
         def name(text: str) -> int | None:
@@ -108,6 +117,8 @@ class Breakpoints:
 
         def stops() -> bool:
             try:
+                if means is not None and not thread.target.means(means, thread.target.pc):
+                    return False
                 if breakpoint.condition and not evaluate(breakpoint.condition, name):
                     return False
                 if breakpoint.hit_condition and not _enough(breakpoint.hit_condition, count()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from odograph.symbols import Lines
 
 if TYPE_CHECKING:
-    from odograph.symbols import Source, Symbols
+    from odograph.debug.target import Target
 
 __all__ = ["Line", "Places"]
 
@@ -25,28 +25,20 @@ class Line(NamedTuple):
 class Places:
     """Where the code of a program is from."""
 
-    def __init__(self, symbols: Symbols) -> None:
-        self.symbols = symbols
-        self._known: dict[int, Source | None] = {}
-
-    def source(self, address: int) -> Source | None:
-        """The source of the instruction at an address; None where nothing is known."""
-        if address not in self._known:
-            self._known[address] = self.symbols.source_of(address)
-        return self._known[address]
+    def __init__(self, target: Target) -> None:
+        self._target = target
 
     def line(self, address: int) -> Line | None:
         """The line of an instruction; where functions are inlined, that in the innermost one."""
-        source = self.source(address)
-        if source is None:
-            return None
-        file, line = source.inlined[0][1:] if source.inlined else (source.file, source.line)
+        name = self._target.symbols.describe(address)
+        file, line = name.inlined[0][1:] if name.inlined else (name.file, name.line)
         return Line(file, line) if file is not None and line else None
 
     def addresses_of(self, file: str, line: int) -> tuple[int, list[int]] | None:
         """The line, or the next one that has code, and where code of it begins; None if there is none."""
         best: tuple[int, list[int]] | None = None
-        for path, bias in {(module.path, module.bias) for module in self.symbols.modules if module.path}:
+        modules = self._target.recording.symbols(self._target.thread.tid).modules
+        for path, bias in {(module.path, module.bias) for module in modules if module.path}:
             # A compiler may have been told another directory: the last components are enough.
             lines = Lines.of_file(path)
             found = lines.addresses_of(file, line) or lines.addresses_of(os.path.basename(file), line)

@@ -171,10 +171,12 @@ class Session:
         where, said = {}, ""
         for tid, thread in self.threads.items():
             try:
-                where[tid] = [thread.target.symbols.resolve(name)]
+                where[tid] = thread.target.addresses(name)
             except KeyError as error:
                 said = str(error.args[0])
-        return self._added("functions", "function breakpoint", where, asked) if where else self._refused(said)
+        if not where:
+            return self._refused(said)
+        return self._added("functions", "function breakpoint", where, asked, means=name)
 
     def set_instruction_breakpoints(self, arguments: _Arguments) -> _Answer:
         self._breakpoints.clear("instructions")
@@ -186,9 +188,11 @@ class Session:
         where = {tid: [address] for tid in self.threads}
         return self._added("instructions", "instruction breakpoint", where, asked)
 
-    def _added(self, name: str, kind: str, where: dict[int, Where], asked: Message) -> Message:
+    def _added(
+        self, name: str, kind: str, where: dict[int, Where], asked: Message, means: str | None = None
+    ) -> Message:
         try:
-            breakpoint = self._breakpoints.add(name, kind, where, asked)
+            breakpoint = self._breakpoints.add(name, kind, where, asked, means)
         except InvalidArgument as error:
             return self._refused(str(error))
         first = next(iter(where.values()))[0]

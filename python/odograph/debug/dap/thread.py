@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from odograph.debug.dap.movement import Movement
 from odograph.debug.dap.places import Places
 from odograph.debug.target import Target
-from odograph.frame import Frame, Inlined
+from odograph.frame import Frame
 
 if TYPE_CHECKING:
     from odograph.recorded import Recording
@@ -35,7 +35,7 @@ class DebuggedThread:
         self.target = Target(recording, tid)
         self.tid = tid
         self.name = f"{self.target.thread.comm} ({tid})" if self.target.thread.comm else str(tid)
-        self.places = Places(self.target.symbols)
+        self.places = Places(self.target)
         self._stack: tuple[int, list[ShownFrame]] | None = None
 
     @cached_property
@@ -76,12 +76,8 @@ class DebuggedThread:
         return [*target.history.stack(target.step, most=_MOST_FRAMES)]
 
     def _lines(self, frame: Frame) -> list[ShownFrame]:
-        source = self.places.source(frame.lookup_address)
         name = frame.function or str(
             self.target.symbols.name_of(frame.lookup_address) or f"{frame.address:#x}"
         )
-        if source is None:
-            return [ShownFrame(frame, name, None, None)]
-        inlined = [Inlined(*one) for one in source.inlined]
-        shown = [ShownFrame(frame, one.function + " (inlined)", one.file, one.line) for one in inlined]
-        return [*shown, ShownFrame(frame, source.function or name, source.file, source.line)]
+        shown = [ShownFrame(frame, f"{one.function} (inlined)", one.file, one.line) for one in frame.inlined]
+        return [*shown, ShownFrame(frame, name, frame.file, frame.line)]

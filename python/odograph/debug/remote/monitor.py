@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from odograph.counted import counted
 from odograph.errors import InvalidArgument, OdographError
 from odograph.printable import printable
@@ -102,22 +104,30 @@ def _some(gaps: list[Gap], noun: str) -> str:
     return "".join(f"{gap}\n" for gap in gaps[:_SHOWN]) + rest
 
 
-def _interval(target: Target, text: str) -> tuple[int, int]:
+def _interval(text: str) -> tuple[int, int] | None:
+    """A closed interval of addresses; None if the text is a name."""
     first, dash, last = text.partition("-")
     try:
         return int(first, 0), int(last if dash else first, 0)
     except ValueError:
-        address = target.symbols.resolve(text)
-        return address, address
+        return None
 
 
 def _hits(session: Session, arguments: list[str]) -> str:
     if not arguments:
         raise InvalidArgument("hits takes an address, FIRST-LAST or a symbol, and filters")
     target = session.target
-    first, last = _interval(target, arguments[0])
+    interval = _interval(arguments[0])
     filters = [filter_of(text) for text in arguments[1:]]
-    steps = target.processor.breakpoints.hits(first, last, filter=all_of(*filters) if filters else None)
+    wanted = all_of(*filters) if filters else None
+    hits = target.processor.breakpoints.hits
+    if interval is not None:
+        steps = hits(*interval, filter=wanted)
+    else:
+        # Each address counts only as long as the name means it.
+        places = target.addresses(arguments[0])
+        named = target.history.find(arguments[0])
+        steps = np.intersect1d(named, np.concatenate([hits(at, at, filter=wanted) for at in places]))
     shown = " ".join(str(step) for step in steps[:_SHOWN].tolist())
     more = " …" if len(steps) > _SHOWN else ""
     return f"{len(steps)} hit{'' if len(steps) == 1 else 's'}{': ' if shown else ''}{shown}{more}\n"
@@ -127,18 +137,27 @@ def _break(session: Session, arguments: list[str]) -> str:
     if not arguments:
         raise InvalidArgument("break takes an address, FIRST-LAST or a symbol, and filters")
     target = session.target
-    first, last = _interval(target, arguments[0])
+    interval = _interval(arguments[0])
     filters = [filter_of(text) for text in arguments[1:]]
-    handle = target.add_breakpoint(first, last, filter=all_of(*filters) if filters else None)
-    session.own_breakpoints.append((" ".join(arguments), handle))
-    return f"monitor breakpoint {len(session.own_breakpoints)} at {first:#x}-{last:#x}\n"
+    wanted = all_of(*filters) if filters else None
+    if interval is not None:
+        handles = [target.add_breakpoint(*interval, filter=wanted)]
+    else:
+        name = arguments[0]
+        handles = [
+            target.add_breakpoint(at, filter=wanted, condition=lambda: target.means(name, target.pc))
+            for at in target.addresses(name)
+        ]
+    session.own_breakpoints.append((" ".join(arguments), handles))
+    places = ", ".join(f"{handle.first:#x}-{handle.last:#x}" for handle in handles[:_SHOWN])
+    return f"monitor breakpoint {len(session.own_breakpoints)} at {places}\n"
 
 
 def _breakpoints(session: Session, arguments: list[str]) -> str:
     lines = [
         f"{number:>3}  {text}\n"
-        for number, (text, handle) in enumerate(session.own_breakpoints, start=1)
-        if handle.alive
+        for number, (text, handles) in enumerate(session.own_breakpoints, start=1)
+        if any(handle.alive for handle in handles)
     ]
     return "".join(lines) or "no monitor breakpoints\n"
 
@@ -148,9 +167,9 @@ def _delete(session: Session, arguments: list[str]) -> str:
     for number in numbers:
         if not 1 <= number <= len(session.own_breakpoints):
             raise InvalidArgument(f"there is no monitor breakpoint {number}")
-        handle = session.own_breakpoints[number - 1][1]
-        if handle.alive:
-            session.target.remove_breakpoint(handle)
+        for handle in session.own_breakpoints[number - 1][1]:
+            if handle.alive:
+                session.target.remove_breakpoint(handle)
     return _breakpoints(session, [])
 
 
@@ -185,7 +204,10 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "size": ("size                      how long the history is", _size),
     "gaps": ("gaps                      where execution was lost", _gaps),
     "hits": ("hits WHERE [FILTER]       how often, and at which steps, something was executed", _hits),
-    "break": ("break WHERE [FILTER]      stop there: an address, FIRST-LAST or a symbol", _break),
+    "break": (
+        "break WHERE [FILTER]      stop there: an address, FIRST-LAST, a function, FILE:LINE",
+        _break,
+    ),
     "breakpoints": ("breakpoints               those that monitor break made", _breakpoints),
     "delete": ("delete [N]                remove one of them, or all", _delete),
     "stack": ("stack                     the calls that are open", _stack),

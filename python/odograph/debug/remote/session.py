@@ -42,7 +42,7 @@ class Session:
         self.is_over = False
         self.halt = Halt(HaltReason.STEP)
         self.breakpoints: dict[tuple[str, int], Handle] = {}
-        self.own_breakpoints: list[tuple[str, Handle]] = []
+        self.own_breakpoints: list[tuple[str, list[Handle]]] = []
         self.files: dict[int, int] = {}
         self.next_file = 3
         self.listed: Program | None = None
@@ -89,7 +89,10 @@ class Session:
 
     def close(self) -> None:
         """Removes what the debugger left behind."""
-        for handle in [*self.breakpoints.values(), *(handle for _, handle in self.own_breakpoints)]:
+        for handle in [
+            *self.breakpoints.values(),
+            *(one for _, handles in self.own_breakpoints for one in handles),
+        ]:
             if handle.alive:
                 self.target.remove_breakpoint(handle)
         for file in self.files.values():

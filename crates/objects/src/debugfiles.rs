@@ -1,56 +1,16 @@
-//! ELF files: their sections, and the separate files that debug information is kept in.
-//!
-//! A file is read section by section, never whole. Nothing here trusts a file: what is damaged or claims to be larger
-//! than it can be is not there.
+//! The separate files that debug information is kept in: by build id, by `.gnu_debuglink`, and what `dwz` moved out.
 
-use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use object::{CompressionFormat, Object, ObjectSection, ReadCache, ReadRef};
+use object::{Object, ObjectSection};
 use odograph_files::Named;
+
+use crate::header::Headers;
+use crate::source::{open, with_file};
 
 /// Where systems keep debug files.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
-/// More than this no section may hold once it is unpacked.
-const LARGEST: u64 = 1 << 32;
-/// Neither zlib nor what Zstandard is used for makes data smaller than this.
-const DENSEST: u64 = 2048;
-
-/// The bytes of a section, and where the file says it lies.
-#[derive(Clone, Debug)]
-pub struct Section {
-    /// Its bytes, unpacked.
-    pub data: Arc<[u8]>,
-    /// Its address before the file is loaded.
-    pub address: u64,
-}
-
-/// What `ask` makes of a file; None if it cannot be read or is no object file.
-pub fn with_file<T>(path: &Path, ask: impl FnOnce(&object::File<'_, &ReadCache<File>>) -> T) -> Option<T> {
-    let cache = ReadCache::new(opened(path)?);
-    object::File::parse(&cache).ok().map(|file| ask(&file))
-}
-
-/// A recording, a core or another ELF file named it, unless the user did.
-fn opened(path: &Path) -> Option<File> {
-    odograph_files::open(path, Named::ByRecording).ok()
-}
-
-/// The bytes of a section; None if it is absent, empty or damaged.
-pub fn section<'data, R: ReadRef<'data>>(file: &object::File<'data, R>, name: &str) -> Option<Section> {
-    let section = file.section_by_name(name)?;
-    let packed = section.compressed_data().ok()?;
-    let bound = match packed.format {
-        CompressionFormat::None => LARGEST,
-        _ => LARGEST.min((packed.data.len() as u64).saturating_mul(DENSEST)),
-    };
-    if packed.uncompressed_size > bound {
-        return None;
-    }
-    let data = packed.decompress().ok()?;
-    (!data.is_empty()).then(|| Section { data: Arc::from(&*data), address: section.address() })
-}
 
 /// Where the debug information of a file may lie: itself if it has any, else files that its build id or its debug
 /// link name. Only files that really belong to it.
@@ -68,9 +28,7 @@ fn debug_file_below(path: &Path, root: &Path) -> Option<PathBuf> {
     if own {
         return Some(path.to_path_buf());
     }
-    let same = |candidate: &Path| {
-        with_file(candidate, |file| file.build_id().ok().flatten().map(<[u8]>::to_vec)).flatten() == identity
-    };
+    let same = |candidate: &Path| build_id(candidate) == identity;
     if let Some(candidate) = identity.as_deref().and_then(|identity| by_build_id(root, identity)) {
         if same(&candidate) {
             return Some(candidate);
@@ -89,6 +47,11 @@ fn debug_file_below(path: &Path, root: &Path) -> Option<PathBuf> {
     )
 }
 
+/// Where the debug file of an ELF file has its place by its build id; it need not exist.
+pub fn place_by_build_id(identity: &[u8]) -> Option<PathBuf> {
+    by_build_id(Path::new(DEBUG_DIRECTORY), identity)
+}
+
 fn by_build_id(root: &Path, identity: &[u8]) -> Option<PathBuf> {
     let (first, rest) = identity.split_first()?;
     let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -103,16 +66,18 @@ pub fn shared_debug_file(path: &Path) -> Option<PathBuf> {
     let name = String::from_utf8(name).ok()?;
     let beside = std::fs::canonicalize(path).ok()?.parent()?.join(name);
     let found = [Some(beside), by_build_id(Path::new(DEBUG_DIRECTORY), &identity)];
-    found.into_iter().flatten().find(|candidate| {
-        with_file(candidate, |file| file.build_id().ok().flatten() == Some(identity.as_slice()))
-            .unwrap_or(false)
-    })
+    found.into_iter().flatten().find(|candidate| build_id(candidate).as_ref() == Some(&identity))
+}
+
+/// The build id of a file; None if it has none or cannot be read.
+pub fn build_id(path: &Path) -> Option<Vec<u8>> {
+    let data = open(path, Named::ByRecording).ok()?;
+    Headers::read(&data).ok()?.build_id(&data)
 }
 
 /// The checksum of debug links: CRC-32 of the whole file.
 fn checksum(path: &Path) -> Option<u32> {
-    use std::io::Read;
-    let mut file = opened(path)?;
+    let mut file = odograph_files::open(path, Named::ByRecording).ok()?;
     let mut buffer = vec![0; 1 << 16];
     let mut crc = u32::MAX;
     loop {

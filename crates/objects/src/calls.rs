@@ -38,7 +38,7 @@ pub struct Calls {
     pub calls: Vec<Call>,
 }
 
-/// Where the functions of one unit lie: begin and end of a range, and the function's entry. Not in order.
+/// Where the functions of one unit lie: begin and end of a range, and the function's entry. Sorted.
 pub(crate) type Functions<R> = Vec<(u64, u64, UnitOffset<<R as Reader>::Offset>)>;
 
 /// The functions of a unit that have code of their own, as far as its entries are sound.
@@ -51,9 +51,13 @@ pub(crate) fn functions<R: Reader>(unit: UnitRef<'_, R>) -> Functions<R> {
         }
         let Ok(mut ranges) = unit.die_ranges(entry) else { continue };
         while let Ok(Some(range)) = ranges.next() {
-            found.push((range.begin, range.end, entry.offset()));
+            // Code that the linker removed is left with the address 0.
+            if range.begin != 0 && range.begin < range.end {
+                found.push((range.begin, range.end, entry.offset()));
+            }
         }
     }
+    found.sort_unstable_by_key(|(begin, ..)| *begin);
     found
 }
 

@@ -1,11 +1,19 @@
 //! Where exceptions land.
 //!
-//! The caller brings the bytes of `.eh_frame` and the memory around; back come the places where functions (and parts of functions
+//! The caller brings a file, or the bytes of `.eh_frame` and the memory around; back come the places where functions (and parts of functions
 //! that were moved elsewhere) begin, and for each landing pad the calls whose exceptions land there.
 //!
 //! Source: Linux Standard Base, Core, "Exception Frames", for `.eh_frame`; the tables of `.gcc_except_table` are those of GCC's
 //! `except.c` and of the "Exception Handling Tables" of LLVM, which have the same form. Damage ends the reading of
 //! an entry or of all, and what was found before is kept.
+
+use std::cell::OnceCell;
+
+use gimli::BaseAddresses;
+use object::{Object, ObjectSegment, ReadRef};
+
+use crate::frames::{bases, each_entry, eh_frame};
+use crate::section::section;
 
 /// What unwind information says about functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,113 +109,31 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a CIE says of its FDEs.
-#[derive(Clone, Copy)]
-struct Common {
-    pointers: u8,
-    tables: u8,
-    augmented: bool,
-}
-
-fn common(reader: &mut Reader<'_>) -> Option<Common> {
-    let version = reader.byte()?;
-    let end = reader.rest.iter().position(|&byte| byte == 0)?;
-    let text = reader.take(end)?;
-    reader.take(1)?;
-    let mut found = Common { pointers: 0, tables: OMIT, augmented: false };
-    if version >= 4 {
-        reader.take(2)?;
-    }
-    if text.starts_with(b"eh") {
-        reader.take(usize::from(reader.width))?;
-    }
-    reader.uleb()?;
-    reader.sleb()?;
-    if version == 1 {
-        reader.byte()?;
-    } else {
-        reader.uleb()?;
-    }
-    let Some(letters) = text.strip_prefix(b"z") else { return Some(found) };
-    found.augmented = true;
-    reader.uleb()?;
-    for letter in letters {
-        match letter {
-            b'L' => found.tables = reader.byte()?,
-            b'R' => found.pointers = reader.byte()?,
-            b'P' => {
-                let encoding = reader.byte()?;
-                reader.pointer(encoding)?;
-            }
-            b'S' | b'B' | b'G' => {}
-            _ => return None,
-        }
-    }
-    Some(found)
-}
-
 /// Reads the unwind information at `address`, whose bytes `frames` are; `wide`: of 64-bit code.
 pub fn landings<'a>(frames: &'a [u8], address: u64, memory: &Bytes<'a, '_>, wide: bool) -> Landings {
+    read(frames, &BaseAddresses::default().set_eh_frame(address), memory, wide)
+}
+
+fn read<'a>(frames: &'a [u8], bases: &BaseAddresses, memory: &Bytes<'a, '_>, wide: bool) -> Landings {
     let mut found = Landings::default();
-    let width = if wide { 8 } else { 4 };
-    let mut reader = Reader { rest: frames, at: address, width };
-    // The last entries share their CIE mostly.
-    let mut last: Option<(u64, Common)> = None;
-    while let Some(length) = reader.number(4) {
-        let length = if length == 0xffff_ffff { reader.number(8) } else { Some(length) };
-        let Some(length) =
-            length.filter(|&length| length != 0).and_then(|length| usize::try_from(length).ok())
-        else {
-            break;
-        };
-        let at = reader.at;
-        let Some(bytes) = reader.take(length) else { break };
-        let mut entry = Reader { rest: bytes, at, width };
-        let Some(id) = entry.number(4).filter(|&id| id != 0) else { continue };
-        let place = at.wrapping_sub(id);
-        let known = last.filter(|(known, _)| *known == place).map(|(_, common)| common);
-        let Some(common) = known.or_else(|| common_at(frames, address, place, width)) else { continue };
-        last = Some((place, common));
-        // A damaged entry says nothing; the next one may.
-        let _ = function(&mut entry, common, memory, &mut found);
-        if found.starts.len() + found.pads.len() > MOST {
-            break;
+    each_entry(frames, &eh_frame(frames, wide), bases, |entry| {
+        let start = entry.initial_address();
+        found.starts.push(start);
+        if let Some(gimli::Pointer::Direct(table)) = entry.lsda() {
+            // A damaged table says nothing.
+            let _ = sites(start, table, memory, if wide { 8 } else { 4 }, &mut found);
         }
-    }
+        found.starts.len() + found.pads.len() <= MOST
+    });
     found
 }
 
-fn common_at(frames: &[u8], address: u64, place: u64, width: u8) -> Option<Common> {
-    let offset = usize::try_from(place.checked_sub(address)?).ok()?;
-    let mut reader = Reader { rest: frames.get(offset..)?, at: place, width };
-    let length = reader.number(4)?;
-    if length == 0xffff_ffff {
-        reader.number(8)?;
-    }
-    if reader.number(4)? != 0 {
+/// The call sites of the function at `start`, whose table of exceptions lies at `table`.
+fn sites<'a>(start: u64, table: u64, memory: &Bytes<'a, '_>, width: u8, found: &mut Landings) -> Option<()> {
+    if table == 0 {
         return None;
     }
-    common(&mut reader)
-}
-
-fn function<'a>(
-    entry: &mut Reader<'a>,
-    common: Common,
-    memory: &Bytes<'a, '_>,
-    found: &mut Landings,
-) -> Option<()> {
-    let start = entry.pointer(common.pointers)?;
-    entry.pointer(common.pointers & 0x0f)?;
-    found.starts.push(start);
-    if !common.augmented || common.tables == OMIT {
-        return None;
-    }
-    let size = entry.uleb()?;
-    if size == 0 {
-        return None;
-    }
-    let table = entry.pointer(common.tables).filter(|&table| table != 0)?;
-    let mut reader = Reader { rest: memory(table), at: table, width: entry.width };
+    let mut reader = Reader { rest: memory(table), at: table, width };
     let encoding = reader.byte()?;
     let base = if encoding == OMIT { start } else { reader.pointer(encoding)? };
     let encoding = reader.byte()?;
@@ -216,7 +142,7 @@ fn function<'a>(
     }
     let encoding = reader.byte()?;
     let size = usize::try_from(reader.uleb()?).ok()?;
-    let mut sites = Reader { rest: reader.take(size)?, at: reader.at, width: entry.width };
+    let mut sites = Reader { rest: reader.take(size)?, at: reader.at, width };
     while !sites.rest.is_empty() && found.pads.len() < MOST {
         let first = sites.pointer(encoding & 0x0f)?;
         let length = sites.pointer(encoding & 0x0f)?;
@@ -228,6 +154,28 @@ fn function<'a>(
         }
     }
     Some(())
+}
+
+/// What the unwind information of a file says; nothing where there is none.
+pub fn landings_of<'data, R: ReadRef<'data>>(file: &object::File<'data, R>) -> Landings {
+    if !file.is_little_endian() {
+        return Landings::default();
+    }
+    let Some(frames) = section(file, ".eh_frame") else { return Landings::default() };
+    // Most segments hold no tables, and are not read.
+    let segments: Vec<_> = file.segments().map(|segment| (segment, OnceCell::new())).collect();
+    let from = |address: u64| -> &[u8] {
+        let inside = |(segment, data): &(object::Segment<'data, '_, R>, OnceCell<&'data [u8]>)| {
+            let offset = address.checked_sub(ObjectSegment::address(segment))?;
+            if offset >= segment.size() {
+                return None;
+            }
+            let data = *data.get_or_init(|| segment.data().unwrap_or_default());
+            data.get(usize::try_from(offset).ok()?..).filter(|rest| !rest.is_empty())
+        };
+        segments.iter().find_map(inside).unwrap_or(&[])
+    };
+    read(&frames.data, &bases(file, &frames), &from, file.is_64())
 }
 
 #[cfg(test)]

@@ -1,0 +1,136 @@
+"""Which addresses a name means that somebody typed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from odograph.symbols.lines import Lines
+from odograph.symbols.place import AmbiguousName, UnknownSymbol
+
+if TYPE_CHECKING:
+    from odograph.symbols.modules import Module
+    from odograph.symbols.perfmap import PerfMap
+
+__all__ = ["Resolver"]
+
+_TOP = 1 << 64
+#: ``file.c:37``, and no C++ name.
+_LINE = re.compile(r"(?P<file>.*[^:\s]):(?P<line>\d+)")
+_MOST_LISTED = 8
+
+
+class Resolver:
+    """Finds names in the modules of one process, and in its perf map."""
+
+    def __init__(self, modules: Iterable[Module], perf_map: PerfMap) -> None:
+        # A file is mapped in parts, and each part would give the same.
+        parts = {(one.name, one.path, one.bias): one for one in reversed(list(modules))}
+        self._modules = list(reversed(parts.values()))
+        self._perf_map = perf_map
+
+    def addresses(self, text: str) -> list[int]:
+        """The addresses that a text means, ascending: see :meth:`Symbols.addresses`."""
+        text = text.strip()
+        number = _number(text)
+        if number is not None:
+            found = [number] if 0 <= number < _TOP else []
+        else:
+            found = self._find(text) or self._behind(text)
+        if not found:
+            raise UnknownSymbol(self._unknown(text))
+        return found
+
+    def _behind(self, text: str) -> list[int]:
+        """The addresses of ``name+0x4``, and of ``module+0x1234``, which is an address of a file."""
+        name, plus, offset_text = text.rpartition("+")
+        offset = _number(offset_text)
+        if not plus or offset is None:
+            return []
+        name = name.strip()
+        found = self._find(name) or self._behind(name)
+        if not found:
+            found = [module.bias for module in self._modules if module.name == name][:1]
+        return [(start + offset) % _TOP for start in found]
+
+    def _find(self, text: str) -> list[int]:
+        module_name, bang, name = text.partition("!")
+        chosen = [module for module in self._modules if bang and module.name == module_name]
+        if not chosen:
+            chosen, name, module_name = self._modules, text, ""
+        return (
+            self._exact(chosen, name)
+            or (self._jit(name) if module_name in ("", "[jit]") else [])
+            or self._line(chosen, name)
+            or self._shortened(chosen, name)
+        )
+
+    def _exact(self, modules: list[Module], name: str) -> list[int]:
+        """Functions of this very name in the first module that has one, and where they were inlined."""
+        for module in modules:
+            starts = module.table.named(name)
+            if starts:
+                inlined = [
+                    at for at, whole, is_inlined in module.table.code_of(name) if is_inlined and whole == name
+                ]
+                return [module.loaded(at) for at in (*starts, *sorted(set(inlined) - set(starts)))]
+        return []
+
+    def _jit(self, name: str) -> list[int]:
+        return next(([start] for start, _, known in reversed(self._perf_map) if known == name), [])
+
+    def _line(self, modules: list[Module], text: str) -> list[int]:
+        match = _LINE.fullmatch(text)
+        if match is None:
+            return []
+        best: tuple[int, list[int]] | None = None
+        for module in modules:
+            if module.path is None:
+                continue
+            found = Lines.of_file(module.path).addresses_of(match["file"], int(match["line"]))
+            if found is not None and (best is None or found[0] < best[0]):
+                best = (found[0], [module.loaded(at) for at in found[1]])
+        return [] if best is None else best[1]
+
+    def _shortened(self, modules: list[Module], name: str) -> list[int]:
+        """Functions meant without namespaces or parameters, and those that only debug information knows."""
+        found: dict[str, list[int]] = {}
+        for module in modules:
+            of_symbols = module.table.matches(name)
+            places = [(at, whole) for at, whole, _ in module.table.code_of(name)] + of_symbols
+            # Debug information of C knows a function without parameters, and so does a symbol.
+            for at, whole in sorted(set(places)):
+                found.setdefault(whole, []).append(module.loaded(at))
+        if name in found:
+            return sorted(set(found[name]))
+        if len(found) > 1:
+            names = sorted(found)
+            more = f", and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+            listed = "; ".join(names[:_MOST_LISTED])
+            raise AmbiguousName(f"{name!r} may be any of: {listed}{more}; write the whole name")
+        return sorted({at for places in found.values() for at in places})
+
+    def _unknown(self, text: str) -> str:
+        name = text.rpartition("!")[2].rpartition("+")[0] or text.rpartition("!")[2]
+        match = _LINE.fullmatch(text)
+        if match is not None:
+            return f"no code of line {match['line']} of {match['file']}, or of a later line, is known here"
+        names = {known for module in self._modules for known in module.table.known_names()}
+        if not names:
+            return f"no symbol {text!r}: no module here has symbols; give an address such as 0x401000"
+        lower = name.lower()
+        similar = difflib.get_close_matches(name, names, n=3, cutoff=0.7) or sorted(
+            (known for known in names if len(lower) > 2 and lower in known.lower()), key=len
+        )
+        hint = f"; similar: {', '.join(similar[:3])}" if similar else ""
+        modules = list(dict.fromkeys(one.name for one in self._modules if one.table.has_symbols))
+        return f"no symbol {text!r} in {', '.join(modules[:8])}{hint}"
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
