@@ -158,7 +158,7 @@ def test_a_live_stream_answers_as_the_whole(tmp_path: Path) -> None:
             for question, total in zip(questions, sums, strict=True):
                 total.add(question.ask(part._raw, 0, len(part)), part.first_step)
     for total, expected in zip(sums, (whole.pairs(), whole.functions(), whole.calls()), strict=True):
-        table, *_ = total.tables(recording.clock, whole.begins_program, recording.symbols, ())
+        table, *_ = total.tables(recording.clock, whole.begins_program, whole.landings, ())
         assert Table(table).to_dict() == expected.to_dict()
 
 

@@ -72,7 +72,7 @@ def test_a_segment_at_the_top_of_the_address_space(path: Path) -> None:
         (b"", "not an ELF file"),
         (b"\x7fEL", "not an ELF file"),
         (b"MZ" + bytes(100), "not an ELF file"),
-        (b"\x7fELF", "unknown ELF class"),
+        (b"\x7fELF", "not an ELF file"),
         (b"\x7fELF\x03\x01" + bytes(100), "unknown ELF class"),
         (b"\x7fELF\x02\x03" + bytes(100), "unknown ELF class or byte order"),
         (core([])[:40], "header is cut off"),

@@ -76,7 +76,7 @@ class Memory:
             (tsc, [Change("add", Mapping(address, len(data), code=data))]) for tsc, address, data in self.code
         ]
 
-    def new_image(self) -> Image:
+    def new_image(self, uses: object = None) -> Image:
         return Image()
 
     def with_user_image(self, image: Image) -> Image:

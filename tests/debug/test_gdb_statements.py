@@ -292,7 +292,7 @@ def test_goto_tells_gdb_of_the_new_place(gdb: Gdb, recorded: Recorded, target: T
     assert step_of(said[5]) == target.last - 1
     assert "is not among 0 to" in said[6]
     assert step_of(said[7]) == 0
-    assert said[8].startswith(f"{len(target.history)} instructions")
+    assert said[8].startswith(f"{len(target.history):,} instructions")
     assert "monitor help" in said[9]
 
 

@@ -60,7 +60,7 @@ def test_one_byte_is_no_bytes() -> None:
 
 
 def test_more_reasons_than_are_shown_count_notes_apart() -> None:
-    notes = [GapGroup("ambiguous", None, "why", "help", 2, 0, 0, 0, None)]
+    notes = [GapGroup("ambiguous", None, "why", "help", 2, 0, 0, 0, None, is_note=True)]
     gaps = [GapGroup("lost", None, "why", "help", 1, 1, 0, 0, None)]
     assert gap_lines(notes * 9)[-1] == "and 2 notes for 1 other reason"
     assert gap_lines(notes * 9 + gaps)[-1] == "and 1 gap and 2 notes for 2 other reasons"

@@ -125,7 +125,7 @@ def cut(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_every_command_says_that_a_recording_is_cut(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("steps", "functions", "coverage", "packets", "stack", "index")
     for words in (*([name, str(cut)] for name in asked), ["break", str(cut), "0x401000"]):
-        call([*words, "--sysroot", str(FILES)])
+        call([*words, *(["--sysroot", str(FILES)] if words[0] != "packets" else [])])
         assert f"a part of {cut} is missing: " in capsys.readouterr().err, words
     for words in (["steps", "--tail", "3"], ["info"]):
         assert call([*words, "--sysroot", str(FILES), "--max-gaps", "0", str(cut)]) == 1
