@@ -20,6 +20,7 @@ from odograph.errors import InvalidArgument, OutputError, RecordingError
 from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
 from odograph.saved import Index, IndexUse, default_path, write_index
+from odograph.selection import Answers, Question, Selection
 from odograph.timeline import Starts, image_moments
 
 if TYPE_CHECKING:
@@ -224,6 +225,18 @@ class Recording:
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
         """The histories of all threads by their numbers."""
         return {thread.tid: self.history(thread.tid, progress=progress) for thread in self.threads}
+
+    def ask(self, *questions: Question, selection: Selection | None = None) -> dict[int, Answers]:
+        """Answers several questions about each thread that the selection has, by one walk each: by tid.
+
+        See :meth:`History.ask <odograph.History.ask>`.
+        """
+        chosen = Selection() if selection is None else selection
+        unknown = [tid for tid in chosen.threads or () if all(one.tid != tid for one in self.threads)]
+        for tid in unknown[:1]:
+            self.source.thread(tid)
+        wanted = [thread.tid for thread in self.threads if chosen.has_thread(thread.tid)]
+        return {tid: self.history(tid).ask(*questions, selection=chosen) for tid in wanted}
 
     def symbols(self, tid: int | None = None) -> Symbols:
         """Names of the code of a thread's process, of all that it had mapped at any time.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from odograph.selection import Selection
 from odograph.views.calltree import CallTreeNode, call_tree, call_tree_lines
 from odograph.views.functions import FunctionCount, function_lines, functions, merged, modules
 from odograph.views.gaps import Explain, GapGroup, gap_groups, gap_lines, gaps_and_notes
@@ -66,10 +67,11 @@ def summarise(
         ran = programs(history)
         for program in ran:
             for span in program:
-                calls = history.calls(span.start, span.stop)
+                here = Selection(steps=(span.start, span.stop))
+                answers = history.ask("counts", "calls", selection=here)
+                calls = answers.calls
                 modules_seen += span.symbols.modules if span.symbols is not None else ()
-                counts = history.counts(span.start, span.stop)
-                rows = functions(counts, calls, span.symbols)
+                rows = functions(answers.counts, calls, span.symbols)
                 counted_functions.append([replace(row, pid=pid) for row in rows] if by_process else rows)
             if len(program) > 1:
                 calls = history.calls(program[0].start, program[-1].stop)
