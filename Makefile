@@ -87,7 +87,7 @@ bench: $(VENV)/.bench
 bench-scale: $(VENV)/.built
 	$(BIN)/python benchmarks/scale.py
 
-# Needs cargo-fuzz (cargo install cargo-fuzz); CRATE=core or listing, TARGET as in its fuzz/Cargo.toml.
+# Needs cargo-fuzz (cargo install cargo-fuzz); CRATE=core, listing, objects or unwind, TARGET as in its fuzz/Cargo.toml.
 CRATE ?= core
 TARGET ?= flow
 SECONDS ?= 600

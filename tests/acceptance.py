@@ -72,6 +72,7 @@ PARTS: dict[str, list[str]] = {
     "fuzz flow": fuzz("core", "flow", "-max_len=400"),
     "fuzz saved": fuzz("core", "saved"),
     "fuzz live": fuzz("core", "live", "-max_len=400"),
+    "fuzz objects": fuzz("objects", "object"),
     "fuzz instruction listing": fuzz("listing", "instruction_listing", "-max_len=400"),
     "fuzz packet listing": fuzz("listing", "packet_listing", "-max_len=400"),
     "fuzz ia64 unwinding": fuzz("unwind", "ia64", "-max_len=1000"),

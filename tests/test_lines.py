@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from odograph.objects import object_file
 from odograph.symbols import Lines, Module, Symbols
 from odograph.symbols.table import table_of_file
+
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 PROGRAM = """
 static inline __attribute__((always_inline)) int twice(int x)
@@ -181,3 +184,45 @@ def test_symbols_know_the_source_of_an_address_in_memory(program: Path) -> None:
     assert symbols.source_of(start + bias) == Lines.of_file(program).at(start)
     assert symbols.source_of(at - 1) is None
     assert symbols.source_of(1 << 64) is None
+
+
+def assembled(folder: Path, name: str, text: str) -> Path:
+    (folder / f"{name}.s").write_text(text)
+    path = folder / f"{name}.so"
+    subprocess.run(["gcc", "-shared", str(folder / f"{name}.s"), "-o", str(path)], check=True)
+    return path
+
+
+@needs_gcc
+@pytest.mark.parametrize("version", ["-gdwarf-4", "-gdwarf-5"])
+def test_an_entry_that_makes_no_sense_hides_neither_lines_nor_functions(tmp_path: Path, version: str) -> None:
+    source = tmp_path / "odd.c"
+    source.write_text(PROGRAM)
+    words = ["gcc", version, "-O2", "-fPIC", "-dA", "-S", str(source), "-o", str(tmp_path / "odd.s")]
+    subprocess.run(words, check=True)
+    text = (tmp_path / "odd.s").read_text()
+    # The entry of an inlined function has an abbreviation that there is not.
+    entries = [*re.finditer(r"\.uleb128 (0x\w+)\s+# \(DIE \(0x\w+\) DW_TAG_inlined_subroutine\)", text)]
+    start, end = entries[-1].span(1)
+    damaged = f"{text[:start]}0x7f{text[end:]}"
+    sound, odd = assembled(tmp_path, "sound", text), assembled(tmp_path, "odd", damaged)
+    known = Lines(sound), Lines(odd)
+    addresses = code_of(sound, ("work", "main"))
+    lost = 0
+    for address in addresses:
+        expected, found = (lines.at(address) for lines in known)
+        if expected is None:
+            # Padding between functions.
+            continue
+        assert found is not None, hex(address)
+        assert found.function == expected.function
+        if found == expected:
+            continue
+        lost += 1
+        # What was inlined is not known, but the line is.
+        _, file, line = expected.inlined[0] if expected.inlined else (None, expected.file, expected.line)
+        assert (found.file, found.line) == (file, line), hex(address)
+    assert lost
+    for lines in known:
+        assert ("main", False) in [(name, is_inlined) for _, name, is_inlined in lines.code_of("main")]
+    assert known[0].addresses_of("odd.c", 15) == known[1].addresses_of("odd.c", 15)

@@ -253,13 +253,16 @@ class Recording:
 
     def epochs(self, tid: int | None = None) -> list[Epoch]:
         """Names of the code of a thread's process over time, ascending: another program, or another library
-        in the place of one, has others. There is always one.
+        in the place of one, has others. There is always one, and without times there is no other.
         """
-        from odograph.symbols.epochs import epochs_of
+        from odograph.symbols.epochs import Epoch, epochs_of, symbols_of
 
         pid = self.source.thread(tid).pid
         if pid not in self._epochs:
-            self._epochs[pid] = epochs_of(self.source, pid)
+            found = epochs_of(self.source, pid)
+            if self.kind != "raw" and not self.source.pt.timed:
+                found = [Epoch(0, symbols_of(found), True)]
+            self._epochs[pid] = found
         return self._epochs[pid]
 
     def program_times(self, thread: Thread) -> list[int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from odograph.plainfile import mapped_recorded
 from odograph.recording import open_recording
 from odograph.recording.evidence import Evidence
 from odograph.recording.perfdata.source import map_file
+from odograph.symbols.table import landings_of, table_of_file
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 QUESTIONS: dict[str, Callable[[odograph.Recording, odograph.History], object]] = {
@@ -159,3 +162,27 @@ def test_a_file_of_the_recording_that_is_cut_while_it_is_read_is_not_usable(shri
     reason = evidence.against("name", shrinking, where_it_was=False)
     assert reason is not None
     assert "changed or cut while it was open" in reason
+
+
+def test_an_object_file_that_is_cut_while_it_is_read_has_fewer_functions(tmp_path: Path) -> None:
+    """Object files are read and never mapped: a process that reads one behind its end goes on."""
+    whole = Path(sys.executable).resolve()
+    path, stop = tmp_path / "program", threading.Event()
+    known = len(table_of_file(str(whole)).functions())
+
+    def cut_and_mend() -> None:
+        sizes = itertools.cycle((4096, 1 << 16, whole.stat().st_size // 2))
+        while not stop.is_set():
+            shutil.copy(whole, path)
+            os.truncate(path, next(sizes))
+
+    shutil.copy(whole, path)
+    cutting = threading.Thread(target=cut_and_mend)
+    cutting.start()
+    try:
+        for _ in range(30):
+            assert len(table_of_file(str(path)).functions()) <= known
+            assert len(landings_of(str(path)).starts) <= len(landings_of(str(whole)).starts)
+    finally:
+        stop.set()
+        cutting.join()

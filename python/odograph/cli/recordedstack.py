@@ -121,6 +121,7 @@ def frame_document(frame: Frame) -> dict[str, Any]:
         "file": frame.file,
         "line": frame.line,
         "inlined": [one._asdict() for one in frame.inlined],
+        "known_by": frame.known_by or None,
         "found": frame.found.value,
         "is_return": frame.is_return,
         "is_guess": frame.is_guess,
