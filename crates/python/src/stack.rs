@@ -110,7 +110,9 @@ impl RawStacks {
     /// Calls with the returns that end them, and which stack ran when; `by` is added to steps.
     fn pairs(&self, py: Python<'_>, start: u64, stop: u64, by: i64) -> PyResult<Answer> {
         let mut settled = self.kept::<Pairs>(py, start, stop)?;
-        settled.ledger.move_by(by);
+        if by != 0 {
+            settled.ledger.move_by(by);
+        }
         Ok((sums::pairs(&settled)?, settled.unexplained))
     }
 

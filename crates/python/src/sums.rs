@@ -59,9 +59,9 @@ pub fn pairs(settled: &Settled<Pairs>) -> PyResult<Vec<RawTable>> {
         .i64("end", rows.iter().map(end).collect())
         .u64("caller", rows.iter().map(|row| row.caller).collect())
         .u64("callee", rows.iter().map(|row| row.callee).collect())
-        .u64("depth", rows.iter().map(|row| row.depth).collect())
-        .words("kind", rows.iter().map(|row| row.kind as i16).collect(), &["call", "interrupt", "stack"])
-        .u32("stack", rows.iter().map(|row| row.stack).collect())
+        .u32("depth", rows.iter().map(|row| row.depth).collect())
+        .words("kind", rows.iter().map(|row| row.kind() as i16).collect(), &["call", "interrupt", "stack"])
+        .u32("stack", rows.iter().map(|row| row.stack()).collect())
         .build()?;
     let runs = TableBuilder::default()
         .i64("step", runs.iter().map(|run| run.0 as i64).collect())

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::stack::{Entry, EntryKind, Ledger, Spent};
 
+/// Bits for the kind of a call.
+const KIND_BITS: u32 = 2;
+
 /// A call, or what is like one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPair {
@@ -16,16 +19,28 @@ pub struct CallPair {
     /// The address that was called.
     pub callee: u64,
     /// Calls that were open on its stack then.
-    pub depth: u64,
-    /// Number of its stack.
-    pub stack: u32,
-    /// What it is.
-    pub kind: EntryKind,
+    pub depth: u32,
+    /// Number of its stack, and what it is: there may be very many of these.
+    place: u32,
 }
 
 impl CallPair {
     /// The end of what has none.
     pub const OPEN: i64 = i64::MIN;
+
+    /// Number of its stack.
+    pub fn stack(&self) -> u32 {
+        self.place >> KIND_BITS
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> EntryKind {
+        EntryKind::from_number(self.place & ((1 << KIND_BITS) - 1))
+    }
+
+    fn place(stack: u32, kind: EntryKind) -> u32 {
+        stack << KIND_BITS | kind as u32
+    }
 
     /// It lies on its stack before the instruction of a step is executed.
     pub fn is_open_at(&self, step: i64) -> bool {
@@ -45,9 +60,9 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    fn depth(&self, top: u64) -> u64 {
+    fn depth(&self, top: u64) -> u32 {
         let row = top.checked_sub(1).and_then(|row| self.rows.get(row as usize));
-        row.map_or(0, |row| row.depth + u64::from(row.kind != EntryKind::Stack))
+        row.map_or(0, |row| row.depth + u32::from(row.kind() != EntryKind::Stack))
     }
 }
 
@@ -65,8 +80,7 @@ impl Ledger for Pairs {
             caller: entry.caller,
             callee: entry.callee,
             depth: self.depth(top),
-            stack: entry.stack,
-            kind: entry.kind,
+            place: CallPair::place(entry.stack, entry.kind),
         });
         self.rows.len() as u64
     }
@@ -91,12 +105,16 @@ impl Ledger for Pairs {
         if (depth, stack) != (0, 0) {
             for row in &mut above.rows {
                 row.depth += depth;
-                row.stack = stack;
+                row.place = CallPair::place(stack, row.kind());
             }
         }
         if self.rows.is_empty() {
             self.rows = above.rows;
         } else {
+            if self.rows.capacity() - self.rows.len() < above.rows.len() {
+                // Twice as many would be much memory for nothing: there may be very many.
+                self.rows.reserve_exact(above.rows.len() + self.rows.len() / 4);
+            }
             self.rows.append(&mut above.rows);
         }
         self.revised += above.revised;
