@@ -436,9 +436,8 @@ class History(Sequence[Instruction]):
 
         Columns: call (step of the call), end (the last step before it was over, which is that of the return;
         -1 if the call is still open at the end), caller (address of the call), callee (address that was
-        called), depth (calls of these steps open then on the same stack), kind, stack, inclusive
-        (instructions executed while it was on :meth:`stack`) and inclusive_time (the same in ns; see
-        :meth:`functions`).
+        called), depth (calls of these steps open then on the same stack), kind, stack and inclusive
+        (instructions executed while it was on :meth:`stack`).
 
         ``kind`` is ``call``; ``interrupt``, where a signal, an interrupt or a system call that is traced came
         (``call`` is the last step before it, -1 if there is none, ``caller`` the address at which execution

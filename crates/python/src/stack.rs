@@ -174,9 +174,11 @@ impl RawStacks {
                 }
                 "pairs" => {
                     let Some(mut settled) = kept.pairs.take() else { continue };
-                    settled.ledger.move_by(by);
+                    if by != 0 {
+                        settled.ledger.move_by(by);
+                    }
                     unexplained.clone_from(&settled.unexplained);
-                    *tables = sums::pairs(settled, clock, &rows)?;
+                    *tables = sums::pairs(settled, &rows)?;
                 }
                 _ => {}
             }

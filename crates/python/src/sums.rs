@@ -53,8 +53,8 @@ pub fn paths(settled: &Settled<CallTree>, clock: Clock, wanted: &Rows) -> PyResu
         .build()
 }
 
-/// Calls: call, end, caller, callee, depth, kind, stack, inclusive, inclusive_time; and from which step on which stack ran: step, stack.
-pub fn pairs(settled: Settled<Pairs>, clock: Clock, wanted: &Rows) -> PyResult<Vec<RawTable>> {
+/// Calls: call, end, caller, callee, depth, kind, stack, inclusive; and from which step on which stack ran: step, stack.
+pub fn pairs(settled: Settled<Pairs>, wanted: &Rows) -> PyResult<Vec<RawTable>> {
     let Pairs { mut rows, runs, .. } = settled.ledger;
     rows.retain(|row| wanted.has_call(row));
     // What was over before the first step was not there then.
@@ -64,11 +64,10 @@ pub fn pairs(settled: Settled<Pairs>, clock: Clock, wanted: &Rows) -> PyResult<V
         .i64("end", rows.iter().map(end).collect())
         .u64("caller", rows.iter().map(|row| row.caller).collect())
         .u64("callee", rows.iter().map(|row| row.callee).collect())
-        .u64("depth", rows.iter().map(|row| row.depth).collect())
-        .words("kind", rows.iter().map(|row| row.kind as i16).collect(), &["call", "interrupt", "stack"])
-        .u32("stack", rows.iter().map(|row| row.stack).collect())
-        .u64("inclusive", rows.iter().map(|row| row.inclusive.steps).collect())
-        .optional_i64("inclusive_time", rows.iter().map(|row| clock.span(row.inclusive.ticks)).collect())
+        .u32("depth", rows.iter().map(|row| row.depth).collect())
+        .words("kind", rows.iter().map(|row| row.kind() as i16).collect(), &["call", "interrupt", "stack"])
+        .u32("stack", rows.iter().map(|row| row.stack()).collect())
+        .u64("inclusive", rows.iter().map(|row| row.inclusive).collect())
         .build()?;
     let runs = TableBuilder::default()
         .i64("step", runs.iter().map(|run| run.0 as i64).collect())
@@ -187,7 +186,7 @@ impl RawSum {
             Sum::Pairs(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
                 let unexplained = settled.unexplained.clone();
-                (pairs(settled, clock, &all)?, unexplained)
+                (pairs(settled, &all)?, unexplained)
             }
         })
     }

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::stack::{Entry, EntryKind, Ledger, Spent};
 
+/// Bits for the kind of a call.
+const KIND_BITS: u32 = 2;
+
 /// A call, or what is like one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPair {
@@ -16,18 +19,30 @@ pub struct CallPair {
     /// The address that was called.
     pub callee: u64,
     /// Calls that were open on its stack then.
-    pub depth: u64,
-    /// Number of its stack.
-    pub stack: u32,
-    /// What it is.
-    pub kind: EntryKind,
-    /// What was executed while it lay on the stack that ran, and how long that took.
-    pub inclusive: Spent,
+    pub depth: u32,
+    /// Number of its stack, and what it is: there may be very many of these.
+    place: u32,
+    /// Instructions executed while it lay on the stack that ran.
+    pub inclusive: u64,
 }
 
 impl CallPair {
     /// The end of what has none.
     pub const OPEN: i64 = i64::MIN;
+
+    /// Number of its stack.
+    pub fn stack(&self) -> u32 {
+        self.place >> KIND_BITS
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> EntryKind {
+        EntryKind::from_number(self.place & ((1 << KIND_BITS) - 1))
+    }
+
+    fn place(stack: u32, kind: EntryKind) -> u32 {
+        stack << KIND_BITS | kind as u32
+    }
 
     /// It lies on its stack before the instruction of a step is executed.
     pub fn is_open_at(&self, step: i64) -> bool {
@@ -47,9 +62,9 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    fn depth(&self, top: OpenPair) -> u64 {
+    fn depth(&self, top: OpenPair) -> u32 {
         let row = top.row.checked_sub(1).and_then(|row| self.rows.get(row as usize));
-        row.map_or(0, |row| row.depth + u64::from(row.kind != EntryKind::Stack))
+        row.map_or(0, |row| row.depth + u32::from(row.kind() != EntryKind::Stack))
     }
 
     fn row_mut(&mut self, note: OpenPair) -> Option<&mut CallPair> {
@@ -61,7 +76,7 @@ impl Pairs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenPair {
     row: u64,
-    begin: Spent,
+    begin: u64,
 }
 
 impl Ledger for Pairs {
@@ -77,11 +92,10 @@ impl Ledger for Pairs {
             caller: entry.caller,
             callee: entry.callee,
             depth: self.depth(top),
-            stack: entry.stack,
-            kind: entry.kind,
-            inclusive: Spent::default(),
+            place: CallPair::place(entry.stack, entry.kind),
+            inclusive: 0,
         });
-        OpenPair { row: self.rows.len() as u64, begin: at }
+        OpenPair { row: self.rows.len() as u64, begin: at.steps }
     }
 
     fn reopen(&mut self, note: OpenPair, (): &mut ()) {
@@ -98,13 +112,13 @@ impl Ledger for Pairs {
     fn close(&mut self, note: OpenPair, at: Spent, step: u64, (): &mut ()) {
         if let Some(row) = self.row_mut(note) {
             row.end = step.wrapping_sub(1) as i64;
-            row.inclusive = row.inclusive.plus(at.since(note.begin));
+            row.inclusive = row.inclusive.wrapping_add(at.steps.wrapping_sub(note.begin));
         }
     }
 
     fn leave_open(&mut self, note: OpenPair, at: Spent, (): &mut ()) {
         if let Some(row) = self.row_mut(note) {
-            row.inclusive = row.inclusive.plus(at.since(note.begin));
+            row.inclusive = row.inclusive.wrapping_add(at.steps.wrapping_sub(note.begin));
         }
     }
 
@@ -113,12 +127,16 @@ impl Ledger for Pairs {
         if (depth, stack) != (0, 0) {
             for row in &mut above.rows {
                 row.depth += depth;
-                row.stack = stack;
+                row.place = CallPair::place(stack, row.kind());
             }
         }
         if self.rows.is_empty() {
             self.rows = above.rows;
         } else {
+            if self.rows.capacity() - self.rows.len() < above.rows.len() {
+                // Twice as many would be much memory for nothing: there may be very many.
+                self.rows.reserve_exact(above.rows.len() + self.rows.len() / 4);
+            }
             self.rows.append(&mut above.rows);
         }
         self.revised += above.revised;
@@ -134,11 +152,11 @@ impl Ledger for Pairs {
     }
 
     fn shift(note: OpenPair, by: Spent) -> OpenPair {
-        OpenPair { begin: note.begin.plus(by), ..note }
+        OpenPair { begin: note.begin.wrapping_add(by.steps), ..note }
     }
 
     fn restart(note: OpenPair, at: Spent) -> OpenPair {
-        OpenPair { begin: at, ..note }
+        OpenPair { begin: at.steps, ..note }
     }
 
     fn runs(&mut self, stack: u32, step: u64) {

@@ -34,8 +34,8 @@ impl Rows {
 
     /// A call is wanted.
     pub fn has_call(&self, pair: &CallPair) -> bool {
-        self.depth.is_none_or(|depth| pair.depth < depth)
-            && self.is_dear(pair.inclusive.steps)
+        self.depth.is_none_or(|depth| u64::from(pair.depth) < depth)
+            && self.is_dear(pair.inclusive)
             && self.has(pair.callee)
     }
 

@@ -62,7 +62,7 @@ fn kept<L: Ledger<Note: Send, Line: Send> + Send>(stacks: &Stacks, steps: &Range
 fn open_at(pairs: &Pairs, step: u64) -> Vec<usize> {
     let ran = pairs.runs.partition_point(|&(from, _)| from <= step);
     let stack = pairs.runs[ran - 1].1;
-    let open = |&row: &usize| pairs.rows[row].stack == stack && pairs.rows[row].is_open_at(step as i64);
+    let open = |&row: &usize| pairs.rows[row].stack() == stack && pairs.rows[row].is_open_at(step as i64);
     (0..pairs.rows.len()).filter(open).collect()
 }
 
@@ -76,7 +76,7 @@ fn check_stack(stacks: &Stacks, pairs: &Pairs, step: u64, what: &str) {
         return;
     }
     let open = open_at(pairs, step);
-    let calls = open.iter().rev().map(|&row| &pairs.rows[row]).filter(|row| row.kind != EntryKind::Stack);
+    let calls = open.iter().rev().map(|&row| &pairs.rows[row]).filter(|row| row.kind() != EntryKind::Stack);
     let found: Vec<i64> = calls.map(|row| row.call.max(0)).collect();
     // Those below began before the range.
     let shown: Vec<i64> = stack.frames.iter().take(found.len()).map(|frame| frame.step as i64).collect();
@@ -96,7 +96,7 @@ fn check_every_call_has_a_row(
     range: &Range<usize>,
     what: &str,
 ) {
-    let calls = pairs.rows.iter().filter(|row| row.kind == EntryKind::Call);
+    let calls = pairs.rows.iter().filter(|row| row.kind() == EntryKind::Call);
     let rows: HashMap<i64, _> = calls.map(|row| (row.call, row)).collect();
     let mut eventful: HashSet<i64> = events.step.iter().copied().collect();
     eventful.extend(stream.gaps().iter().map(|gap| gap.step as i64));
@@ -137,7 +137,7 @@ fn check_costs(pairs: &Pairs, costs: &[FunctionCost], tree: &CallTree, range: &R
     let (mut rows, mut runs) = (0, 0);
     for step in range.start as i64..=range.end as i64 {
         while let Some(row) = pairs.rows.get(rows).filter(|row| row.call < step) {
-            let open = stacks.entry(row.stack).or_default();
+            let open = stacks.entry(row.stack()).or_default();
             open.retain(|&before| pairs.rows[before].end == i64::MIN || pairs.rows[before].end > row.call);
             open.push(rows);
             functions.entry(Some(row.callee)).or_default().0 += 1;

@@ -65,14 +65,14 @@ pub(super) struct NodeSites {
     /// How the branch at its end goes.
     pub manner: Manner,
     pub exit: Exit,
-    /// What it means if nothing is traced behind its last instruction.
-    pub left: Off,
+    /// What it means if nothing is traced behind its last instruction: a number in a list; 0 for [`Off::Away`].
+    pub left: u32,
 }
 
 impl NodeSites {
     /// What runs through all of it does nothing to the stack.
     pub fn is_dull(&self) -> bool {
-        self.begin + 1 == self.end && self.exit == Exit::Plain && self.left == Off::Away
+        self.begin + 1 == self.end && self.exit == Exit::Plain && self.left == 0
     }
 }
 
@@ -119,8 +119,8 @@ impl Bytes {
     }
 }
 
-/// Looks for the sites of a node, which are appended to `sites`.
-pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSites {
+/// Looks for the sites of a node, which are appended to `sites`, and for how it may be left, if that is a system call.
+pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> (NodeSites, Option<Off>) {
     let begin = sites.len() as u32;
     let (space, mode) = graph.place(node);
     let space = graph.code().get(space);
@@ -189,7 +189,7 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSi
     if !matches!(graph.kind(node), NodeKind::Return | NodeKind::Tip) {
         exit = Exit::Plain;
     }
-    let mut left = Off::Away;
+    let mut left = None;
     if let (Some(&ip), Some(meta)) = (ips.last(), graph.metas(node).last()) {
         if meta.class() == InstructionClass::FarCall {
             // The instruction before it may belong to another node.
@@ -201,10 +201,10 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> NodeSi
                 (known && ends_handler(bytes, mode)).then_some(Off::HandlerEnd(before))
             };
             let behind = ip.wrapping_add(u64::from(meta.size()));
-            left = [7, 5].into_iter().find_map(sets).unwrap_or(Off::Syscall(ip, behind));
+            left = [7, 5].into_iter().find_map(sets).or(Some(Off::Syscall(ip, behind)));
         }
     }
-    NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left }
+    (NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left: 0 }, left)
 }
 
 /// An instruction that makes the system call behind it the one that ends a handler of a signal: sigreturn or rt_sigreturn.

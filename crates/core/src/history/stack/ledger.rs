@@ -52,6 +52,15 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// The kind of a number.
+    pub fn from_number(number: u32) -> EntryKind {
+        match number {
+            1 => EntryKind::Interrupt,
+            2 => EntryKind::Stack,
+            _ => EntryKind::Call,
+        }
+    }
+
     /// That of a frame.
     pub(super) fn of(item: &Item) -> EntryKind {
         if item.is_call() {

@@ -206,11 +206,11 @@ fn what_is_kept_is_what_the_stacks_show() {
             let ran = pairs.runs.partition_point(|&(from, _)| from <= step);
             assert_eq!(pairs.runs[ran - 1].1, stack, "seed {seed}, step {step}");
             let step = step as i64;
-            let open = |row: &&crate::history::CallPair| row.stack == stack && row.is_open_at(step);
+            let open = |row: &&crate::history::CallPair| row.stack() == stack && row.is_open_at(step);
             let rows: Vec<_> = pairs.rows.iter().filter(open).collect();
             let frames = tracker.chains.walk(tracker.state.line.top).filter(|(_, item)| item.is_frame());
             let frames: Vec<i64> = frames.map(|(_, item)| item.step as i64).collect();
-            let calls = rows.iter().rev().filter(|row| row.kind != EntryKind::Stack);
+            let calls = rows.iter().rev().filter(|row| row.kind() != EntryKind::Stack);
             assert_eq!(calls.map(|row| row.call).collect::<Vec<_>>(), frames, "seed {seed}, step {step}");
             shown += frames.len();
             if step < all.len() as i64 {

@@ -22,12 +22,18 @@ struct Learned {
     /// Nodes that do nothing to the stack.
     dull: PerNode<bool>,
     sites: Vec<Site>,
+    /// How some of them are left.
+    left: Vec<Off>,
 }
 
 impl Learned {
     #[cold]
     fn learn(&mut self, graph: &Graph, node: NodeId) -> NodeSites {
-        let found = look(graph, node, &mut self.sites);
+        let (mut found, left) = look(graph, node, &mut self.sites);
+        if let Some(left) = left {
+            self.left.push(left);
+            found.left = self.left.len() as u32;
+        }
         if let Some(known) = self.nodes.at(node) {
             *known = found;
         }
@@ -161,7 +167,10 @@ impl<L: Ledger> Follow<L> {
             Some(known) if known.end != 0 => *known,
             _ => self.learned.learn(graph, node),
         };
-        self.left = Some(if to == graph.count(node) { known.left } else { Off::Away });
+        self.left = Some(Off::Away);
+        if known.left != 0 && to == graph.count(node) {
+            self.left = self.learned.left.get(known.left as usize - 1).copied();
+        }
         // The step behind `from`, as the history counts.
         let step = state.step.wrapping_add_signed(self.following.base);
         let tsc = state.has_tsc.then_some(state.tsc);
@@ -236,11 +245,14 @@ impl<L: Ledger> Sink for Follow<L> {
         let count = u64::from(to - from);
         if self.learned.generation == graph.generation()
             && self.learned.is_dull(node)
-            && !self.front
-            && self.pending.is_none()
             && self.following.limit.wrapping_sub(step) >= count
             && (!L::KEEPS || self.knows_time == state.has_tsc)
         {
+            if self.front || self.pending.is_some() {
+                if let Some(&ip) = graph.ips(node).get(from as usize) {
+                    self.arrive(Some(ip));
+                }
+            }
             self.left = Some(Off::Away);
             if L::KEEPS {
                 (self.reached, self.tsc) = (step + count, state.tsc);
