@@ -21,16 +21,18 @@ if TYPE_CHECKING:
         UnwindError,
     )
     from odograph.events import Event, EventDecoder, QueryDecoder, Status
-    from odograph.history import Coverage, ExecMode, Gap, History, Instruction, InstructionClass, decode
+    from odograph.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
     from odograph.image import AddressSpace, Asid, Image, Section, SectionCache
     from odograph.memory import BytesMemory, CoreMemory, FileMemory, LayeredMemory, Memory, ProcessMemory
     from odograph.packets import Packet, PacketDecoder, PacketEncoder
     from odograph.recorded import Recording, Verdict, open
+    from odograph.selection import Answers, Coverage, Selection
     from odograph.stream import Stream
     from odograph.table import Table
 
 __all__ = [
     "AddressSpace",
+    "Answers",
     "Asid",
     "Block",
     "BlockDecoder",
@@ -64,6 +66,7 @@ __all__ = [
     "Reentered",
     "Section",
     "SectionCache",
+    "Selection",
     "Status",
     "Stream",
     "Table",
@@ -96,11 +99,12 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "UnwindError",
     ),
     "events": ("Event", "EventDecoder", "QueryDecoder", "Status"),
-    "history": ("Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),
+    "history": ("ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),
     "image": ("AddressSpace", "Asid", "Image", "Section", "SectionCache"),
     "memory": ("BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory"),
     "packets": ("Packet", "PacketDecoder", "PacketEncoder"),
     "recorded": ("Recording", "Verdict", "open"),
+    "selection": ("Answers", "Coverage", "Selection"),
     "stream": ("Stream",),
     "table": ("Table",),
 }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from odograph.stacks import CallStacks, Landings
     from odograph.symbols import Epoch, Symbols
 
-__all__ = ["Coverage", "ExecMode", "Gap", "History", "Instruction", "InstructionClass", "Span", "decode"]
+__all__ = ["ExecMode", "Gap", "History", "Instruction", "InstructionClass", "Span", "decode"]
 
 
 class InstructionClass(enum.IntEnum):

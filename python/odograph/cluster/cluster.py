@@ -22,7 +22,8 @@ from odograph.recorded import open as open_recording
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.history import Coverage, History, Where
+    from odograph.history import History, Where
+    from odograph.selection import Coverage
     from odograph.table import Table
 
 __all__ = ["Cluster", "What"]

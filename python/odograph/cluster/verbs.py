@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
-from odograph.history import Coverage, Where, has_names, wanted
+from odograph.history import Where, has_names, wanted
+from odograph.selection import Coverage
 from odograph.table import Table
 
 if TYPE_CHECKING:
