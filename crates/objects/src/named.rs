@@ -66,32 +66,48 @@ pub(crate) fn code_of<'u, R: Reader + 'u>(units: &[UnitRef<'u, R>], typed: &str)
         let place = offset.to_debug_info_offset(&unit.header)?;
         Some(gimli::ReaderOffset::into_u64(place.0))
     };
+    let mut found: HashSet<NamedCode> = HashSet::new();
+    // Units with entries that may refer to one that is meant and has no code of its own.
+    let mut asked: Vec<UnitRef<'u, R>> = Vec::new();
     for unit in units {
         let mut entries = unit.entries();
+        let mut is_asked = false;
         while let Ok(Some(entry)) = entries.next_dfs() {
+            if !matches!(entry.tag(), gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine) {
+                continue;
+            }
+            is_asked |= matches!(origin(entry), Some(AttributeValue::DebugInfoRef(_)));
             if entry.tag() != gimli::DW_TAG_subprogram {
                 continue;
             }
             let linked = linked_name(*unit, entry).map(|name| demangle(&name));
             let name = linked.or_else(|| text(*unit, entry, gimli::DW_AT_name));
             let Some(name) = name.filter(|name| is_meant(name, typed)) else { continue };
+            match entry_address(*unit, entry) {
+                Some(start) => {
+                    found.insert(NamedCode { start, name: name.clone(), is_inlined: false });
+                }
+                None => is_asked = true,
+            }
             if let Some(place) = global(unit, entry.offset()) {
                 meant.insert(place, name);
             }
         }
-    }
-    if meant.is_empty() {
-        return Vec::new();
+        if is_asked {
+            asked.push(*unit);
+        }
     }
     let refers_to = |unit: &UnitRef<'u, R>, entry: &DebuggingInformationEntry<R>| match origin(entry)? {
         AttributeValue::UnitRef(offset) => global(unit, offset),
         AttributeValue::DebugInfoRef(offset) => Some(gimli::ReaderOffset::into_u64(offset.0)),
         _ => None,
     };
-    let mut found: HashSet<NamedCode> = HashSet::new();
+    if meant.is_empty() {
+        asked.clear();
+    }
     // An instance may refer to an entry that refers to the one with the name.
     for _ in 0..2 {
-        for unit in units {
+        for unit in &asked {
             let mut entries = unit.entries();
             while let Ok(Some(entry)) = entries.next_dfs() {
                 let is_inlined = match entry.tag() {
