@@ -2,7 +2,7 @@
 //!
 //! Addresses are those of the file, before it is loaded. Units are parsed when an address in them is first asked for.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,8 +36,9 @@ pub struct Place {
 
 /// The source of one file's code.
 pub struct Lines {
-    /// None if a damaged unit keeps addr2line from reading any.
-    context: Option<Context<Reader>>,
+    dwarf: Arc<Dwarf<Reader>>,
+    /// Made when first asked for; None if a damaged unit keeps addr2line from reading any.
+    context: OnceCell<Option<Context<Reader>>>,
     /// The same units, for what addr2line gives up at.
     units: Units<Reader>,
     /// By units, as they are asked for.
@@ -65,8 +66,12 @@ impl Lines {
     fn of_dwarf(dwarf: Dwarf<Reader>) -> Option<Lines> {
         let dwarf = Arc::new(dwarf);
         dwarf.units().next().ok()??;
-        let context = Context::from_arc_dwarf(Arc::clone(&dwarf)).ok();
-        Some(Lines { context, units: Units::new(dwarf), functions: RefCell::default() })
+        let units = Units::new(Arc::clone(&dwarf));
+        Some(Lines { dwarf, context: OnceCell::new(), units, functions: RefCell::default() })
+    }
+
+    fn context(&self) -> Option<&Context<Reader>> {
+        self.context.get_or_init(|| Context::from_arc_dwarf(Arc::clone(&self.dwarf)).ok()).as_ref()
     }
 
     /// The functions at an address, the innermost inlined one first and the one that has code of its own last.
@@ -79,7 +84,7 @@ impl Lines {
 
     /// None where addr2line gives up.
     fn frames_at(&self, address: u64) -> Option<Vec<Place>> {
-        let mut frames = self.context.as_ref()?.find_frames(address).skip_all_loads().ok()?;
+        let mut frames = self.context()?.find_frames(address).skip_all_loads().ok()?;
         let mut places = Vec::new();
         while let Some(frame) = frames.next().ok()? {
             let name =
@@ -117,14 +122,11 @@ impl Lines {
 
     /// The unit of an address and, in it, begin and end of the code of its function there, and its entry.
     fn entry_at(&self, address: u64) -> Option<(UnitRef<'_, Reader>, u64, u64, gimli::UnitOffset)> {
-        let quick =
-            self.context.as_ref().and_then(|context| context.find_dwarf_and_unit(address).skip_all_loads());
+        let quick = self.context().and_then(|context| context.find_dwarf_and_unit(address).skip_all_loads());
         let found = quick.and_then(|unit| self.entry_in(unit, address));
         found.or_else(|| {
-            let is_damaged = self
-                .context
-                .as_ref()
-                .is_none_or(|context| context.find_frames(address).skip_all_loads().is_err());
+            let is_damaged =
+                self.context().is_none_or(|context| context.find_frames(address).skip_all_loads().is_err());
             is_damaged.then(|| self.units.at(address).find_map(|unit| self.entry_in(unit, address))).flatten()
         })
     }
