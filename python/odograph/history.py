@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from odograph._native import RawCode, RawHistory, RawMapping, save_history
+from odograph._native import RawCode, RawFunctions, RawHistory, RawMapping, save_history
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
@@ -155,11 +155,13 @@ class History(Sequence[Instruction]):
         first_step: int = 0,
         offset: int = 0,
         programs: Callable[[], Sequence[int]] | None = None,
+        functions: Callable[[], RawFunctions] | None = None,
         whole: tuple[History, int] | None = None,
         is_first: bool = False,
     ) -> None:
         self._raw = raw
         self._find_programs = programs
+        self._find_functions = functions
         # The first step is the first one of its thread, as is known without looking at it.
         self._is_first = is_first
         # The history that this is a part of, and where in it.
@@ -380,9 +382,13 @@ class History(Sequence[Instruction]):
         ``kind`` is ``call``; ``interrupt``, where a signal, an interrupt or a system call that is traced came
         (``call`` is the last step before it, -1 if there is none, ``caller`` the address at which execution
         is to go on, ``callee`` the handler); or ``stack``, where a stack begins that nothing called, as that
-        of a coroutine does (``caller`` is the address of the branch to it). ``stack`` is the number of the
-        stack that the call lies on. A call is on :meth:`stack` before the steps behind ``call``, up to
-        ``end``, whenever its stack runs: see :meth:`switches`.
+        of a coroutine does (``caller`` is the address of the branch to it); or ``tail``, where a function
+        jumped to the entry of another one, which then returns for it (``caller`` is the address of the jump).
+        Stubs of calls to other files and thunks are no calls: ``callee`` is what they lead to.
+
+        ``stack`` is the number of the stack that the call lies on. A call that is no ``tail`` is on
+        :meth:`stack` before the steps behind ``call``, up to ``end``, whenever its stack runs: see
+        :meth:`switches`.
 
         After a longjmp or an exception calls end where the calls below them go on; those on a stack that is
         left for another one stay open. A call to code that is not traced ends where tracing goes on. Where
@@ -451,7 +457,13 @@ class History(Sequence[Instruction]):
         # Most who decode ask for no stack: it is not loaded for them.
         from odograph.stacks import CallStacks
 
-        return CallStacks(self._raw, self._find_symbols, self._find_programs, lambda: self.begins_program)
+        return CallStacks(
+            self._raw,
+            self._find_symbols,
+            self._find_programs,
+            lambda: self.begins_program,
+            self._find_functions,
+        )
 
     @cached_property
     def begins_program(self) -> bool:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from odograph._native import RawHistory, count_packets, save_history, skipped_bytes
+from odograph._native import RawFunctions, RawHistory, count_packets, save_history, skipped_bytes
 from odograph.config import TraceConfig
 from odograph.destination import Destination
 from odograph.errors import InvalidArgument, OutputError
@@ -129,6 +129,7 @@ class Recording:
         self._owners: dict[int, list[tuple[int, int]]] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
+        self._functions: dict[int, RawFunctions] = {}
         self._index: Index | None = None
         default = default_path(source.path)
         if not isinstance(index, bool):
@@ -201,7 +202,13 @@ class Recording:
             symbols, programs = partial(self.symbols, thread.tid), partial(self.program_times, thread.pid)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
-            self._histories[thread.tid] = History(pieces, symbols, programs=programs, is_first=is_thread)
+            self._histories[thread.tid] = History(
+                pieces,
+                symbols,
+                programs=programs,
+                functions=partial(self.functions, thread.tid),
+                is_first=is_thread,
+            )
         return self._histories[thread.tid]
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
@@ -216,6 +223,16 @@ class Recording:
         if pid not in self._symbols:
             self._symbols[pid] = Symbols.of_recording(self.source, pid)
         return self._symbols[pid]
+
+    def functions(self, tid: int | None = None) -> RawFunctions:
+        """Where functions begin and end in the programs that a thread's process ran."""
+        from odograph.symbols import Symbols
+
+        pid = self.source.thread(tid).pid
+        if pid not in self._functions:
+            programs = Symbols.of_programs(self.source, pid)
+            self._functions[pid] = RawFunctions([(tsc, symbols.bodies()) for tsc, symbols in programs])
+        return self._functions[pid]
 
     def program_times(self, pid: int) -> list[int]:
         """When (TSC) a process began to run other programs than its first."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from odograph._native import RawStacks
+from odograph._native import RawFunctions, RawStacks
 from odograph.errors import InvalidArgument
 from odograph.frame import Found, Frame, Stack
 from odograph.table import Table
@@ -90,11 +91,13 @@ class CallStacks:
         find_symbols: Callable[[], Symbols] | None,
         find_programs: Callable[[], Sequence[int]] | None = None,
         is_first: Callable[[], bool] | None = None,
+        find_functions: Callable[[], RawFunctions] | None = None,
     ) -> None:
         self._raw = raw
         self._find_symbols = find_symbols
         self._find_programs = find_programs
         self._is_first = is_first
+        self._find_functions = find_functions
         self._native: RawStacks | None = None
         self._named: dict[tuple[int, bool], Frame] = {}
         self._seed: _Seed | None = None
@@ -110,7 +113,13 @@ class CallStacks:
     def _made(self, names: Landings) -> RawStacks:
         programs = () if self._find_programs is None else tuple(self._find_programs())
         is_first = self._is_first is not None and self._is_first()
-        return RawStacks(self._raw, is_first, *names, programs)
+        return RawStacks(self._raw, is_first, *names, programs, self._functions)
+
+    @cached_property
+    def _functions(self) -> RawFunctions:
+        if self._find_functions is not None:
+            return self._find_functions()
+        return RawFunctions([] if self._find_symbols is None else [(0, self._find_symbols().bodies())])
 
     def _explain(self, first: RawStacks, unexplained: Sequence[int]) -> None:
         """Takes the native half that knew no names, if no names help with what it left unexplained."""

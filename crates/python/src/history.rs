@@ -216,6 +216,7 @@ impl RawHistory {
             base: part.base(),
             lost: part.lost,
             only: part.only,
+            functions: Arc::default(),
         };
         self.parts.iter().map(part).collect()
     }

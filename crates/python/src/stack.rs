@@ -3,10 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use odograph_core::history::{
-    fold, Ask, CallStack, CallTree, Clock, FrameKind, Functions, Ledger, Names, Pairs, Settled, StackFrame,
-    StackPart, Stacks,
+    fold, Ask, Body, CallStack, CallTree, Clock, Entries, FrameKind, Functions, Ledger, Names, Pairs,
+    Settled, StackFrame, StackPart, Stacks,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::history::RawHistory;
 use crate::sums;
@@ -37,6 +38,37 @@ fn listed(stack: &CallStack) -> Listed {
 
 /// Tables, and addresses that nothing explains without names if all of the history was asked.
 type Answer = (Vec<RawTable>, Vec<u64>);
+
+/// Of functions or parts of them: first address, the one behind, and where the function begins.
+type Bodies = Vec<(u64, u64, u64)>;
+
+/// Where functions begin and end, in each program that a thread ran.
+#[pyclass(frozen, module = "odograph._native")]
+pub struct RawFunctions(pub Arc<Entries>);
+
+#[pymethods]
+impl RawFunctions {
+    /// Of each program: the time (TSC) from which it runs, and of each function the first address, the one behind it, and
+    /// where the function begins that it is a part of.
+    #[new]
+    fn new(programs: Vec<(u64, Bodies)>) -> RawFunctions {
+        let body = |(start, end, owner)| Body { start, end, owner };
+        let bodies = |rows: Bodies| rows.into_iter().map(body).collect();
+        RawFunctions(Arc::new(Entries::new(
+            programs.into_iter().map(|(tsc, rows)| (tsc, bodies(rows))).collect(),
+        )))
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.to_bytes())
+    }
+
+    /// What `to_bytes` gave; no functions if it is something else.
+    #[staticmethod]
+    fn from_bytes(data: &[u8]) -> RawFunctions {
+        RawFunctions(Arc::new(Entries::from_bytes(data).unwrap_or_default()))
+    }
+}
 
 /// The call stacks of a history, and what is asked of its calls.
 #[pyclass(frozen, module = "odograph._native")]
@@ -86,8 +118,9 @@ impl RawStacks {
 impl RawStacks {
     /// `is_first`: the first step is the first one of its thread. `starts` are addresses at which functions begin, `ends` those
     /// where the knowledge of functions ends, `pads` (landing pad, first, last) where exceptions land that pass a call in a
-    /// range, `programs` the times (TSC) at which other programs begin.
+    /// range, `programs` the times (TSC) at which other programs begin. `functions` are those that may be jumped to.
     #[new]
+    #[allow(clippy::too_many_arguments)] // It is called in one place, by one class.
     fn new(
         history: Py<RawHistory>,
         is_first: bool,
@@ -95,8 +128,12 @@ impl RawStacks {
         ends: Vec<u64>,
         pads: Vec<(u64, u64, u64)>,
         programs: Vec<u64>,
+        functions: &RawFunctions,
     ) -> RawStacks {
-        let parts = history.get().stack_parts();
+        let mut parts = history.get().stack_parts();
+        for part in &mut parts {
+            part.functions = functions.0.clone();
+        }
         let names = Arc::new(Names::new(starts, ends, pads));
         RawStacks { history, parts, is_first, names, programs, followed: OnceLock::new() }
     }
@@ -104,7 +141,8 @@ impl RawStacks {
     /// Call paths: parent, ip, calls, own, own_time.
     fn calls(&self, py: Python<'_>, start: u64, stop: u64) -> PyResult<Answer> {
         let settled = self.kept::<CallTree>(py, start, stop)?;
-        Ok((vec![sums::paths(&settled, self.clock())?], settled.unexplained))
+        let unexplained = settled.unexplained.clone();
+        Ok((vec![sums::paths(settled, self.clock())?], unexplained))
     }
 
     /// Calls with the returns that end them, and which stack ran when; `by` is added to steps.
@@ -152,5 +190,6 @@ impl RawStacks {
 
 /// Adds this room's classes.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawFunctions>()?;
     module.add_class::<RawStacks>()
 }

@@ -12,6 +12,7 @@ use pyo3::types::PyBytes;
 
 use crate::error;
 use crate::history::{self, RawClock, RawHistory};
+use crate::stack::RawFunctions;
 use crate::table::{RawTable, TableBuilder};
 
 /// Executions by address: ip, count.
@@ -38,8 +39,8 @@ pub fn coverage(coverage: &Coverage) -> PyResult<(RawTable, RawTable)> {
 }
 
 /// Call paths: parent, ip, calls, own, own_time.
-pub fn paths(settled: &Settled<CallTree>, clock: Clock) -> PyResult<RawTable> {
-    let nodes = &settled.ledger.nodes;
+pub fn paths(settled: Settled<CallTree>, clock: Clock) -> PyResult<RawTable> {
+    let nodes = settled.ledger.pruned().nodes;
     TableBuilder::default()
         .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
         .u64("ip", nodes.iter().map(|node| node.ip).collect())
@@ -60,7 +61,11 @@ pub fn pairs(settled: &Settled<Pairs>) -> PyResult<Vec<RawTable>> {
         .u64("caller", rows.iter().map(|row| row.caller).collect())
         .u64("callee", rows.iter().map(|row| row.callee).collect())
         .u32("depth", rows.iter().map(|row| row.depth).collect())
-        .words("kind", rows.iter().map(|row| row.kind() as i16).collect(), &["call", "interrupt", "stack"])
+        .words(
+            "kind",
+            rows.iter().map(|row| row.kind() as i16).collect(),
+            &["call", "interrupt", "stack", "tail"],
+        )
         .u32("stack", rows.iter().map(|row| row.stack()).collect())
         .build()?;
     let runs = TableBuilder::default()
@@ -116,11 +121,13 @@ impl RawSum {
         start: u64,
         stop: u64,
         offsets: (u64, u64),
+        functions: &RawFunctions,
     ) -> PyResult<()> {
         let none = || error::invalid_argument(py, "only histories of one stream can be asked");
         let stream = history.stream().ok_or_else(none)?.clone();
         let within: Range<u64> = offsets.0..offsets.1;
-        let part = StackPart { first: start, last: stop, within, ..StackPart::whole(stream) };
+        let functions = functions.0.clone();
+        let part = StackPart { first: start, last: stop, within, functions, ..StackPart::whole(stream) };
         // Taken out: while it is asked, Python code may run.
         let mut sum = self.lock().clone();
         let sum = history.asked(py, move |ask| sum.ask(&part, ask).map(|()| sum))?;
@@ -176,7 +183,10 @@ impl RawSum {
             }
             Sum::Paths(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
-                (vec![paths(&settled, clock)?], settled.unexplained)
+                {
+                    let unexplained = settled.unexplained.clone();
+                    (vec![paths(settled, clock)?], unexplained)
+                }
             }
             Sum::Pairs(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));

@@ -46,8 +46,8 @@ def command(
 ) -> int:
     """Say what functions cost: calls, instructions and time, their own and with those they call.
 
-    Calls are those on the stack, so what a function jumps to at its end counts as its own. Time goes on in
-    what is not traced, such as system calls.
+    What a function jumps to at its end is called by it. Time goes on in what is not traced,
+    such as system calls.
     """
     from odograph.views.costs import cost_lines, function_costs, merged_costs
     from odograph.views.nameless import nameless, nameless_lines

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from odograph.recording import elf
 from odograph.recording.binaries import CodeSource, Missing
 from odograph.recording.processmemory import Mapping
+from odograph.symbols.bodies import bodies_of_file
 from odograph.symbols.intervals import Layers
 from odograph.symbols.landing import landings_of_file
 from odograph.symbols.lines import Lines, Source
@@ -312,6 +313,21 @@ class Symbols:
                 for pad, first, last in found.pads
             )
         return sorted(starts), sorted(ends), sorted(pads)
+
+    def bodies(self) -> list[tuple[int, int, int]]:
+        """(start, end, start of the function that it is a part of) of all code that has symbols or unwind
+        information. Stubs of calls to other files are no functions.
+        """
+        found: list[tuple[int, int, int]] = []
+        for module in self.modules:
+            if module.path is not None:
+                bias = module.bias
+                found += [
+                    ((start + bias) % _TOP, (end + bias) % _TOP, (owner + bias) % _TOP)
+                    for start, end, owner in bodies_of_file(module.path)
+                    if module.address <= (start + bias) % _TOP < module.end
+                ]
+        return found
 
     def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:
         """``module!name+0x4`` for each address; an empty text where nothing is known."""

@@ -43,6 +43,8 @@ class SymbolTable:
             self.names.append(name)
         self.starts = np.array(starts, dtype=np.uint64)
         self._lasts = self.starts + (np.array(sizes, dtype=np.uint64) - np.uint64(1))
+        #: The address behind each.
+        self.ends = self._lasts + np.uint64(1)
         self._outer: Numbers | None = None
         self._by_name: dict[str, int] | None = None
 

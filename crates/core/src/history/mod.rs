@@ -54,8 +54,8 @@ pub use parallel::{Ask, Interrupted};
 pub use part::{Assembly, Part, PartPlace};
 pub use saved::{Stale, Unsaved};
 pub use stack::{
-    fold, CallStack, Calls, Entry, EntryKind, FrameKind, Instant, Ledger, Names, Settled, Spent, StackFrame,
-    StackPart, Stacks,
+    fold, Body, CallStack, Calls, Entries, Entry, EntryKind, FrameKind, Instant, Ledger, Names, Settled,
+    Spent, StackFrame, StackPart, Stacks,
 };
 pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
 pub use sum::Sum;

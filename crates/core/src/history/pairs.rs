@@ -92,6 +92,19 @@ impl Ledger for Pairs {
         }
     }
 
+    fn redirect(&mut self, note: u64, callee: u64, _: Spent, (): &mut ()) -> u64 {
+        if let Some(row) = note.checked_sub(1).and_then(|row| self.rows.get_mut(row as usize)) {
+            row.callee = callee;
+        }
+        note
+    }
+
+    fn cancel(&mut self, note: u64, _: u64, _: Spent, (): &mut ()) {
+        if note > 0 && note == self.rows.len() as u64 {
+            self.rows.pop();
+        }
+    }
+
     fn spend(&mut self, _: u64, _: Spent) {}
 
     fn close(&mut self, note: u64, _: Spent, step: u64, (): &mut ()) {

@@ -61,7 +61,7 @@ fn kept<L: Ledger<Note: Send, Line: Send> + Send>(stacks: &Stacks, steps: &Range
 fn open_at(pairs: &Pairs, step: u64) -> Vec<usize> {
     let ran = pairs.runs.partition_point(|&(from, _)| from <= step);
     let stack = pairs.runs[ran - 1].1;
-    let open = |&row: &usize| pairs.rows[row].stack == stack && pairs.rows[row].is_open_at(step as i64);
+    let open = |&row: &usize| pairs.rows[row].stack() == stack && pairs.rows[row].is_open_at(step as i64);
     (0..pairs.rows.len()).filter(open).collect()
 }
 
