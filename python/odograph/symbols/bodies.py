@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 
@@ -34,7 +35,7 @@ def _bodies(path: str, _size: int, _mtime: int) -> tuple[tuple[int, int, int], .
     starts, ends = table.starts.tolist(), table.ends.tolist()
     stubs = [start for start, name in zip(starts, table.names, strict=True) if name.endswith("@plt")]
     rows: dict[int, tuple[int, int]] = {}
-    behind = [*starts[1:], (1 << 64) - 1]
+    behind = [*starts[1:], (1 << 64) - 1][: len(starts)]
     for start, end, following, name in zip(starts, ends, behind, table.names, strict=True):
         if name.endswith("@plt"):
             continue
@@ -52,7 +53,7 @@ def _bodies(path: str, _size: int, _mtime: int) -> tuple[tuple[int, int, int], .
 def _unnamed(found: list[int], starts: list[int], ends: list[int]) -> list[tuple[int, int]]:
     """Functions that only unwind information tells of, each up to what comes next."""
     edges = sorted({*found, *starts})
-    following = dict(zip(edges, [*edges[1:], edges[-1] + 1 if edges else 0], strict=True))
+    following = dict(itertools.pairwise([*edges, (1 << 64) - 1]))
     named = sorted(zip(starts, ends, strict=True))
     unnamed = []
     at = 0

@@ -320,13 +320,13 @@ class Symbols:
         """
         found: list[tuple[int, int, int]] = []
         for module in self.modules:
-            if module.path is not None:
-                bias = module.bias
-                found += [
-                    ((start + bias) % _TOP, (end + bias) % _TOP, (owner + bias) % _TOP)
-                    for start, end, owner in bodies_of_file(module.path)
-                    if module.address <= (start + bias) % _TOP < module.end
-                ]
+            if module.path is None:
+                continue
+            bias = module.bias
+            for start, end, owner in bodies_of_file(module.path):
+                here = (start + bias) % _TOP
+                if module.address <= here < module.end:
+                    found.append((here, min(here + end - start, module.end), (owner + bias) % _TOP))
         return found
 
     def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:
