@@ -38,7 +38,9 @@ def open_rows(pairs: Table, switches: Table, step: int) -> list[int]:
     """The rows of ``pairs`` that lie on the stack before a step, the innermost first."""
     ran = int(np.searchsorted(switches["step"], step, side="right")) - 1
     call, end = np.asarray(pairs["call"]), np.asarray(pairs["end"])
-    is_open = (call < step) & ((end < 0) | (end >= step)) & (np.asarray(pairs["kind"]) != "stack")
+    # What a function jumped to returns for it, and has no return address of its own.
+    is_frame = np.isin(np.asarray(pairs["kind"]), ("call", "interrupt"))
+    is_open = (call < step) & ((end < 0) | (end >= step)) & is_frame
     mine = np.asarray(pairs["stack"]) == switches["stack"][ran]
     return np.flatnonzero(is_open & mine)[::-1].tolist()
 
@@ -148,7 +150,8 @@ def test_a_live_stream_answers_as_the_whole(tmp_path: Path) -> None:
     recording = odograph.open(path)
     (stream,) = recording.streams(recording.threads[0])
     whole = recording.history()
-    questions = [Passes("pairs"), Passes("functions"), Passes("paths")]
+    functions = recording.functions().to_bytes()
+    questions = [Passes(name, functions) for name in ("pairs", "functions", "paths")]
     sums = [question.sum() for question in questions]
     with odograph.Stream(recording.image(), recording.config) as live:
         data = bytes(stream.read())

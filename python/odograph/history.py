@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from odograph._native import RawCode, RawHistory, RawMapping, save_history
+from odograph._native import RawCode, RawEntries, RawHistory, RawMapping, save_history
 from odograph.config import TraceConfig
 from odograph.counted import counted
 from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
@@ -148,11 +148,13 @@ class History(Sequence[Instruction]):
         offset: int = 0,
         epochs: Callable[[], Sequence[Epoch]] | None = None,
         programs: Callable[[], Sequence[int]] | None = None,
+        functions: Callable[[], RawEntries] | None = None,
         whole: tuple[History, int] | None = None,
         is_first: bool = False,
     ) -> None:
         self._raw = raw
         self._find_programs = programs
+        self._find_functions = functions
         # The first step is the first one of its thread, as is known without looking at it.
         self._is_first = is_first
         # The history that this is a part of, and where in it.
@@ -442,9 +444,13 @@ class History(Sequence[Instruction]):
         ``kind`` is ``call``; ``interrupt``, where a signal, an interrupt or a system call that is traced came
         (``call`` is the last step before it, -1 if there is none, ``caller`` the address at which execution
         is to go on, ``callee`` the handler); or ``stack``, where a stack begins that nothing called, as that
-        of a coroutine does (``caller`` is the address of the branch to it). ``stack`` is the number of the
-        stack that the call lies on. A call is on :meth:`stack` before the steps behind ``call``, up to
-        ``end``, whenever its stack runs: see :meth:`switches`.
+        of a coroutine does (``caller`` is the address of the branch to it); or ``tail``, where a function
+        jumped to the entry of another one, which then returns for it (``caller`` is the address of the jump).
+        Stubs of calls to other files and thunks are no calls: ``callee`` is what they lead to.
+
+        ``stack`` is the number of the stack that the call lies on. A call that is no ``tail`` is on
+        :meth:`stack` before the steps behind ``call``, up to ``end``, whenever its stack runs: see
+        :meth:`switches`.
 
         After a longjmp or an exception calls end where the calls below them go on; those on a stack that is
         left for another one stay open. A call to code that is not traced ends where tracing goes on. Where
@@ -535,7 +541,14 @@ class History(Sequence[Instruction]):
         from odograph.stacks import CallStacks
 
         names = None if self._find_symbols is None else self._names_at
-        return CallStacks(self._raw, names, self.landings, self._find_programs, lambda: self.begins_program)
+        return CallStacks(
+            self._raw,
+            names,
+            self.landings,
+            self._find_programs,
+            lambda: self.begins_program,
+            self._find_functions,
+        )
 
     def _names_at(self, step: int) -> Symbols:
         found = self.symbols_at(step)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from odograph._native import RawHistory, count_packets, save_history, skipped_bytes
+from odograph._native import RawEntries, RawHistory, count_packets, save_history, skipped_bytes
 from odograph.config import TraceConfig
 from odograph.counted import counted
 from odograph.destination import Destination
@@ -134,6 +134,7 @@ class Recording:
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
         self._epochs: dict[int, list[Epoch]] = {}
+        self._functions: dict[int, RawEntries] = {}
         self._index: Index | None = None
         default = default_path(source.path)
         if not isinstance(index, bool):
@@ -208,7 +209,12 @@ class Recording:
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
             is_thread = thread.truth is not None and thread.tid != thread.pid
             self._histories[thread.tid] = History(
-                pieces, symbols, epochs=epochs, programs=programs, is_first=is_thread
+                pieces,
+                symbols,
+                epochs=epochs,
+                programs=programs,
+                functions=partial(self.functions, thread.tid),
+                is_first=is_thread,
             )
         return self._histories[thread.tid]
 
@@ -250,6 +256,14 @@ class Recording:
         if pid not in self._symbols:
             self._symbols[pid] = symbols_of(epochs)
         return self._symbols[pid]
+
+    def functions(self, tid: int | None = None) -> RawEntries:
+        """Where functions begin and end in the programs that a thread's process ran."""
+        epochs = self.epochs(tid)
+        pid = self.source.thread(tid).pid
+        if pid not in self._functions:
+            self._functions[pid] = RawEntries([(epoch.tsc, epoch.symbols.bodies()) for epoch in epochs])
+        return self._functions[pid]
 
     def epochs(self, tid: int | None = None) -> list[Epoch]:
         """Names of the code of a thread's process over time, ascending: another program, or another library

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from odograph._native import RawStacks
+from odograph._native import RawEntries, RawStacks
 from odograph.errors import InvalidArgument
 from odograph.frame import Found, Frame, Stack
 from odograph.selection import ALL_ROWS, Question, Rows
@@ -96,12 +97,14 @@ class CallStacks:
         find_landings: FindLandings,
         find_programs: Callable[[], Sequence[int]] | None = None,
         is_first: Callable[[], bool] | None = None,
+        find_functions: Callable[[], RawEntries] | None = None,
     ) -> None:
         self._raw = raw
         self._names_at = names_at
         self._find_landings = find_landings
         self._find_programs = find_programs
         self._is_first = is_first
+        self._find_functions = find_functions
         self._native: RawStacks | None = None
         #: Names at the step that was asked for last.
         self._names: Symbols | None = None
@@ -118,7 +121,13 @@ class CallStacks:
     def _made(self, names: Landings) -> RawStacks:
         programs = () if self._find_programs is None else tuple(self._find_programs())
         is_first = self._is_first is not None and self._is_first()
-        return RawStacks(self._raw, is_first, *names, programs)
+        return RawStacks(self._raw, is_first, *names, programs, self._functions)
+
+    @cached_property
+    def _functions(self) -> RawEntries:
+        if self._find_functions is not None:
+            return self._find_functions()
+        return RawEntries([] if self._names_at is None else [(0, self._names_at(0).bodies())])
 
     def _explain(self, first: RawStacks, unexplained: Sequence[int]) -> None:
         """Takes the native half that knew no names, if no names help with what it left unexplained."""

@@ -25,7 +25,7 @@ def describe(path: Path) -> dict[str, Any]:
             "hash": f"{history.hash():016x}",
             "gaps": [gap.cause for gap in history.gaps()],
             "executed": len(history.counts()),
-            "calls": len(history.pairs()),
+            "calls": list(history.pairs()["kind"]).count("call"),
             "functions": {
                 f"{ip:x}": [int(calls), int(own)]
                 for ip, calls, own in sorted(

@@ -258,6 +258,33 @@ impl Functions {
         self.all().into_iter().filter_map(|number| self.start(number)).collect()
     }
 
+    /// Of all code that symbols or call frame information know, sorted: begin, end (not included), and where the function
+    /// begins that it is a part of, where a compiler moved that elsewhere (`main.cold`, `read.part.0`). Stubs of the
+    /// procedure linkage table are left out.
+    pub fn bodies(&self) -> Vec<(u64, u64, u64)> {
+        let list = self.symbols.list();
+        let mut named: Option<HashMap<&[u8], u64>> = None;
+        let mut found = Vec::new();
+        for number in self.all() {
+            let Some(symbol) = list.get(number) else {
+                let frame = number.checked_sub(list.len()).and_then(|at| self.frames.get(at));
+                found.extend(frame.map(|frame| (frame.start, frame.end, frame.start)));
+                continue;
+            };
+            if self.symbols.is_stub(symbol) {
+                continue;
+            }
+            let owner = whole_of(self.symbols.name_bytes(symbol)).and_then(|whole| {
+                let named = named.get_or_insert_with(|| {
+                    list.iter().rev().map(|symbol| (self.symbols.name_bytes(symbol), symbol.start)).collect()
+                });
+                named.get(whole).copied()
+            });
+            found.push((symbol.start, symbol.end, owner.unwrap_or(symbol.start)));
+        }
+        found
+    }
+
     /// Where functions begin that a name means exactly: as shown, or as the file has it. Sorted, each once.
     pub fn named(&self, name: &str) -> Vec<u64> {
         let plain = name.strip_suffix("@plt");
@@ -319,6 +346,19 @@ impl Functions {
         }
         found
     }
+}
+
+/// The name of the function that one of this name is a part of, as compilers name parts; None if it is no part.
+fn whole_of(name: &[u8]) -> Option<&[u8]> {
+    let is_mark = |word: &[u8]| matches!(word, b"cold" | b"part" | b"isra" | b"constprop");
+    let dots = name.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
+    dots.filter_map(|dot| name.split_at_checked(dot)).find_map(|(whole, rest)| {
+        let mut words = rest.get(1..)?.split(|byte| *byte == b'.');
+        let first = words.next()?;
+        let is_part = matches!(first, b"cold" | b"part")
+            && words.all(|word| is_mark(word) || (!word.is_empty() && word.iter().all(u8::is_ascii_digit)));
+        is_part.then_some(whole)
+    })
 }
 
 /// The last word of a name before its parameters and template arguments; None if that may look different in a file.
@@ -402,5 +442,24 @@ mod tests {
         let bare =
             functions.at(0x45, &mut debug).and_then(|number| functions.get(number)).expect("it is known");
         assert_eq!((bare.start, bare.known_by), (0x40, KnownBy::Dwarf));
+    }
+}
+
+#[cfg(test)]
+mod part_tests {
+    use super::whole_of;
+
+    #[test]
+    fn parts_tell_what_they_are_parts_of() {
+        let whole =
+            |name: &'static str| whole_of(name.as_bytes()).map(|whole| std::str::from_utf8(whole).unwrap());
+        assert_eq!(whole("main.cold"), Some("main"));
+        assert_eq!(whole("read.part.0"), Some("read"));
+        assert_eq!(whole("read.isra.0.cold"), Some("read.isra.0"));
+        assert_eq!(whole("read.part.0.isra.1.cold.2"), Some("read"));
+        assert_eq!(whole("read.isra.0"), None);
+        assert_eq!(whole(".cold"), None);
+        assert_eq!(whole("a.cold.b"), None);
+        assert_eq!(whole("a.colder"), None);
     }
 }

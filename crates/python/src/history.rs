@@ -310,6 +310,7 @@ fn stack_part(part: &Part) -> StackPart {
         base: part.base(),
         lost: part.lost,
         only: part.only,
+        functions: Arc::default(),
     }
 }
 

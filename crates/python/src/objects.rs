@@ -277,6 +277,14 @@ impl RawFunctions {
         PyBytes::new(py, &bytes)
     }
 
+    /// (begin, end, begin of the function that it is a part of) of all code (native-endian uint64, sorted).
+    fn _bodies<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let bodies = py.detach(|| locked(&self.functions).bodies());
+        let fields = bodies.into_iter().flat_map(|(start, end, owner)| [start, end, owner]);
+        let bytes: Vec<u8> = fields.flat_map(u64::to_ne_bytes).collect();
+        PyBytes::new(py, &bytes)
+    }
+
     /// Where functions of exactly this name begin.
     fn _named(&self, py: Python<'_>, name: &str) -> Vec<u64> {
         py.detach(|| locked(&self.functions).named(name))

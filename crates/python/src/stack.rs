@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use odograph_core::history::{
-    fold, Ask, CallStack, CallTree, Clock, Executions, FrameKind, Functions, Ledger, Names, Pairs, Settled,
-    StackFrame, StackPart, Stacks,
+    fold, Ask, Body, CallStack, CallTree, Clock, Entries, Executions, FrameKind, Functions, Ledger, Names,
+    Pairs, Settled, StackFrame, StackPart, Stacks,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::history::{self, RawHistory, RawRows};
 use crate::sums;
@@ -61,6 +62,39 @@ impl Kept {
     }
 }
 
+/// Where functions begin and end, in each program that a thread ran.
+#[pyclass(frozen, module = "odograph._native")]
+pub struct RawEntries(pub Arc<Entries>);
+
+#[pymethods]
+impl RawEntries {
+    /// Of each program: the time (TSC) from which it runs, and of each function, as native-endian uint64, the first address,
+    /// the one behind it, and where the function begins that it is a part of.
+    #[new]
+    fn new(programs: Vec<(u64, Vec<u8>)>) -> RawEntries {
+        let field = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+        let body = |row: &[u8]| {
+            let mut fields = row.chunks_exact(8).map(field);
+            let mut next = || fields.next().unwrap_or(0);
+            Body { start: next(), end: next(), owner: next() }
+        };
+        let bodies = |rows: Vec<u8>| rows.chunks_exact(24).map(body).collect();
+        RawEntries(Arc::new(Entries::new(
+            programs.into_iter().map(|(tsc, rows)| (tsc, bodies(rows))).collect(),
+        )))
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.to_bytes())
+    }
+
+    /// What `to_bytes` gave; no functions if it is something else.
+    #[staticmethod]
+    fn from_bytes(data: &[u8]) -> RawEntries {
+        RawEntries(Arc::new(Entries::from_bytes(data).unwrap_or_default()))
+    }
+}
+
 /// The call stacks of a history, and what is asked of its calls.
 #[pyclass(frozen, module = "odograph._native")]
 struct RawStacks {
@@ -109,8 +143,9 @@ impl RawStacks {
 impl RawStacks {
     /// `is_first`: the first step is the first one of its thread. `starts` are addresses at which functions begin, `ends` those
     /// where the knowledge of functions ends, `pads` (landing pad, first, last) where exceptions land that pass a call in a
-    /// range, `programs` the times (TSC) at which other programs begin.
+    /// range, `programs` the times (TSC) at which other programs begin. `functions` are those that may be jumped to.
     #[new]
+    #[allow(clippy::too_many_arguments)] // It is called in one place, by one class.
     fn new(
         history: Py<RawHistory>,
         is_first: bool,
@@ -118,8 +153,12 @@ impl RawStacks {
         ends: Vec<u64>,
         pads: Vec<(u64, u64, u64)>,
         programs: Vec<u64>,
+        functions: &RawEntries,
     ) -> RawStacks {
-        let parts = history.get().stack_parts();
+        let mut parts = history.get().stack_parts();
+        for part in &mut parts {
+            part.functions = functions.0.clone();
+        }
         let names = Arc::new(Names::new(starts, ends, pads));
         RawStacks { history, parts, is_first, names, programs, followed: OnceLock::new() }
     }
@@ -169,8 +208,8 @@ impl RawStacks {
                 }
                 "calls" => {
                     let Some(settled) = kept.paths.take() else { continue };
-                    *tables = vec![sums::paths(&settled, clock, &rows)?];
-                    unexplained = settled.unexplained;
+                    unexplained.clone_from(&settled.unexplained);
+                    *tables = vec![sums::paths(settled, clock, &rows)?];
                 }
                 "pairs" => {
                     let Some(mut settled) = kept.pairs.take() else { continue };
@@ -215,5 +254,6 @@ impl RawStacks {
 
 /// Adds this room's classes.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RawEntries>()?;
     module.add_class::<RawStacks>()
 }

@@ -12,6 +12,7 @@ use pyo3::types::PyBytes;
 
 use crate::error;
 use crate::history::{self, RawClock, RawHistory};
+use crate::stack::RawEntries;
 use crate::table::{RawTable, TableBuilder};
 
 /// Executions by address: ip, count.
@@ -42,8 +43,8 @@ pub fn coverage(coverage: &Coverage, wanted: &Rows) -> PyResult<Vec<RawTable>> {
 }
 
 /// Call paths: parent, ip, calls, own, own_time.
-pub fn paths(settled: &Settled<CallTree>, clock: Clock, wanted: &Rows) -> PyResult<RawTable> {
-    let nodes = wanted.paths(&settled.ledger);
+pub fn paths(settled: Settled<CallTree>, clock: Clock, wanted: &Rows) -> PyResult<RawTable> {
+    let nodes = wanted.paths(&settled.ledger.pruned());
     TableBuilder::default()
         .u64("parent", nodes.iter().map(|node| u64::from(node.parent)).collect())
         .u64("ip", nodes.iter().map(|node| node.ip).collect())
@@ -65,7 +66,11 @@ pub fn pairs(settled: Settled<Pairs>, wanted: &Rows) -> PyResult<Vec<RawTable>> 
         .u64("caller", rows.iter().map(|row| row.caller).collect())
         .u64("callee", rows.iter().map(|row| row.callee).collect())
         .u32("depth", rows.iter().map(|row| row.depth).collect())
-        .words("kind", rows.iter().map(|row| row.kind() as i16).collect(), &["call", "interrupt", "stack"])
+        .words(
+            "kind",
+            rows.iter().map(|row| row.kind() as i16).collect(),
+            &["call", "interrupt", "stack", "tail"],
+        )
         .u32("stack", rows.iter().map(|row| row.stack()).collect())
         .u64("inclusive", rows.iter().map(|row| row.inclusive).collect())
         .build()?;
@@ -123,11 +128,13 @@ impl RawSum {
         start: u64,
         stop: u64,
         offsets: (u64, u64),
+        functions: &RawEntries,
     ) -> PyResult<()> {
         let none = || error::invalid_argument(py, "only histories of one stream can be asked");
         let stream = history.stream().ok_or_else(none)?.clone();
         let within: Range<u64> = offsets.0..offsets.1;
-        let part = StackPart { first: start, last: stop, within, ..StackPart::whole(stream) };
+        let functions = functions.0.clone();
+        let part = StackPart { first: start, last: stop, within, functions, ..StackPart::whole(stream) };
         // Taken out: while it is asked, Python code may run.
         let mut sum = self.lock().clone();
         let sum = history.asked(py, move |ask| sum.ask(&part, ask).map(|()| sum))?;
@@ -181,7 +188,8 @@ impl RawSum {
             }
             Sum::Paths(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
-                (vec![paths(&settled, clock, &all)?], settled.unexplained)
+                let unexplained = settled.unexplained.clone();
+                (vec![paths(settled, clock, &all)?], unexplained)
             }
             Sum::Pairs(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));

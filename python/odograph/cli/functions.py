@@ -51,8 +51,8 @@ def command(
 
     A function that several processes ran, or that lay at several addresses, is one row.
 
-    Calls are those on the stack, so what a function jumps to at its end counts as its own. Time goes on in
-    what is not traced, such as system calls.
+    What a function jumps to at its end is called by it. Time goes on in what is not traced,
+    such as system calls.
     """
     from odograph.history import NO_CLOCK
     from odograph.views.costs import cost_lines, function_costs, merged_costs

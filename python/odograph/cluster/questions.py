@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from odograph._native import RawSum
+from odograph._native import RawEntries, RawSum
 from odograph.stacks import FindLandings, landings
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class Passes:
     """What a pass over all steps gives: executions of instructions, blocks and edges, costs, call paths."""
 
     name: Literal["counts", "coverage", "functions", "paths", "pairs"]
+    #: Where functions begin, as bytes: see ``Recording.functions``.
+    functions: bytes = b""
 
     @property
     def in_order(self) -> bool:
@@ -112,7 +114,7 @@ class Passes:
         self, history: RawHistory, start: int, stop: int, offsets: tuple[int, int] = ALL_OFFSETS
     ) -> bytes:
         answer = RawSum(self.name)
-        answer.ask(history, start, stop, offsets)
+        answer.ask(history, start, stop, offsets, RawEntries.from_bytes(self.functions))
         return answer.to_bytes()
 
     def sum(self) -> Sums:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
@@ -83,10 +83,26 @@ class Passing(Generic[T]):
         self._made = made
 
     def questions(self, recording: Recording) -> tuple[Question, ...]:
-        return (self._question,)
+        return _questions(recording, (self._question,))
 
     def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> T:
-        return self._made(_tables(sums[0], recording, thread))
+        number = self.questions(recording).index(_question_for(self._question, recording, thread))
+        return self._made(_tables(sums[number], recording, thread))
+
+
+def _question_for(question: Passes, recording: Recording, thread: Thread) -> Passes:
+    """The question with the functions of a thread's programs, if it is one about calls."""
+    if not question.in_order:
+        return question
+    return replace(question, functions=recording.functions(thread.tid).to_bytes())
+
+
+def _questions(recording: Recording, questions: tuple[Passes, ...]) -> tuple[Question, ...]:
+    """The questions for all threads, each once."""
+    every = (
+        _question_for(question, recording, thread) for question in questions for thread in recording.threads
+    )
+    return tuple(dict.fromkeys(every))
 
 
 def _tables(total: Sum, recording: Recording, thread: Thread) -> list[Table]:
@@ -124,13 +140,14 @@ class Naming:
         self._questions = questions
 
     def questions(self, recording: Recording) -> tuple[Question, ...]:
-        return self._questions
+        return _questions(recording, self._questions)
 
     def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> Passed:
-        tables: dict[str, list[Table]] = {
-            question.name: _tables(total, recording, thread)
-            for question, total in zip(self._questions, sums, strict=True)
-        }
+        asked = self.questions(recording)
+        tables: dict[str, list[Table]] = {}
+        for question in self._questions:
+            total = sums[asked.index(_question_for(question, recording, thread))]
+            tables[question.name] = _tables(total, recording, thread)
         steps = sum(piece.steps[1] - piece.steps[0] for piece in recording.pieces(thread))
         return Passed(steps, thread.pid, recording.symbols(thread.tid), tables)
 

@@ -314,6 +314,25 @@ class Symbols:
             )
         return sorted(starts), sorted(ends), sorted(pads)
 
+    def bodies(self) -> bytes:
+        """Of all code that symbols or call frame information know, rows: begin, end (not included), and where
+        the function begins that it is a part of, as uint64 in the order of this machine.
+
+        Stubs of calls to other files are left out.
+        """
+        import numpy as np
+
+        found = []
+        for module in self.modules:
+            if not _has_table(module):
+                continue
+            rows = module.table.bodies + np.uint64(module.bias % _TOP)
+            inside = (rows[:, 0] >= module.address) & (rows[:, 0] < module.end)
+            rows = rows[inside]
+            rows[:, 1] = np.minimum(rows[:, 1], module.end)
+            found.append(rows)
+        return b"".join(rows.tobytes() for rows in found)
+
     def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:
         """``module!name+0x4`` for each address; an empty text where nothing is known."""
         import numpy as np

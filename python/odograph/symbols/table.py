@@ -89,6 +89,16 @@ class FunctionTable:
 
         return np.frombuffer(self._raw._entries(), dtype=np.uint64)
 
+    @functools.cached_property
+    def bodies(self) -> Addresses:
+        """Of all code that symbols or call frame information know, ascending: rows of begin, end (not
+        included), and where the function begins that it is a part of, as compilers move parts elsewhere
+        (``main.cold``). Stubs of the procedure linkage table are left out.
+        """
+        import numpy as np
+
+        return np.frombuffer(self._raw._bodies(), dtype=np.uint64).reshape(-1, 3)
+
     def functions(self) -> list[FileFunction]:
         """All functions, ascending, one for each place; stubs of the procedure linkage table among them."""
         return [FileFunction(*fields) for fields in self._raw._all()]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::stack::{Entry, Ledger, Settled, Spent};
+use super::stack::{Entry, Ledger, Settled, Spent, STUB_STEPS};
 
 /// What the calls of an address cost together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct FunctionCost {
 impl FunctionCost {
     fn add(&mut self, other: &FunctionCost) {
         self.calls += other.calls;
-        self.own += other.own;
+        self.own = self.own.wrapping_add(other.own);
         self.own_ticks = self.own_ticks.wrapping_add(other.own_ticks);
     }
 
@@ -163,6 +163,12 @@ impl Functions {
         if let Some(outside) = costs.first_mut() {
             outside.add_inclusive(settled.spent);
         }
+        // Stubs that only led elsewhere are none.
+        let mut nth = 0;
+        costs.retain(|cost| {
+            nth += 1;
+            nth == 1 || cost.calls > 0 || cost.own > 0 || cost.own_ticks != 0
+        });
         if let Some(called) = costs.get_mut(1..) {
             called.sort_unstable_by_key(|cost| cost.ip);
         }
@@ -195,9 +201,53 @@ impl Ledger for Functions {
         }
     }
 
+    fn redirect(
+        &mut self,
+        note: OpenFunction,
+        callee: u64,
+        at: Spent,
+        line: &mut OpenCounts,
+    ) -> OpenFunction {
+        let number = self.number(callee);
+        if note.number == 0 || number == note.number {
+            return note;
+        }
+        line.down(note.number);
+        line.up(number);
+        let mut moved = FunctionCost { calls: 1, ..FunctionCost::default() };
+        if let Some(stub) = self.costs.get_mut(note.number as usize) {
+            stub.calls -= 1;
+            let spent = at.since(note.begin);
+            if spent.steps <= STUB_STEPS {
+                (moved.own, moved.own_ticks) = (spent.steps, spent.ticks);
+                stub.own = stub.own.wrapping_sub(spent.steps);
+                stub.own_ticks = stub.own_ticks.wrapping_sub(spent.ticks);
+            } else if stub.calls == 0 {
+                // Nothing else called the stub and is still on its way.
+                moved.own = std::mem::take(&mut stub.own);
+                moved.own_ticks = std::mem::take(&mut stub.own_ticks);
+            }
+        }
+        if let Some(cost) = self.costs.get_mut(number as usize) {
+            cost.add(&moved);
+        }
+        OpenFunction { number, ..note }
+    }
+
+    fn cancel(&mut self, note: OpenFunction, top: OpenFunction, at: Spent, line: &mut OpenCounts) {
+        line.down(note.number);
+        let spent = at.since(note.begin);
+        if let Some(cost) = self.costs.get_mut(note.number as usize).filter(|_| note.number != 0) {
+            cost.calls -= 1;
+            cost.own = cost.own.wrapping_sub(spent.steps);
+            cost.own_ticks = cost.own_ticks.wrapping_sub(spent.ticks);
+            self.spend(top, spent);
+        }
+    }
+
     fn spend(&mut self, top: OpenFunction, spent: Spent) {
         if let Some(cost) = self.costs.get_mut(top.number as usize) {
-            cost.own += spent.steps;
+            cost.own = cost.own.wrapping_add(spent.steps);
             cost.own_ticks = cost.own_ticks.wrapping_add(spent.ticks);
         }
     }

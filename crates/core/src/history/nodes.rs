@@ -19,6 +19,11 @@ impl<T: Clone + Default> PerNode<T> {
         self.all.get_mut(at)
     }
 
+    /// The value of a node, if it was ever looked for.
+    pub fn get(&self, node: NodeId) -> Option<&T> {
+        self.all.get(node as usize)
+    }
+
     #[cold]
     fn grow(&mut self, at: usize) {
         let length = (at + 1).next_power_of_two().max(1024);

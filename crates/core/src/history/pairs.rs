@@ -107,6 +107,19 @@ impl Ledger for Pairs {
         self.revised += revised;
     }
 
+    fn redirect(&mut self, note: OpenPair, callee: u64, _: Spent, (): &mut ()) -> OpenPair {
+        if let Some(row) = self.row_mut(note) {
+            row.callee = callee;
+        }
+        note
+    }
+
+    fn cancel(&mut self, note: OpenPair, _: OpenPair, _: Spent, (): &mut ()) {
+        if note.row > 0 && note.row == self.rows.len() as u64 {
+            self.rows.pop();
+        }
+    }
+
     fn spend(&mut self, _: OpenPair, _: Spent) {}
 
     fn close(&mut self, note: OpenPair, at: Spent, step: u64, (): &mut ()) {

@@ -139,6 +139,23 @@ impl<L: Ledger> Books<L> {
         self.ledger.close(note, at, step, &mut self.here.line);
     }
 
+    /// The innermost frame of the stack that runs went to another address.
+    pub fn redirect(&mut self, note: L::Note, callee: u64) -> L::Note {
+        let at = self.at();
+        self.ledger.redirect(note, callee, at, &mut self.here.line)
+    }
+
+    /// The innermost frame of the stack that runs proves to be none.
+    pub fn cancel(&mut self, note: L::Note, top: L::Note) {
+        let at = self.at();
+        self.ledger.cancel(note, top, at, &mut self.here.line);
+    }
+
+    /// The step that everything is accounted for up to.
+    pub fn step(&self) -> u64 {
+        self.now().steps
+    }
+
     /// The same, where the history ends.
     pub fn leave_open(&mut self, note: L::Note) {
         let at = self.at();

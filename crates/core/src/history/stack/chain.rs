@@ -21,6 +21,9 @@ pub(super) enum Kind {
     Call,
     /// A call of a function that returns twice.
     CallTwice,
+    /// A jump to the entry of another function, which returns to where the frame below does; with the address behind the
+    /// jump. It lies on that frame, and looking for frames passes it by.
+    Tail,
     /// What was interrupted.
     Interrupted,
     /// No frame: a function that returns twice came back to this address, and may do so again.
@@ -39,12 +42,33 @@ pub(super) struct Item {
     pub ip: u64,
     /// The step of the call, or the last one before the interrupt.
     pub step: u64,
+    /// What was called is in no function that is known, as stubs are that jump to where the call was meant to go.
+    pub is_stub: bool,
 }
 
 impl Item {
     /// An edge with a number: it is no frame.
     pub fn edge(kind: Kind, number: u64) -> Item {
-        Item { kind, ip: number, step: 0 }
+        Item::new(kind, number, 0)
+    }
+
+    pub fn new(kind: Kind, ip: u64, step: u64) -> Item {
+        Item { kind, ip, step, is_stub: false }
+    }
+
+    /// Something is kept of it until it ends: it is a frame, or a jump to another function.
+    pub fn is_open(&self) -> bool {
+        self.is_frame() || self.kind == Kind::Tail
+    }
+
+    /// What was called does nothing but make another call at once, as thunks do that a return then leads elsewhere from.
+    pub fn leads_to(&self, next: &Item) -> bool {
+        (self.is_call() || self.kind == Kind::Tail) && self.step.wrapping_add(1) == next.step
+    }
+
+    /// Looking for the innermost frame passes it by.
+    pub fn is_passed_by(&self) -> bool {
+        matches!(self.kind, Kind::Landmark | Kind::Tail)
     }
 
     /// It is no frame, and the frames above it end in ignorance.
@@ -234,7 +258,7 @@ mod tests {
     use super::*;
 
     fn call(ip: u64) -> Item {
-        Item { kind: Kind::Call, ip, step: ip }
+        Item::new(Kind::Call, ip, ip)
     }
 
     fn ips(chains: &Chains<()>, top: Link) -> Vec<u64> {

@@ -25,6 +25,13 @@ pub(super) enum What {
         back: u64,
         /// Only the trace says where it goes.
         indirect: bool,
+        /// What it calls is in no function that is known.
+        is_stub: bool,
+    },
+    /// A jump to the entry of another function.
+    Tail {
+        /// The entry.
+        to: u64,
     },
     /// The stack pointer gets another value.
     Load,
@@ -67,12 +74,14 @@ pub(super) struct NodeSites {
     pub exit: Exit,
     /// What it means if nothing is traced behind its last instruction: a number in a list; 0 for [`Off::Away`].
     pub left: u32,
+    /// A function begins with it.
+    pub begins: bool,
 }
 
 impl NodeSites {
     /// What runs through all of it does nothing to the stack.
     pub fn is_dull(&self) -> bool {
-        self.begin + 1 == self.end && self.exit == Exit::Plain && self.left == 0
+        self.begin + 1 == self.end && self.exit == Exit::Plain && self.left == 0 && !self.begins
     }
 }
 
@@ -120,7 +129,15 @@ impl Bytes {
 }
 
 /// Looks for the sites of a node, which are appended to `sites`, and for how it may be left, if that is a system call.
-pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> (NodeSites, Option<Off>) {
+///
+/// `owner` tells which function an address belongs to, `entry` which one begins there.
+pub(super) fn look(
+    graph: &Graph,
+    node: NodeId,
+    sites: &mut Vec<Site>,
+    owner: &dyn Fn(u64) -> Option<u64>,
+    entry: &dyn Fn(u64) -> Option<u64>,
+) -> (NodeSites, Option<Off>) {
     let begin = sites.len() as u32;
     let (space, mode) = graph.place(node);
     let space = graph.code().get(space);
@@ -129,6 +146,7 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> (NodeS
     let mut touch_at = |ip: u64, size: u8| {
         space.as_ref().map_or(Touch::Nothing, |space| touch(bytes.of(space, ip, size), mode))
     };
+    let has_functions = ips.first().is_some_and(|&ip| owner(ip).is_some());
     let mut manner = Manner::default();
     let mut exit = Exit::Plain;
     // What a function that returns twice does before it changes the stack: both, in any order.
@@ -144,8 +162,12 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> (NodeS
             InstructionClass::Other => touch_at(ip, meta.size()),
             _ => Touch::Nothing,
         };
-        if std::mem::take(&mut called) && touched == Touch::Pop {
+        if std::mem::take(&mut called) && matches!(touched, Touch::Pop | Touch::Drop) {
             sites.pop();
+            if touched == Touch::Drop && sites.len() > begin as usize {
+                // A thunk that returns for the function that jumped to it.
+                sites.pop_if(|site| matches!(site.what, What::Tail { .. }) && site.nth + 2 == nth);
+            }
         }
         match touched {
             Touch::Load => sites.push(Site { nth, what: What::Load }),
@@ -174,10 +196,20 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> (NodeS
                 let next = ips.get(usize::from(nth) + 1).copied();
                 // A call of what comes next asks for its address.
                 if indirect || next.unwrap_or(graph.next_ip(node)) != back {
-                    sites.push(Site { nth, what: What::Call { back, indirect } });
+                    let callee = next.unwrap_or(graph.next_ip(node));
+                    let is_stub = !indirect && has_functions && owner(callee).is_none();
+                    sites.push(Site { nth, what: What::Call { back, indirect, is_stub } });
                     called = !indirect;
                 }
                 (manner, seen, changed) = (Manner::default(), (false, false), false);
+            }
+            InstructionClass::Jump if meta.detail() == Detail::Direct => {
+                // The last one leads to another node, which begins at the entry.
+                let to = ips.get(usize::from(nth) + 1).copied();
+                let found = to.and_then(|to| Some((to, entry(to)?)));
+                if let Some((to, _)) = found.filter(|&(_, entry)| owner(ip) != Some(entry)) {
+                    sites.push(Site { nth, what: What::Tail { to } });
+                }
             }
             InstructionClass::Return => exit = Exit::Return,
             InstructionClass::Jump if meta.detail() != Detail::Direct => exit = Exit::Jump,
@@ -204,7 +236,7 @@ pub(super) fn look(graph: &Graph, node: NodeId, sites: &mut Vec<Site>) -> (NodeS
             left = [7, 5].into_iter().find_map(sets).or(Some(Off::Syscall(ip, behind)));
         }
     }
-    (NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left: 0 }, left)
+    (NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left: 0, begins: false }, left)
 }
 
 /// An instruction that makes the system call behind it the one that ends a handler of a signal: sigreturn or rt_sigreturn.

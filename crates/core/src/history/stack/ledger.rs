@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::Item;
+use super::chain::{Item, Kind};
 
 /// A place in a history: before a step, at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum EntryKind {
     Interrupt,
     /// Another stack begins here, that of a coroutine for example: nothing called it.
     Stack,
+    /// By a jump from one function to the entry of another, a tail call.
+    Tail,
 }
 
 impl EntryKind {
@@ -57,16 +59,17 @@ impl EntryKind {
         match number {
             1 => EntryKind::Interrupt,
             2 => EntryKind::Stack,
+            3 => EntryKind::Tail,
             _ => EntryKind::Call,
         }
     }
 
     /// That of a frame.
     pub(super) fn of(item: &Item) -> EntryKind {
-        if item.is_call() {
-            EntryKind::Call
-        } else {
-            EntryKind::Interrupt
+        match item.kind {
+            Kind::Call | Kind::CallTwice => EntryKind::Call,
+            Kind::Tail => EntryKind::Tail,
+            _ => EntryKind::Interrupt,
         }
     }
 }
@@ -86,6 +89,9 @@ pub struct Entry {
     /// Number of the stack that it lies on, where it is known.
     pub stack: u32,
 }
+
+/// A stub that has executed no more than this has called nothing.
+pub(crate) const STUB_STEPS: u64 = 4;
 
 /// What is kept of calls, on top of whatever was open before.
 ///
@@ -117,6 +123,12 @@ pub trait Ledger: Default + Clone + Debug {
 
     /// The innermost call ends, before this step.
     fn close(&mut self, note: Self::Note, at: Spent, step: u64, line: &mut Self::Line);
+
+    /// The innermost call turns out to be one of another address: it went there by way of a stub.
+    fn redirect(&mut self, note: Self::Note, callee: u64, at: Spent, line: &mut Self::Line) -> Self::Note;
+
+    /// The innermost call turns out to be none: what was executed in it belongs to `top`, the one below.
+    fn cancel(&mut self, note: Self::Note, top: Self::Note, at: Spent, line: &mut Self::Line);
 
     /// A call is still open in the end.
     fn leave_open(&mut self, _note: Self::Note, _at: Spent, _line: &mut Self::Line) {}
@@ -154,6 +166,8 @@ impl Ledger for () {
     fn open(&mut self, _: &Entry, _: (), _: Spent, _: &mut ()) {}
     fn reopen(&mut self, _: (), _: &mut ()) {}
     fn spend(&mut self, _: (), _: Spent) {}
+    fn redirect(&mut self, _: (), _: u64, _: Spent, _: &mut ()) {}
+    fn cancel(&mut self, _: (), _: (), _: Spent, _: &mut ()) {}
     fn close(&mut self, _: (), _: Spent, _: u64, _: &mut ()) {}
     fn absorb(&mut self, _: (), _: (), _: &(), _: u32) {}
     fn translate(&self, _: &(), _: ()) {}
@@ -187,6 +201,15 @@ impl<A: Ledger, B: Ledger> Ledger for (A, B) {
     fn close(&mut self, note: Self::Note, at: Spent, step: u64, line: &mut Self::Line) {
         self.0.close(note.0, at, step, &mut line.0);
         self.1.close(note.1, at, step, &mut line.1);
+    }
+
+    fn redirect(&mut self, note: Self::Note, callee: u64, at: Spent, line: &mut Self::Line) -> Self::Note {
+        (self.0.redirect(note.0, callee, at, &mut line.0), self.1.redirect(note.1, callee, at, &mut line.1))
+    }
+
+    fn cancel(&mut self, note: Self::Note, top: Self::Note, at: Spent, line: &mut Self::Line) {
+        self.0.cancel(note.0, top.0, at, &mut line.0);
+        self.1.cancel(note.1, top.1, at, &mut line.1);
     }
 
     fn leave_open(&mut self, note: Self::Note, at: Spent, line: &mut Self::Line) {

@@ -164,9 +164,8 @@ mod tests {
         let mut chains = Chains::default();
         let mut lines = Lines::default();
         for number in 0..4 {
-            let bottom = chains.push(0, Item { kind: Kind::Call, ip: 5, step: 0 }, ());
-            let top =
-                chains.push(bottom, Item { kind: Kind::Call, ip: 6 + u64::from(number == 1), step: 0 }, ());
+            let bottom = chains.push(0, Item::new(Kind::Call, 5, 0), ());
+            let top = chains.push(bottom, Item::new(Kind::Call, 6 + u64::from(number == 1), 0), ());
             lines.add(&chains, Line { number, top, resumer: None });
         }
         let numbers = |lines: &Lines, preferred| {

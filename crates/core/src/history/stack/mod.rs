@@ -14,6 +14,7 @@ mod below;
 mod books;
 mod chain;
 mod code;
+mod entries;
 mod folding;
 mod ledger;
 mod lines;
@@ -27,7 +28,9 @@ mod touch;
 mod tracker;
 mod walk;
 
+pub use entries::{Body, Entries};
 pub use folding::{fold, Calls, Settled};
+pub(super) use ledger::STUB_STEPS;
 pub use ledger::{Entry, EntryKind, Instant, Ledger, Spent};
 pub use names::Names;
 pub use stacks::{CallStack, FrameKind, StackFrame, StackPart, Stacks};

@@ -25,13 +25,15 @@ pub(super) struct Leap {
     pub is_return: bool,
     /// What came before it.
     pub manner: Manner,
+    /// It went from one function to the entry of another.
+    pub enters: bool,
 }
 
 impl Leap {
     /// One with another stack pointer, and not by a return.
     pub fn elsewhere(from: u64, to: u64, step: u64) -> Leap {
         let manner = Manner { loaded: Loaded::Yes, ..Manner::default() };
-        Leap { from, to, step, is_return: false, manner }
+        Leap { from, to, step, is_return: false, manner, enters: false }
     }
 
     /// It goes back only if it goes behind the innermost call: a jump, or a return that was used as one.
@@ -42,6 +44,24 @@ impl Leap {
     /// It is a return whose return address was overwritten: wherever it goes, the innermost call is over.
     pub fn changes_top(&self) -> bool {
         self.is_return && self.manner.written && !self.manner.pushed
+    }
+}
+
+/// A jump, perhaps not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Jump {
+    /// Address of the jump.
+    pub from: u64,
+    /// Where execution goes on if it is not taken.
+    pub behind: u64,
+    /// The function that it belongs to, if that is known.
+    pub owner: Option<u64>,
+}
+
+impl Jump {
+    /// Whether it goes from its function to another one that begins at `to`.
+    pub fn enters(&self, to: u64, entry: u64) -> bool {
+        self.owner != Some(entry) && self.behind != to
     }
 }
 
@@ -104,8 +124,11 @@ pub(super) enum Op<N> {
     Enter { to: u64, step: u64, off: Off, tsc: u64 },
     /// Execution was lost before this step.
     Lost(u64),
-    /// Where execution goes on after what the part before ended with; None if that is never to be known.
-    Arrive(Option<u64>),
+    /// Where execution goes on after what the part before ended with; None if that is never to be known. `entry` is the
+    /// function that begins there, if one does.
+    Arrive { to: Option<u64>, entry: Option<u64> },
+    /// A jump goes from one address to the entry of another function.
+    Tail { from: u64, to: u64, step: u64 },
     /// The same, where nothing is traced from there on.
     Leave(Option<u64>),
     /// The part ends with a branch whose target is not known.
@@ -118,11 +141,18 @@ pub(super) enum Op<N> {
         loaded: Option<bool>,
         /// What it means if nothing is traced from here on.
         left: Option<Off>,
+        /// The jump that the part ends with.
+        jump: Option<Jump>,
     },
 }
 
 /// Most operations of a part.
 const MOST_OPS: usize = 4 << 20;
+
+/// Most jumps to other functions that lie on a frame: more of them take the place of the last one.
+pub(super) const MOST_TAILS: usize = 64;
+/// Steps behind a call within which code that leads elsewhere does so.
+pub(super) const SOON: u64 = 2;
 
 /// What was kept up to an operation that depends on more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -218,7 +248,7 @@ impl<L: Ledger> Ops<L> {
         let mut stretches = self.stretches.into_iter();
         let mut rest = self.all.into_iter().peekable();
         // Where execution goes on is said first; what passed before that passed behind it.
-        if let Some(arrival) = rest.next_if(|op| matches!(op, Op::Arrive(_) | Op::Leave(_))) {
+        if let Some(arrival) = rest.next_if(|op| matches!(op, Op::Arrive { .. } | Op::Leave(_))) {
             let at = stretches.next().map_or_else(Spent::default, |stretch| stretch.at);
             stage.settle_at(arrival, at);
         }
@@ -264,10 +294,11 @@ impl<L: Ledger> Ops<L> {
                 Op::Wait(
                     Pending::Call { step, .. } | Pending::FarCall { step, .. } | Pending::FarReturn { step },
                 )
+                | Op::Tail { step, .. }
                 | Op::Enter { step, .. }
                 | Op::FarReturn { step, .. }
                 | Op::Lost(step) => moved(step),
-                Op::Twice | Op::Arrive(_) | Op::Leave(_) | Op::Off(_) | Op::End { .. } => {}
+                Op::Twice | Op::Arrive { .. } | Op::Leave(_) | Op::Off(_) | Op::End { .. } => {}
             }
         }
         for stretch in &mut self.stretches {
@@ -329,7 +360,7 @@ impl<L: Ledger> Ops<L> {
             let at = self.timer.now();
             for op in self.all.get(range).unwrap_or(&[]).iter().rev() {
                 if let Op::Push(item, note) = op {
-                    if item.is_frame() {
+                    if item.is_open() {
                         self.ledger.close(*note, at, at.steps, &mut self.line);
                     }
                 }
@@ -384,7 +415,7 @@ impl<L: Ledger> Ops<L> {
     /// The innermost frame, and where it stands.
     #[inline]
     fn top(&self) -> Option<(usize, Item)> {
-        self.items().find(|(_, item)| item.kind != Kind::Landmark)
+        self.items().find(|(_, item)| !item.is_passed_by())
     }
 
     /// The function that was called last is one that returns twice.
@@ -406,11 +437,59 @@ impl<L: Ledger> Ops<L> {
         self.close(at..self.all.len());
         let ended = self.all.get(at).copied();
         self.all.truncate(at);
-        if let (Some(Op::Push(Item { kind: Kind::CallTwice, ip, step }, _)), true) = (ended, returned) {
+        if let (Some(Op::Push(Item { kind: Kind::CallTwice, ip, step, .. }, _)), true) = (ended, returned) {
             let known = |(_, item): &(usize, Item)| item.kind == Kind::Landmark;
             if !self.items().take_while(known).any(|(_, item)| item.ip == ip) {
                 let note = self.top_note();
-                self.all.push(Op::Push(Item { kind: Kind::Landmark, ip, step }, note));
+                self.all.push(Op::Push(Item::new(Kind::Landmark, ip, step), note));
+            }
+        }
+    }
+
+    /// A call that was made at a place of the list, and all above, proves to be none.
+    fn cancel(&mut self, at: usize) {
+        self.close(at + 1..self.all.len());
+        let cancelled = self.all.get(at).copied();
+        self.all.truncate(at);
+        if let (true, Some(Op::Push(_, note))) = (L::KEEPS, cancelled) {
+            let now = self.timer.now();
+            self.ledger.cancel(note, self.top_note(), now, &mut self.line);
+        }
+    }
+
+    /// A jump goes to the entry of another function, from a stub or not.
+    fn enter_by(&mut self, is_stub: bool, leap: &Leap) {
+        if is_stub {
+            self.redirect(leap.to);
+        } else {
+            self.tail(leap.from, leap.to, leap.step);
+        }
+    }
+
+    /// The innermost call went to another address, by way of a stub.
+    fn redirect(&mut self, callee: u64) {
+        if self.all.len() > self.floor {
+            if let Some(Op::Push(item, note)) = self.all.last_mut() {
+                item.is_stub = false;
+                *note = self.ledger.redirect(*note, callee, self.timer.now(), &mut self.line);
+            }
+        }
+    }
+
+    /// A jump goes to the entry of another function.
+    pub fn tail(&mut self, from: u64, to: u64, step: u64) {
+        if self.top().is_none() {
+            self.settle(Op::Tail { from, to, step });
+            return;
+        }
+        match self.all.last() {
+            Some(Op::Push(item, _)) if item.is_stub => self.redirect(to),
+            _ => {
+                let tails = self.items().take(MOST_TAILS).take_while(|(_, item)| item.kind == Kind::Tail);
+                if tails.count() == MOST_TAILS {
+                    self.end(self.all.len() - 1, false);
+                }
+                self.open(Item::new(Kind::Tail, from, step), from, to);
             }
         }
     }
@@ -443,10 +522,24 @@ impl<L: Ledger> Ops<L> {
         match self.find(&leap) {
             Top::Frame(at) => self.end(at, true),
             Top::Other if leap.changes_top() => {
-                if let Some((at, _)) = self.top() {
-                    self.end(at, false);
+                let Some((at, item)) = self.top() else { return };
+                let below = self.items().find(|(below, _)| *below < at).map(|(_, below)| below);
+                match below {
+                    None if leap.enters => self.settle(Op::Leap(leap)),
+                    _ => {
+                        let is_soon = item.step + SOON >= leap.step && at + 1 == self.all.len();
+                        if leap.enters && is_soon {
+                            self.cancel(at);
+                        } else {
+                            self.end(at, false);
+                        }
+                        if leap.enters {
+                            self.enter_by(is_soon && below.is_some_and(|below| below.leads_to(&item)), &leap);
+                        }
+                    }
                 }
             }
+            Top::Other if leap.enters => self.tail(leap.from, leap.to, leap.step),
             Top::Other => {}
             Top::Unknown => self.settle(Op::Leap(leap)),
         }
@@ -487,7 +580,7 @@ mod tests {
     use super::*;
 
     fn call(ip: u64) -> Item {
-        Item { kind: Kind::Call, ip, step: 0 }
+        Item::new(Kind::Call, ip, 0)
     }
 
     fn push(item: Item) -> Op<()> {
@@ -499,7 +592,7 @@ mod tests {
     }
 
     fn to(to: u64) -> Leap {
-        Leap { from: 0, to, step: 0, is_return: true, manner: Manner::default() }
+        Leap { from: 0, to, step: 0, is_return: true, manner: Manner::default(), enters: false }
     }
 
     #[test]

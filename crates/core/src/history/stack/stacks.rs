@@ -10,6 +10,7 @@ use super::super::question::Asked;
 use super::super::stream::Stream;
 use super::below::Below;
 use super::chain::{Chains, Item, Kind};
+use super::entries::Entries;
 use super::folding::{again_and_again, cut, fold_from, sorted, Settled};
 use super::ledger::Ledger;
 use super::names::Names;
@@ -39,13 +40,17 @@ pub struct StackPart {
     pub lost: bool,
     /// Only what happens before steps from `first` on counts, and before those in front of `last`.
     pub only: (bool, bool),
+    /// Where functions begin.
+    pub functions: Arc<Entries>,
 }
 
 impl StackPart {
     /// All of a stream.
     pub fn whole(stream: Arc<Stream>) -> StackPart {
         let last = stream.steps();
-        StackPart { stream, first: 0, last, within: 0..u64::MAX, base: 0, lost: false, only: (false, false) }
+        let functions = Arc::default();
+        let (within, only) = (0..u64::MAX, (false, false));
+        StackPart { stream, first: 0, last, within, base: 0, lost: false, only, functions }
     }
 
     /// Some steps of a stream, with what happens before each.
@@ -65,7 +70,13 @@ impl StackPart {
         let step = |step: u64| step.wrapping_add_signed(self.base);
         let from = if self.only.0 { step(self.first) } else { 0 };
         let to = if self.only.1 { step(self.last) } else { u64::MAX };
-        Following { base: self.base, within: self.within.clone(), steps: from..to, limit }
+        Following {
+            functions: self.functions.clone(),
+            base: self.base,
+            within: self.within.clone(),
+            steps: from..to,
+            limit,
+        }
     }
 
     /// Its first step, and the one behind its last, as the history counts.

@@ -144,7 +144,7 @@ impl<L: Ledger> Tracker<L> {
         let mut top = to;
         for &(link, item) in back.iter().rev() {
             let mut note = self.chains.note(link).unwrap_or_default();
-            if item.is_frame() {
+            if item.is_open() {
                 note = self.books.reopen(note);
             }
             top = self.chains.push(top, item, note);
@@ -154,7 +154,7 @@ impl<L: Ledger> Tracker<L> {
     }
 
     fn top_call_of(&self, top: Link) -> Option<(Item, Link)> {
-        let (link, item) = self.chains.walk(top).find(|(_, item)| item.kind != Kind::Landmark)?;
+        let (link, item) = self.chains.walk(top).find(|(_, item)| !item.is_passed_by())?;
         item.is_call().then(|| self.chains.get(link)).flatten()
     }
 
@@ -187,7 +187,7 @@ impl<L: Ledger> Tracker<L> {
             let mut doubtful = false;
             let found = chains.walk(left).find(|(_, item)| {
                 doubtful |= item.kind == Kind::Doubt;
-                !matches!(item.kind, Kind::Landmark | Kind::Doubt)
+                !item.is_passed_by() && item.kind != Kind::Doubt
             });
             match found.filter(|(_, item)| item.is_call() && item.ip == to) {
                 Some((link, _)) => chains.get(link).map(|(_, below)| (below, doubtful)),

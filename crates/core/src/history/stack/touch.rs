@@ -18,6 +18,8 @@ pub(super) enum Touch {
     Pop,
     /// Moves the stack pointer by a number.
     Adjust,
+    /// Moves the stack pointer past the one thing on top.
+    Drop,
     /// Takes the stack pointer from a register that survives calls, as the ends of functions do.
     Restore,
     /// Gives the stack pointer another value: what comes next may run on another stack.
@@ -117,6 +119,9 @@ pub(super) fn touch(raw: &[u8], mode: ExecMode) -> Touch {
         }
         0x8b if on_top => Touch::ReadTop,
         0x8d if reg == STACK && base == FRAME => Touch::Restore,
+        0x8d if reg == STACK && base == STACK && mode == 1 && displacement == if wide { 8 } else { 4 } => {
+            Touch::Drop
+        }
         0x8d if reg == STACK => Touch::Adjust,
         0x8d if mode == 1 && base == STACK && displacement == if wide { 8 } else { 4 } => Touch::BehindTop,
         0xff if reg & 7 == 6 => Touch::Push,
@@ -138,7 +143,7 @@ mod tests {
             (b"\x41\x5c", Touch::Pop),
             (b"\x5c", Touch::Load),
             (b"\x48\x83\xec\x18", Touch::Adjust),
-            (b"\x48\x8d\x64\x24\x08", Touch::Adjust),
+            (b"\x48\x8d\x64\x24\x08", Touch::Drop),
             // lea -8(%r10),%rsp: the end of a function that aligned its frame.
             (b"\x49\x8d\x62\xf8", Touch::Adjust),
             (b"\x48\x8d\x65\xd8", Touch::Restore),

@@ -19,7 +19,7 @@ use super::code::Loaded;
 use super::ledger::{EntryKind, Ledger, Spent, Timer};
 use super::lines::{Line, Lines};
 use super::names::Names;
-use super::ops::{goes_on, Leap, Off, Op, Ops, Pending, Stage};
+use super::ops::{goes_on, Jump, Leap, Off, Op, Ops, Pending, Stage, MOST_TAILS, SOON};
 use super::switch::{Candidate, Choices};
 
 /// A search that is longer than this many items is worth an index.
@@ -66,6 +66,8 @@ pub(super) struct State {
     programs: usize,
     /// There may be stacks that were left before the history began, or by another thread.
     pub open: bool,
+    /// The jump that the part before ended with.
+    jump: Option<Jump>,
     /// That does not end where another program begins.
     stays_open: bool,
 }
@@ -196,16 +198,18 @@ impl<L: Ledger> Tracker<L> {
                 self.enter(to, step, self.off(off), tsc);
             }
             Op::Lost(_) => self.lose(),
-            Op::Arrive(to) => self.arrive(to),
+            Op::Arrive { to, entry } => self.arrive(to, entry),
+            Op::Tail { from, to, step } => self.tail(from, to, step),
             Op::Leave(to) => {
                 if matches!(self.state.pending, Some(Pending::FarCall { .. } | Pending::FarReturn { .. })) {
                     self.state.pending = None;
                 }
-                self.arrive(to);
+                self.arrive(to, None);
             }
             Op::Wait(pending) => self.state.pending = Some(pending),
             Op::Off(off) => self.state.off = Some(self.off(off)),
-            Op::End { loaded, left } => {
+            Op::End { loaded, left, jump } => {
+                self.state.jump = jump;
                 self.state.loaded = loaded.or(self.state.loaded);
                 self.state.left = left.unwrap_or(self.state.left);
             }
@@ -228,7 +232,7 @@ impl<L: Ledger> Tracker<L> {
 
     /// Execution was lost.
     pub fn lose(&mut self) {
-        (self.state.pending, self.state.off) = (None, None);
+        (self.state.pending, self.state.off, self.state.jump) = (None, None, None);
         (self.state.loaded, self.state.left) = (None, Off::Unknown);
         self.doubt();
     }
@@ -284,15 +288,16 @@ impl<L: Ledger> Tracker<L> {
     fn twice(&mut self) {
         let Some((link, item)) = self.top_frame().filter(|(_, item)| item.is_call()) else { return };
         let above = self.chains.walk(self.state.line.top).take_while(|&(above, _)| above != link);
-        let landmarks: Vec<Item> = above.map(|(_, item)| item).collect();
+        let above: Vec<(Item, L::Note)> =
+            above.map(|(link, item)| (item, self.chains.note(link).unwrap_or_default())).collect();
         let note = self.chains.note(link).unwrap_or_default();
         while self.state.line.top != link && self.state.line.top != 0 {
             self.drop_top();
         }
         self.drop_top();
         self.put(Item { kind: Kind::CallTwice, ..item }, note);
-        for &landmark in landmarks.iter().rev() {
-            self.put(landmark, note);
+        for &(item, note) in above.iter().rev() {
+            self.put(item, note);
         }
     }
 
@@ -307,7 +312,7 @@ impl<L: Ledger> Tracker<L> {
 
     /// The innermost frame or marker that is no landmark.
     pub fn top_frame(&self) -> Option<(Link, Item)> {
-        self.chains.walk(self.state.line.top).find(|(_, item)| item.kind != Kind::Landmark)
+        self.chains.walk(self.state.line.top).find(|(_, item)| !item.is_passed_by())
     }
 
     /// A frame is put on the stack; what it is of, and where execution went on.
@@ -342,7 +347,7 @@ impl<L: Ledger> Tracker<L> {
         if L::KEEPS {
             let Tracker { chains, books, .. } = self;
             let over = chains.walk(from).take_while(|&(link, _)| link != to);
-            for (link, _) in over.filter(|(_, item)| item.is_frame()) {
+            for (link, _) in over.filter(|(_, item)| item.is_open()) {
                 books.close(chains.note(link).unwrap_or_default());
             }
         }
@@ -366,7 +371,7 @@ impl<L: Ledger> Tracker<L> {
     }
 
     fn pop(&mut self) {
-        if L::KEEPS && self.top().is_some_and(|(item, _)| item.is_frame()) {
+        if L::KEEPS && self.top().is_some_and(|(item, _)| item.is_open()) {
             self.books.close(self.top_note());
         }
         self.drop_top();
@@ -503,8 +508,8 @@ impl<L: Ledger> Tracker<L> {
         let direct = self.chains.walk(self.state.line.top).find(|(_, item)| item.is_frame());
         let step = step.filter(|_| direct.is_some_and(|(direct, _)| direct == link));
         let passed = self.pop_edges(link, true);
-        if let Some(Item { kind: Kind::CallTwice, ip, step }) = item {
-            self.come_back(Item { kind: Kind::Landmark, ip, step });
+        if let Some(Item { kind: Kind::CallTwice, ip, step, .. }) = item {
+            self.come_back(Item::new(Kind::Landmark, ip, step));
         }
         // That frame is the right one, but who called it?
         match (passed, item, step) {
@@ -550,6 +555,9 @@ impl<L: Ledger> Tracker<L> {
                 }
             };
             if !leap.is_return && !leap.manner.popped && leap.manner.loaded == Loaded::No {
+                if leap.enters {
+                    self.tail(leap.from, leap.to, leap.step);
+                }
                 return;
             }
         }
@@ -573,11 +581,25 @@ impl<L: Ledger> Tracker<L> {
         if leap.is_jump() {
             if let Some((link, item)) = top.filter(|_| leap.changes_top()) {
                 if item.is_call() {
-                    self.pop_to(link, true);
+                    let below = self.chains.get(link).and_then(|(_, below)| self.chains.get(below));
+                    let is_soon = item.step + SOON >= step && self.state.line.top == link;
+                    let is_stub = is_soon && below.is_some_and(|(below, _)| below.leads_to(&item));
+                    if leap.enters && is_soon {
+                        self.cancel(link);
+                    } else {
+                        self.pop_to(link, true);
+                    }
+                    if leap.enters && is_stub {
+                        self.redirect(to);
+                        return;
+                    }
                 } else if item.is_edge() {
                     // The call that is over is not known.
                     self.doubt();
                 }
+            }
+            if leap.enters {
+                self.tail(from, to, step);
             }
             return;
         }
@@ -607,6 +629,35 @@ impl<L: Ledger> Tracker<L> {
                 }
             }
         }
+    }
+
+    /// A call proves to be none.
+    fn cancel(&mut self, link: Link) {
+        self.pop_to(link, false);
+        let note = self.top_note();
+        self.drop_top();
+        self.books.cancel(note, self.top_note());
+    }
+
+    /// The innermost call went to another address, by way of a stub.
+    fn redirect(&mut self, callee: u64) {
+        let Some((item, _)) = self.top().filter(|(item, _)| item.is_open()) else { return };
+        let note = self.books.redirect(self.top_note(), callee);
+        self.drop_top();
+        self.put(Item { is_stub: false, ..item }, note);
+    }
+
+    /// A jump goes to the entry of another function.
+    fn tail(&mut self, from: u64, to: u64, step: u64) {
+        if self.top().is_some_and(|(item, _)| item.is_stub) {
+            self.redirect(to);
+            return;
+        }
+        let items = self.chains.walk(self.state.line.top).take(MOST_TAILS);
+        if items.take_while(|(_, item)| item.kind == Kind::Tail).count() == MOST_TAILS {
+            self.pop();
+        }
+        self.open(Item::new(Kind::Tail, from, step), from, to);
     }
 
     /// Something is not known of this stack.
@@ -743,7 +794,7 @@ impl<L: Ledger> Tracker<L> {
                 return;
             }
         }
-        let interrupted = |ip| Item { kind: Kind::Interrupted, ip, step: step.saturating_sub(1) };
+        let interrupted = |ip| Item::new(Kind::Interrupted, ip, step.saturating_sub(1));
         match off {
             _ if off.resumes(to) => {}
             Off::Interrupted(at) => self.open(interrupted(at), at, to),
@@ -797,7 +848,7 @@ impl<L: Ledger> Tracker<L> {
     fn go_on(&mut self, from: u64, to: u64, step: u64) {
         if self.names.is_start(to) {
             let step = step.saturating_sub(1);
-            self.open(Item { kind: Kind::Interrupted, ip: from, step }, from, to);
+            self.open(Item::new(Kind::Interrupted, from, step), from, to);
         } else {
             self.leap_loaded(&Leap::elsewhere(from, to, step));
         }
@@ -832,7 +883,7 @@ impl<L: Ledger> Tracker<L> {
 
     fn leave_open(&mut self, top: Link) {
         let Tracker { chains, books, .. } = self;
-        for (link, _) in chains.walk(top).filter(|(_, item)| item.is_frame()) {
+        for (link, _) in chains.walk(top).filter(|(_, item)| item.is_open()) {
             books.leave_open(chains.note(link).unwrap_or_default());
         }
         let bottom = books.bottom();
@@ -842,19 +893,27 @@ impl<L: Ledger> Tracker<L> {
     /// It is known from elsewhere where the last branch went.
     pub fn go_on_at(&mut self, to: u64) {
         if let Some(Pending::Call { .. } | Pending::Leap(_)) = self.state.pending {
-            self.arrive(Some(to));
+            self.arrive(Some(to), None);
         }
     }
 
-    fn arrive(&mut self, to: Option<u64>) {
+    fn arrive(&mut self, to: Option<u64>, entry: Option<u64>) {
+        let jump = self.state.jump.take();
+        let enters = match (jump, to, entry) {
+            (Some(jump), Some(to), Some(entry)) if jump.enters(to, entry) => Some((jump.from, to)),
+            _ => None,
+        };
+        if let (None, Some((from, to))) = (self.state.pending, enters) {
+            self.tail(from, to, self.books.step().saturating_sub(1));
+        }
         let (Some(pending), Some(to)) = (self.state.pending.take(), to) else { return };
         match pending {
             Pending::Call { caller, back, step } => {
-                self.open(Item { kind: Kind::Call, ip: back, step }, caller, to);
+                self.open(Item::new(Kind::Call, back, step), caller, to);
             }
-            Pending::Leap(leap) => self.leap_known(Leap { to, ..leap }),
+            Pending::Leap(leap) => self.leap_known(Leap { to, enters: enters.is_some(), ..leap }),
             Pending::FarCall { back, step } => {
-                self.open(Item { kind: Kind::Interrupted, ip: back, step }, back, to);
+                self.open(Item::new(Kind::Interrupted, back, step), back, to);
             }
             Pending::FarReturn { step } => self.far_return(to, step),
         }
@@ -871,12 +930,12 @@ impl<L: Ledger> Stage<L> for Tracker<L> {
     }
 
     fn put_noted(&mut self, item: Item, note: L::Note, translation: &L::Translation) {
-        let note = self.books.take_over(note, translation, item.is_frame());
+        let note = self.books.take_over(note, translation, item.is_open());
         self.apply(Op::Push(item, note));
     }
 
     fn settle_at(&mut self, op: Op<L::Note>, at: Spent) {
-        if !matches!(op, Op::Arrive(_) | Op::Leave(_)) {
+        if !matches!(op, Op::Arrive { .. } | Op::Leave(_)) {
             self.books.go(at);
         }
         self.apply(op);

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::nodes::PerNode;
 use super::super::parallel::Piece;
@@ -9,10 +10,12 @@ use super::super::question::Question;
 use super::super::stream::Pass;
 use super::chain::{Item, Kind};
 use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
+use super::entries::Entries;
 use super::ledger::{Instant, Ledger};
-use super::ops::{Leap, Off, Op, Ops, Pending};
+use super::ops::{Jump, Leap, Off, Op, Ops, Pending};
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
+use crate::instruction::InstructionClass;
 
 /// What is known of the nodes of a graph. It stays with the graph.
 #[derive(Default)]
@@ -22,14 +25,26 @@ struct Learned {
     /// Nodes that do nothing to the stack.
     dull: PerNode<bool>,
     sites: Vec<Site>,
+    /// Of nodes that begin where a function does, where that is; of others that are jumped from, nothing.
+    entries: PerNode<u64>,
+    /// The functions that this was learned with.
+    functions: Arc<Entries>,
     /// How some of them are left.
     left: Vec<Off>,
 }
 
 impl Learned {
     #[cold]
-    fn learn(&mut self, graph: &Graph, node: NodeId) -> NodeSites {
-        let (mut found, left) = look(graph, node, &mut self.sites);
+    fn learn(&mut self, graph: &Graph, node: NodeId, tsc: u64) -> NodeSites {
+        let functions = self.functions.clone();
+        let (mut found, left) = look(graph, node, &mut self.sites, &|ip| functions.owner(ip, tsc), &|ip| {
+            functions.entry(ip, tsc)
+        });
+        let entry = graph.ips(node).first().and_then(|&ip| functions.entry(ip, tsc));
+        if let (Some(entry), Some(known)) = (entry, self.entries.at(node)) {
+            *known = entry;
+            found.begins = true;
+        }
         if let Some(left) = left {
             self.left.push(left);
             found.left = self.left.len() as u32;
@@ -65,10 +80,14 @@ pub(super) struct Follow<L: Ledger> {
     switched: bool,
     /// What it means if nothing is traced behind the last instruction that was executed in this piece.
     left: Option<Off>,
+    /// The node that ran last, if all of it did and nothing happened since.
+    last: Option<NodeId>,
     /// The first step that is not accounted for, and the time then, if it is known.
     reached: u64,
     tsc: u64,
     knows_time: bool,
+    /// The last time that was known.
+    code_tsc: u64,
     /// The address of the instruction behind which nothing counts.
     ip: Option<u64>,
 }
@@ -85,9 +104,11 @@ impl<L: Ledger> Follow<L> {
             off: None,
             switched: false,
             left: None,
+            last: None,
             reached: 0,
             tsc: 0,
             knows_time: false,
+            code_tsc: 0,
             ip: None,
         }
     }
@@ -95,7 +116,7 @@ impl<L: Ledger> Follow<L> {
     /// A piece begins before a step.
     fn begin(&mut self, step: u64) {
         self.ops.take(step);
-        (self.reached, self.knows_time) = (step, false);
+        (self.reached, self.knows_time, self.code_tsc) = (step, false, 0);
     }
 
     /// Steps and time have passed.
@@ -115,26 +136,58 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
-    /// Where execution goes on is known, or that it never will be.
-    fn arrive(&mut self, to: Option<u64>) {
+    /// Where execution goes on is known, or that it never will be. `entry` is the function that begins there.
+    fn arrive(&mut self, to: Option<u64>, entry: Option<u64>) {
         if std::mem::take(&mut self.front) && self.pending.is_none() {
-            self.ops.settle(Op::Arrive(to));
+            self.ops.settle(Op::Arrive { to, entry });
         }
         let (Some(pending), Some(to)) = (self.pending.take(), to) else { return };
         match pending {
             Pending::Call { caller, back, step } => {
-                self.ops.open(Item { kind: Kind::Call, ip: back, step }, caller, to)
+                let functions = &self.following.functions;
+                let is_stub =
+                    entry.is_none() && !functions.is_empty() && functions.owner(to, self.code_tsc).is_none();
+                self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, caller, to)
             }
-            Pending::Leap(leap) => self.ops.leap(Leap { to, ..leap }),
+            Pending::Leap(leap) => {
+                let enters =
+                    entry.is_some() && entry != self.following.functions.owner(leap.from, self.code_tsc);
+                self.ops.leap(Leap { to, enters, ..leap });
+            }
             Pending::FarCall { back, step } => {
-                self.ops.open(Item { kind: Kind::Interrupted, ip: back, step }, back, to)
+                self.ops.open(Item::new(Kind::Interrupted, back, step), back, to)
             }
             Pending::FarReturn { step } => self.ops.far_return(to, step),
         }
     }
 
+    /// The jump that a node ends with.
+    fn jump_of(&self, graph: &Graph, node: NodeId) -> Option<Jump> {
+        let (&ip, meta) = (graph.ips(node).last()?, graph.metas(node).last()?);
+        let jumps = matches!(meta.class(), InstructionClass::Jump | InstructionClass::CondJump);
+        let behind = ip.wrapping_add(u64::from(meta.size()));
+        let owner = self.following.functions.owner(ip, self.code_tsc);
+        // What a stub pushes is for who finds out where the call is to go: that has not gone there yet.
+        let is_pushed = self.learned.nodes.get(node).is_some_and(|known| known.manner.pushed);
+        (jumps && (owner.is_some() || !is_pushed)).then_some(Jump { from: ip, behind, owner })
+    }
+
+    /// Execution came to where a function begins: from another one by a jump?
+    fn enter(&mut self, graph: &Graph, to: u64, entry: u64) {
+        let Some(last) = self.last.take() else { return };
+        let Some(jump) = self.jump_of(graph, last) else { return };
+        if jump.enters(to, entry) {
+            let step = self.reached.saturating_sub(1);
+            self.reach();
+            self.ops.tail(jump.from, to, step);
+        }
+    }
+
     /// The operations since the last call, at the end of a piece.
-    fn take(&mut self) -> Ops<L> {
+    fn take(&mut self, graph: Option<&Graph>) -> Ops<L> {
+        let jump = self.last.take().zip(graph).and_then(|(last, graph)| {
+            (graph.generation() == self.learned.generation).then(|| self.jump_of(graph, last)).flatten()
+        });
         self.reach();
         if let Some(pending) = self.pending.take() {
             self.ops.settle(Op::Wait(pending));
@@ -146,27 +199,38 @@ impl<L: Ledger> Follow<L> {
             Loaded::Before => None,
             known => Some(known == Loaded::Yes),
         };
-        if loaded.is_some() || self.left.is_some() {
-            self.ops.settle(Op::End { loaded, left: self.left });
+        if loaded.is_some() || self.left.is_some() || jump.is_some() {
+            self.ops.settle(Op::End { loaded, left: self.left, jump });
         }
-        (self.front, self.loaded, self.switched, self.left) = (true, Loaded::Before, false, None);
+        (self.last, self.front, self.loaded, self.switched, self.left) =
+            (None, true, Loaded::Before, false, None);
         self.ops.take(0)
     }
 
     /// What the instructions of a run do to the stack.
     fn run_all(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
         if self.learned.generation != graph.generation() {
-            self.learned = Learned { generation: graph.generation(), ..Learned::default() };
+            let functions = self.following.functions.clone();
+            self.learned = Learned { generation: graph.generation(), functions, ..Learned::default() };
+            // It is a node of before.
+            self.last = None;
         }
-        if self.front || self.pending.is_some() {
-            if let Some(&ip) = graph.ips(node).get(from as usize) {
-                self.arrive(Some(ip));
-            }
+        if state.has_tsc {
+            self.code_tsc = state.tsc;
         }
         let known = match self.learned.nodes.at(node) {
             Some(known) if known.end != 0 => *known,
-            _ => self.learned.learn(graph, node),
+            _ => self.learned.learn(graph, node, self.code_tsc),
         };
+        let entry = self.learned.entries.at(node).filter(|_| known.begins && from == 0).map(|entry| *entry);
+        if self.front || self.pending.is_some() {
+            if let Some(&ip) = graph.ips(node).get(from as usize) {
+                self.arrive(Some(ip), entry);
+            }
+        } else if let (Some(entry), Some(&ip)) = (entry, graph.ips(node).first()) {
+            self.enter(graph, ip, entry);
+        }
+        self.last = Some(node).filter(|_| to == graph.count(node));
         self.left = Some(Off::Away);
         if known.left != 0 && to == graph.count(node) {
             self.left = self.learned.left.get(known.left as usize - 1).copied();
@@ -190,7 +254,13 @@ impl<L: Ledger> Follow<L> {
                 continue;
             }
             match what {
-                What::Call { back, indirect } => {
+                What::Tail { to } => {
+                    let step = last_step(nth);
+                    self.ops.reach(Instant { step: step + 1, tsc });
+                    let from = graph.ips(node).get(usize::from(nth)).copied().unwrap_or(0);
+                    self.ops.tail(from, to, step);
+                }
+                What::Call { back, indirect, is_stub } => {
                     self.loaded = Loaded::No;
                     let step = last_step(nth);
                     self.ops.reach(Instant { step: step + 1, tsc });
@@ -201,7 +271,7 @@ impl<L: Ledger> Follow<L> {
                     } else {
                         let callee = ips.get(usize::from(nth) + 1).copied();
                         let callee = callee.unwrap_or_else(|| graph.next_ip(node));
-                        self.ops.open(Item { kind: Kind::Call, ip: back, step }, caller, callee);
+                        self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, caller, callee);
                     }
                 }
                 What::Load => self.loaded = Loaded::Yes,
@@ -224,7 +294,7 @@ impl<L: Ledger> Follow<L> {
                     let from = graph.ips(node).get(nth).copied().unwrap_or(0);
                     self.loaded = Loaded::No;
                     let manner = Manner { loaded, ..known.manner };
-                    Some(Pending::Leap(Leap { from, to: 0, step, is_return, manner }))
+                    Some(Pending::Leap(Leap { from, to: 0, step, is_return, manner, enters: false }))
                 } else {
                     None
                 }
@@ -250,10 +320,11 @@ impl<L: Ledger> Sink for Follow<L> {
         {
             if self.front || self.pending.is_some() {
                 if let Some(&ip) = graph.ips(node).get(from as usize) {
-                    self.arrive(Some(ip));
+                    self.arrive(Some(ip), None);
                 }
             }
             self.left = Some(Off::Away);
+            self.last = Some(node).filter(|_| to == graph.count(node));
             if L::KEEPS {
                 (self.reached, self.tsc) = (step + count, state.tsc);
             }
@@ -287,13 +358,14 @@ impl<L: Ledger> Sink for Follow<L> {
         if !self.following.counts(event.offset, step) || event.status_update {
             return;
         }
+        self.last = None;
         match event.kind {
             EventKind::Disabled { ip } => {
                 let off = self.left.unwrap_or(Off::Before);
                 let to = (!event.ip_suppressed).then_some(ip);
                 match self.pending {
                     Some(Pending::FarCall { .. } | Pending::FarReturn { .. }) => self.pending = None,
-                    Some(_) => self.arrive(to),
+                    Some(_) => self.arrive(to, None),
                     None if std::mem::take(&mut self.front) => self.ops.settle(Op::Leave(to)),
                     None => {}
                 }
@@ -301,20 +373,20 @@ impl<L: Ledger> Sink for Follow<L> {
                 (self.off, self.switched) = (Some(off), true);
             }
             EventKind::AsyncDisabled { at, .. } => {
-                self.arrive(Some(at));
+                self.arrive(Some(at), None);
                 (self.off, self.switched) = (Some(Off::Interrupted(at)), true);
             }
             EventKind::AsyncBranch { from, to } => {
-                self.arrive(Some(from));
+                self.arrive(Some(from), None);
                 if !event.ip_suppressed && from != to {
                     self.pass(event, step);
                     let step = step.saturating_sub(1);
-                    self.ops.open(Item { kind: Kind::Interrupted, ip: from, step }, from, to);
+                    self.ops.open(Item::new(Kind::Interrupted, from, step), from, to);
                 }
             }
             EventKind::Enabled { ip, .. } if !event.ip_suppressed => {
                 if std::mem::take(&mut self.front) {
-                    self.ops.settle(Op::Arrive(None));
+                    self.ops.settle(Op::Arrive { to: None, entry: None });
                 }
                 // Where that went was not traced.
                 self.pending = None;
@@ -335,6 +407,7 @@ impl<L: Ledger> Sink for Follow<L> {
             return;
         }
         self.reach();
+        self.last = None;
         (self.pending, self.off, self.front) = (None, None, false);
         (self.loaded, self.left) = (Loaded::Before, None);
         self.ops.settle(Op::Lost(step));
@@ -346,6 +419,8 @@ impl<L: Ledger> Pass for Follow<L> {}
 /// Which part of a stream is followed.
 #[derive(Clone, Debug)]
 pub(super) struct Following {
+    /// Where functions begin.
+    pub functions: Arc<Entries>,
     /// Added to steps.
     pub base: i64,
     /// Trace offsets of the events that count.
@@ -386,13 +461,17 @@ where
         if let Some(learned) = graph.and_then(Graph::take_memo) {
             worker.learned = learned;
         }
+        if !Arc::ptr_eq(&worker.learned.functions, &worker.following.functions) {
+            worker.learned = Learned::default();
+        }
     }
 
     fn end(&self, worker: &mut Follow<L>, graph: Option<&mut Graph>) -> Self::Part {
+        let ops = worker.take(graph.as_deref());
         if let Some(graph) = graph {
             graph.keep_memo(std::mem::take(&mut worker.learned));
         }
-        (worker.take(), worker.ip.take())
+        (ops, worker.ip.take())
     }
 
     fn sum(&self, _: Follow<L>, _: &Graph) {}

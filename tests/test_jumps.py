@@ -1,0 +1,68 @@
+"""Calls that are jumps: what a function jumps to at its end is a call, and stubs and thunks are not seen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import odograph
+from callprograms import callgrind
+from odograph.recording import qemu
+from odograph.recording.record import record
+from odograph.views import function_costs
+
+SOURCE = Path(__file__).parent / "programs" / "jumps.c"
+NAMES = ("last", "middle", "first", "by_pointer", "main")
+
+
+def recorded(folder: Path, *options: str) -> tuple[Path, odograph.Recording]:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs gcc")
+    if qemu.unavailable() is not None:
+        pytest.skip("needs qemu-user")
+    program = folder / "jumps"
+    subprocess.run([compiler, *options, "-g", "-fcf-protection=none", "-o", program, SOURCE], check=True)
+    assert record([str(program)], folder / "jumps.data", backend="qemu").status in (0, 1)
+    return program, odograph.open(folder / "jumps.data")
+
+
+def costs(recording: odograph.Recording) -> dict[str, tuple[int, int]]:
+    rows = function_costs(recording.history().functions(), recording.symbols())
+    return {row.name: (row.calls, row.own) for row in rows if row.module == "jumps" and row.name is not None}
+
+
+def test_functions_that_are_jumped_to_cost_what_callgrind_says(tmp_path: Path) -> None:
+    if shutil.which("valgrind") is None:
+        pytest.skip("needs valgrind")
+    program, recording = recorded(tmp_path, "-O2")
+    judged = callgrind(program, tmp_path)
+    found = costs(recording)
+    for name in NAMES:
+        assert (name, *found[name]) == (name, judged[name].calls, judged[name].own)
+    pairs = recording.history().pairs()
+    jumped = recording.symbols().resolve("middle")
+    kinds = [kind for kind, ip in zip(pairs["kind"], pairs["callee"], strict=True) if ip == jumped]
+    assert (kinds.count("tail"), kinds.count("call")) == (7, 5)
+
+
+@pytest.mark.parametrize(
+    "how", ["-mindirect-branch=thunk", "-mindirect-branch=thunk-inline", "-mfunction-return=thunk"]
+)
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+def test_thunks_are_not_seen(tmp_path: Path, how: str, level: str) -> None:
+    (tmp_path / "plain").mkdir()
+    _, plain = recorded(tmp_path / "plain", level)
+    _, recording = recorded(tmp_path, level, how)
+    expected, found = costs(plain), costs(recording)
+    assert {name: found[name][0] for name in NAMES} == {name: expected[name][0] for name in NAMES}
+    assert found.keys() == expected.keys()
+
+
+def test_stubs_are_not_seen(tmp_path: Path) -> None:
+    _, recording = recorded(tmp_path, "-O1", "-Wl,-z,lazy")
+    rows = function_costs(recording.history().functions(), recording.symbols())
+    assert not [row.name for row in rows if row.name is not None and row.name.endswith("@plt")]
