@@ -15,6 +15,7 @@ from odograph.errors import InvalidArgument, RecordingError
 from odograph.recording import hardware, ptrace, qemu
 from odograph.recording.doctor import doctor
 from odograph.recording.record import CommandError, choose, record
+from odograph.recording.spool import Spool
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 needs_qemu = pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")
@@ -184,6 +185,18 @@ def test_what_outlives_the_program_is_named(tmp_path, capfd) -> None:
     (gap, *_) = odograph.open(result.path).source.executed.gaps
     assert gap["cause"] == "running"
     assert_verified(result.path, 2)
+
+
+def test_a_child_that_has_no_files_yet_is_running(tmp_path) -> None:
+    words = [f"plugin,spool={tmp_path},qemu=x", "60"]
+    child = subprocess.Popen(words, executable=shutil.which("sleep"))
+    try:
+        assert Spool(tmp_path).running() == [child.pid]
+        assert Spool(tmp_path / "another").running() == []
+    finally:
+        child.kill()
+        child.wait()
+    assert Spool(tmp_path).running() == []
 
 
 @needs_qemu

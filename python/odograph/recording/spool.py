@@ -7,6 +7,7 @@ each thread. The recorder's sources (``crates/recorder``) describe the formats.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -62,10 +63,13 @@ class Spool:
         self.directory = directory
         images = [image for path in directory.glob("*.events") if (image := _read_image(path)) is not None]
         self.images = sorted(images, key=lambda image: image.started)
+        # Looked for last: what was forked by a process that is gone now is there by then.
+        self._unseen = _recorded(directory) - {image.pid for image in self.images}
 
     def running(self) -> list[int]:
-        """Processes that still write into the directory."""
-        return sorted({image.pid for image in self.images if image.alive})
+        """Processes that still write into the directory, or are about to: a child was forked, but its files
+        were not there yet."""
+        return sorted({image.pid for image in self.images if image.alive} | self._unseen)
 
     def write(self, writer: PerfDataWriter) -> None:
         """Put everything into ``writer``, each thread's streams in the order they were made.
@@ -225,6 +229,24 @@ def _read_image(path: Path) -> ProcessImage | None:
 def _is_alive(pid: int, directory: Path) -> bool:
     """True if process ``pid`` exists, is no zombie and runs under a recorder that writes to ``directory``."""
     try:
-        return os.fsencode(directory.name) in Path(f"/proc/{pid}/cmdline").read_bytes()
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if line:
+            return os.fsencode(directory.name) in line
+        # A zombie has no command line, nor has a process for a moment while it executes another program.
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
         return False
+    return state not in (b"Z", b"X")
+
+
+def _recorded(directory: Path) -> set[int]:
+    """All processes that run under QEMU with a plugin that writes to ``directory``."""
+    name = os.fsencode(directory.name).replace(b",", b",,")
+    found = set()
+    for entry in os.listdir("/proc"):
+        # A process may end meanwhile.
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0") if entry.isdecimal() else []
+            if any(b",spool=" in word and name in word for word in words):
+                found.add(int(entry))
+    return found
