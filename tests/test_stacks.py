@@ -35,6 +35,9 @@ WAYS = {
     "switching, named": ("switching.c", ["-O1", "-pthread", "-static"], ["8", "40"]),
     "switching by two threads": ("switching.c", ["-O0", "-pthread"], ["3", "40", "threads"]),
     "switching, optimized": ("switching.c", ["-O2", "-pthread"], ["5", "90"]),
+    "handlers": ("handlers.c", ["-O1", "-static"], []),
+    "handlers, optimized": ("handlers.c", ["-O2"], []),
+    "handlers, stripped": ("handlers.c", ["-O0", "-static", "-s"], []),
 }
 #: Stacks of these cannot all be known: coroutines wait at the same places.
 SWITCHING = [name for name in WAYS if name.startswith("switching")]
@@ -185,12 +188,7 @@ def test_recordings_may_begin_anywhere(tmp_path: Path) -> None:
     check_that_the_end_says_all(history, 7)
 
 
-#: A defect: the interrupted frame is listed twice, as sure, from the end of the handler to the next return.
-IN_A_HANDLER = "a history that begins in a signal handler lists what it interrupted twice after the handler"
-
-
 @pytest.mark.acceptance
-@pytest.mark.xfail(strict=True, reason=IN_A_HANDLER)
 def test_recordings_may_begin_in_a_signal_handler(tmp_path: Path) -> None:
     (history, _), *_ = recorded("stacks, named", tmp_path)
     start = int(history.find("__restore_rt")[0]) - 1
@@ -198,10 +196,39 @@ def test_recordings_may_begin_in_a_signal_handler(tmp_path: Path) -> None:
 
 
 @pytest.mark.acceptance
-@pytest.mark.xfail(reason=IN_A_HANDLER)
 def test_recordings_may_begin_at_every_landmark(tmp_path: Path) -> None:
     (history, _), *_ = recorded("stacks", tmp_path)
     check_parts(history, parts_of(history, 60, 60))
+
+
+def check_handlers(history: History, truth: TrueStacks, count: int) -> None:
+    """Stacks near the begins and ends of handlers, also in parts that begin in the handlers."""
+    depths = [sum(is_signal for _, is_signal in frames) for frames in truth.frames]
+    places = [step for step in range(1, len(depths)) if depths[step] != depths[step - 1]]
+    near = [place + by for place in places for by in range(-4, 4)]
+    found = compare(history, truth, near)
+    assert found["wrong"] == []
+    assert found["right"] > len(near) * 3 // 4
+    inside = [step for step in near if depths[step]]
+    for start in random.Random("handlers").sample(inside, min(count, len(inside))):
+        stop = min(len(history), start + 250)
+        late = History(history.part(start, stop)._raw, history._find_symbols)
+        for step in {*range(start, stop, 23), *(step for step in near if start <= step < stop)}:
+            true = [Frame(0), *(Frame(at, is_return=not signal) for at, signal in truth.frames[step])]
+            assert judge(late.stack(step - start), true) is not Verdict.WRONG, (start, step)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("handlers", 60),
+        pytest.param("handlers, optimized", 400, marks=pytest.mark.acceptance),
+        pytest.param("handlers, stripped", 400, marks=pytest.mark.acceptance),
+    ],
+)
+def test_histories_may_begin_in_any_handler(name: str, count: int, tmp_path: Path) -> None:
+    (history, truth), *_ = recorded(name, tmp_path)
+    check_handlers(history, truth, count)
 
 
 def test_stacks_that_were_left_before_a_recording_are_not_taken_for_others(tmp_path: Path) -> None:

@@ -50,3 +50,18 @@ def test_a_program_that_began_where_trace_was_lost_has_none(tmp_path: Path) -> N
 
 def test_maps_of_the_kernel_are_no_program_that_went_before(tmp_path: Path) -> None:
     assert not stack_is_complete(record(tmp_path / "kernel", 900, kernel_only=True))
+
+
+def test_a_program_that_began_in_an_overflow_has_none(tmp_path: Path) -> None:
+    overflow = b"\x02\xf3"
+    trace = timed(loop_trace(3), 1000) + overflow + timed(loop_trace(3), 1600) + timed(loop_trace(3), 2600)
+    # In the overflow, and after the old program has gone on behind it.
+    for exec_at, is_complete in ((1500, False), (2500, True)):
+        path = tmp_path / str(exec_at)
+        with PerfDataWriter(path, timed=True) as writer:
+            for tsc in (500, exec_at):
+                writer.add_comm(7, 7, "loop", exec=True, tsc=tsc)
+                writer.add_mmap2(7, 7, BASE, 0x1000, 0, "/nowhere/loop", build_id=None, tsc=tsc + 1)
+                writer.add_code(7, tsc + 1, BASE, LOOP)
+            writer.add_trace(7, 7, trace, tsc=3000)
+        assert stack_is_complete(path) == is_complete, exec_at

@@ -15,7 +15,7 @@ const MOST: usize = 1 << 18;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Revealed {
     pub ip: u64,
-    /// The step of the return that went there.
+    /// The step of the return that went there, or the last one before what was interrupted went on.
     pub step: u64,
     /// By a return; else what was interrupted went on there.
     pub is_return: bool,

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Hidden,
     /// An edge: what lies below may not be what is there. Nothing below it: nothing is known of that.
     Doubt,
+    /// The system call that ends a handler, where the kernel is traced: it does not come back.
+    Ending,
 }
 
 /// Something on a stack.
@@ -78,7 +80,7 @@ impl Item {
 
     /// It is a frame.
     pub fn is_frame(&self) -> bool {
-        matches!(self.kind, Kind::Call | Kind::CallTwice | Kind::Interrupted)
+        matches!(self.kind, Kind::Call | Kind::CallTwice | Kind::Interrupted | Kind::Ending)
     }
 
     /// It is a call.

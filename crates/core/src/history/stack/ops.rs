@@ -103,8 +103,8 @@ pub(super) enum Pending {
     Call { caller: u64, back: u64, step: u64 },
     /// A return, or a jump that may be one.
     Leap(Leap),
-    /// A far call that comes back to this address.
-    FarCall { back: u64, step: u64 },
+    /// A far call that comes back to this address, unless it ends a handler.
+    FarCall { back: u64, step: u64, kind: Kind },
     /// A far return.
     FarReturn { step: u64 },
 }

@@ -183,7 +183,7 @@ pub struct StackFrame {
     /// Where it goes on.
     pub ip: u64,
     /// The step of the call; of what was interrupted, the last step before; of a frame that was revealed, the step of the
-    /// return to it, or before it went on.
+    /// return to it, or the last one before it went on.
     pub step: u64,
     /// How it was found.
     pub kind: FrameKind,

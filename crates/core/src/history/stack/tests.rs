@@ -317,3 +317,54 @@ fn compacting_changes_no_stack() {
         assert_eq!(list(&tracker, tracker.state.line.top), stack(&all, false, || true).0);
     }
 }
+
+fn far(kind: Kind, ip: u64) -> Item {
+    Item::new(kind, ip, 1)
+}
+
+#[test]
+fn handlers_end_where_the_kernel_is_traced() {
+    let restorer =
+        Leap { from: 50, to: 40, step: 0, is_return: true, enters: false, manner: Manner::default() };
+    for (interrupted, to) in [(None, 300), (Some(200), 200), (Some(200), 300)] {
+        let mut ops = Ops::<()>::new(0);
+        ops.settle(Op::Arrive { to: Some(1), entry: None });
+        if let Some(ip) = interrupted {
+            ops.open(far(Kind::Interrupted, ip), ip, 5000);
+            ops.open(far(Kind::Call, 40), 40, 6000);
+        }
+        ops.leap(restorer);
+        ops.open(far(Kind::Ending, 49), 49, 9000);
+        ops.far_return(to, 3);
+        let mut tracker = Tracker::new(names(), Arc::default(), &beginning(interrupted.is_some()));
+        tracker.add(ops);
+        let left = list(&tracker, tracker.state.line.top);
+        // Where the handler has changed where it goes on, what it interrupted may be over.
+        let sure: Vec<&Item> = left.iter().take_while(|item| !item.is_edge()).collect();
+        assert_eq!(sure, Vec::<&Item>::new(), "{interrupted:?} {to}");
+        assert_eq!(left.is_empty(), interrupted == Some(to));
+    }
+}
+
+#[test]
+fn a_program_that_may_have_begun_where_execution_was_lost_has_no_complete_stacks() {
+    let call = Op::Push(Item::new(Kind::Call, 1, 0), ());
+    let enter = |off, to, tsc| Op::Enter { to, step: 2, off, tsc };
+    let exec = enter(Off::Syscall(298, 300), 7, 60);
+    let handler = enter(Off::Interrupted(9), 7, 60);
+    for (happened, complete) in [
+        (vec![exec], true),
+        (vec![Op::Lost(1), enter(Off::Unknown, 7, 60)], false),
+        // Execution went on without being switched on.
+        (vec![Op::Lost(1), handler], false),
+        (vec![Op::Lost(1), enter(Off::Syscall(5, 7), 7, 40), exec], true),
+    ] {
+        let mut ops = Ops::new(0);
+        ops.settle(call);
+        happened.iter().for_each(|&op| ops.settle(op));
+        let mut tracker = Tracker::<()>::new(names(), Arc::new(vec![50]), &beginning(true));
+        tracker.add(ops);
+        let left = list(&tracker, tracker.state.line.top);
+        assert_eq!((left.is_empty(), left.iter().any(Item::is_frame)), (complete, false), "{happened:?}");
+    }
+}

@@ -64,6 +64,8 @@ pub(super) struct State {
     work: u64,
     /// Programs that have begun.
     programs: usize,
+    /// Execution was lost since tracing went on last: another program may have begun there.
+    lost: bool,
     /// There may be stacks that were left before the history began, or by another thread.
     pub open: bool,
     /// The jump that the part before ended with.
@@ -233,7 +235,7 @@ impl<L: Ledger> Tracker<L> {
     /// Execution was lost.
     pub fn lose(&mut self) {
         (self.state.pending, self.state.off, self.state.jump) = (None, None, None);
-        (self.state.loaded, self.state.left) = (None, Off::Unknown);
+        (self.state.loaded, self.state.left, self.state.lost) = (None, Off::Unknown, true);
         self.doubt();
     }
 
@@ -500,8 +502,8 @@ impl<L: Ledger> Tracker<L> {
         self.search(|item| item.kind == Kind::Interrupted && goes_on(item, to))
     }
 
-    /// A call that comes back to an address ends, or what was interrupted goes on; `step`: by an ordinary return, or the end of
-    /// a handler.
+    /// A call that comes back to an address ends, or what was interrupted goes on; `step`: that of the ordinary return, or the
+    /// last one of the handler.
     fn go_back(&mut self, link: Link, step: Option<u64>) {
         let item = self.chains.get(link).map(|(item, _)| item);
         // A frame that it passed by would have been right: it is no ordinary return, then.
@@ -753,32 +755,36 @@ impl<L: Ledger> Tracker<L> {
     fn far_return(&mut self, to: u64, step: u64) {
         if let Some(link) = self.interrupted_at(to) {
             self.pop_to(link, true);
-        } else if let Some(link) = self.search(|item| item.kind == Kind::Interrupted) {
+            return;
+        }
+        let found = self.search(|item| matches!(item.kind, Kind::Interrupted | Kind::Ending));
+        match found.and_then(|link| self.chains.get(link).map(|(item, _)| (link, item))) {
+            Some((link, Item { kind: Kind::Ending, ip, .. })) => {
+                self.pop_to(link, true);
+                // The instruction that sets the number, and the system call.
+                self.end_handler(to, step, &[ip.wrapping_sub(9), ip.wrapping_sub(7)]);
+            }
             // To a handler: what was interrupted waits for that.
-            self.pop_to(link, false);
-        } else {
-            self.resume(to, step, None);
+            Some((link, _)) => self.pop_to(link, false),
+            None => {
+                self.resume(to, step, &[]);
+            }
         }
     }
 
     /// What was interrupted before anything is known of it goes on, or the handler of another signal begins; false if
-    /// everything is known. `restorer`: the address of the code that a handler returns to.
-    fn resume(&mut self, to: u64, step: u64, restorer: Option<u64>) -> bool {
+    /// everything is known. `restorers`: see [`end_handler`](Self::end_handler).
+    fn resume(&mut self, to: u64, step: u64, restorers: &[u64]) -> bool {
         let link = self.chains.edge(self.state.line.top);
         if link == 0 {
             return false;
         }
         self.unexplained(to);
-        let (at_edge, start) =
-            (self.top_frame().is_some_and(|(top, _)| top == link), self.names.is_start(to));
+        let start = self.names.is_start(to);
         self.pop_to(link, false);
-        if let Some((edge, restorer)) = self.top().map(|(item, _)| item.ip).zip(restorer) {
-            // No call went there.
-            self.below.forget(edge, restorer);
-        }
-        if !at_edge || start || self.names.function(to).is_none() {
-            self.doubt();
-        }
+        self.forget_restorers(restorers);
+        // A handler may change where what it interrupted goes on.
+        self.doubt();
         if !start {
             self.reveal(to, step, false);
         }
@@ -787,34 +793,21 @@ impl<L: Ledger> Tracker<L> {
 
     fn enter(&mut self, to: u64, step: u64, off: Off, tsc: u64) {
         let begun = self.programs.partition_point(|&begins| begins <= tsc);
+        let lost = std::mem::take(&mut self.state.lost);
         if begun > self.state.programs {
             self.state.programs = begun;
             if !off.resumes(to) {
-                self.begin_program();
+                self.begin_program(lost);
                 return;
             }
         }
-        let interrupted = |ip| Item::new(Kind::Interrupted, ip, step.saturating_sub(1));
+        // The last step before it.
+        let last = step.saturating_sub(1);
+        let interrupted = |ip| Item::new(Kind::Interrupted, ip, last);
         match off {
             _ if off.resumes(to) => {}
             Off::Interrupted(at) => self.open(interrupted(at), at, to),
-            Off::HandlerEnd(restorer) => {
-                if let Some(link) = self.interrupted_at(to) {
-                    // No call went there, if that was what the handler returned to.
-                    let edge = self.chains.edge(self.state.line.top);
-                    if let Some((edge, _)) = self.chains.get(edge) {
-                        self.below.forget(edge.ip, restorer);
-                    }
-                    self.go_back(link, Some(step));
-                } else if let Some((link, item)) =
-                    self.top_frame().filter(|(_, item)| item.kind == Kind::Interrupted)
-                {
-                    self.pop_to(link, true);
-                    self.go_on(item.ip, to, step);
-                } else if !self.resume(to, step, Some(restorer)) {
-                    self.leap_loaded(&Leap::elsewhere(restorer, to, step));
-                }
-            }
+            Off::HandlerEnd(restorer) => self.end_handler(to, last, &[restorer]),
             Off::Syscall(_, behind) => {
                 if let Some(link) = self.interrupted_at(to) {
                     self.pop_to(link, true);
@@ -844,18 +837,49 @@ impl<L: Ledger> Tracker<L> {
         }
     }
 
-    /// A handler is over that interrupted `from`; it goes on elsewhere or at the handler of another signal.
-    fn go_on(&mut self, from: u64, to: u64, step: u64) {
-        if self.names.is_start(to) {
-            let step = step.saturating_sub(1);
-            self.open(Item::new(Kind::Interrupted, from, step), from, to);
-        } else {
-            self.leap_loaded(&Leap::elsewhere(from, to, step));
+    /// The system call that ends a handler was the step `last`. `restorers`: where the code may begin that makes it.
+    fn end_handler(&mut self, to: u64, last: u64, restorers: &[u64]) {
+        if let Some(link) = self.interrupted_at(to) {
+            self.forget_restorers(restorers);
+            self.go_back(link, Some(last));
+        } else if let Some((link, item)) = self.top_frame().filter(|(_, item)| item.kind == Kind::Interrupted)
+        {
+            self.pop_to(link, true);
+            self.go_on(item.ip, to, last + 1);
+        } else if !self.resume(to, last, restorers) {
+            let from = restorers.first().copied().unwrap_or(0);
+            self.leap_loaded(&Leap::elsewhere(from, to, last + 1));
         }
     }
 
-    /// Another program runs from now on, with a new stack.
-    fn begin_program(&mut self) {
+    /// No call went to the code that a handler returned to.
+    fn forget_restorers(&mut self, restorers: &[u64]) {
+        let edge = self.chains.edge(self.state.line.top);
+        if let Some((edge, _)) = self.chains.get(edge) {
+            for &restorer in restorers {
+                self.below.forget(edge.ip, restorer);
+            }
+        }
+    }
+
+    /// A handler is over that interrupted `from`; it goes on elsewhere or at the handler of another signal.
+    fn go_on(&mut self, from: u64, to: u64, step: u64) {
+        let is_known = self.names.function(to).is_some();
+        if is_known && !self.names.is_start(to) {
+            self.leap_loaded(&Leap::elsewhere(from, to, step));
+            return;
+        }
+        if !is_known {
+            self.unexplained(to);
+        }
+        // If the handler changed where it goes on, what was interrupted does not wait.
+        self.open(Item::new(Kind::Interrupted, from, step.saturating_sub(1)), from, to);
+        let edge = self.edge(Kind::Hidden);
+        self.push(edge);
+    }
+
+    /// Another program runs from now on, with a new stack; `lost`: it may have begun where trace was lost.
+    fn begin_program(&mut self, lost: bool) {
         self.cut_to(0);
         self.books.reveal();
         let waiting = std::mem::take(&mut self.state.lines);
@@ -864,8 +888,12 @@ impl<L: Ledger> Tracker<L> {
         let number = self.state.next_number;
         self.state.next_number = number.wrapping_add(1);
         self.state.line = Line { number, top: 0, resumer: None };
-        (self.state.open, self.state.loaded) = (self.state.stays_open, Some(false));
+        (self.state.open, self.state.loaded) = (self.state.stays_open || lost, (!lost).then_some(false));
         self.books.begin_unseen(number);
+        if lost {
+            let edge = self.edge(Kind::Doubt);
+            self.push(edge);
+        }
     }
 
     /// Where the history ends: tells what is still open. Nothing can be added any more.
@@ -912,8 +940,8 @@ impl<L: Ledger> Tracker<L> {
                 self.open(Item::new(Kind::Call, back, step), caller, to);
             }
             Pending::Leap(leap) => self.leap_known(Leap { to, enters: enters.is_some(), ..leap }),
-            Pending::FarCall { back, step } => {
-                self.open(Item::new(Kind::Interrupted, back, step), back, to);
+            Pending::FarCall { back, step, kind } => {
+                self.open(Item::new(kind, back, step), back, to);
             }
             Pending::FarReturn { step } => self.far_return(to, step),
         }

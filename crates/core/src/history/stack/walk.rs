@@ -76,7 +76,7 @@ pub(super) struct Follow<L: Ledger> {
     loaded: Loaded,
     /// Why nothing is traced.
     off: Option<Off>,
-    /// Tracing was switched on or off in this piece.
+    /// Tracing was switched on in this piece, and nothing was lost since.
     switched: bool,
     /// What it means if nothing is traced behind the last instruction that was executed in this piece.
     left: Option<Off>,
@@ -154,9 +154,7 @@ impl<L: Ledger> Follow<L> {
                     entry.is_some() && entry != self.following.functions.owner(leap.from, self.code_tsc);
                 self.ops.leap(Leap { to, enters, ..leap });
             }
-            Pending::FarCall { back, step } => {
-                self.ops.open(Item::new(Kind::Interrupted, back, step), back, to)
-            }
+            Pending::FarCall { back, step, kind } => self.ops.open(Item::new(kind, back, step), back, to),
             Pending::FarReturn { step } => self.ops.far_return(to, step),
         }
     }
@@ -299,7 +297,11 @@ impl<L: Ledger> Follow<L> {
                     None
                 }
             }
-            Exit::FarCall => Some(Pending::FarCall { back: graph.next_ip(node), step }),
+            Exit::FarCall => {
+                let ends = matches!(self.left, Some(Off::HandlerEnd(_)));
+                let kind = if ends { Kind::Ending } else { Kind::Interrupted };
+                Some(Pending::FarCall { back: graph.next_ip(node), step, kind })
+            }
             Exit::FarReturn => Some(Pending::FarReturn { step }),
         };
         if self.pending.is_some() {
@@ -370,11 +372,11 @@ impl<L: Ledger> Sink for Follow<L> {
                     None => {}
                 }
                 self.pending = None;
-                (self.off, self.switched) = (Some(off), true);
+                self.off = Some(off);
             }
             EventKind::AsyncDisabled { at, .. } => {
                 self.arrive(Some(at), None);
-                (self.off, self.switched) = (Some(Off::Interrupted(at)), true);
+                self.off = Some(Off::Interrupted(at));
             }
             EventKind::AsyncBranch { from, to } => {
                 self.arrive(Some(from), None);
@@ -392,8 +394,14 @@ impl<L: Ledger> Sink for Follow<L> {
                 self.pending = None;
                 self.pass(event, step);
                 let off = self.off.take();
-                if off.is_some() || !self.switched {
-                    self.ops.enter(ip, step, off.unwrap_or(Off::Unknown), event.tsc);
+                match off {
+                    // Which program runs may have changed, even if this is nothing but going on.
+                    _ if !self.switched => {
+                        let off = off.unwrap_or(Off::Unknown);
+                        self.ops.settle(Op::Enter { to: ip, step, off, tsc: event.tsc });
+                    }
+                    Some(off) => self.ops.enter(ip, step, off, event.tsc),
+                    None => {}
                 }
                 self.switched = true;
             }
@@ -409,7 +417,7 @@ impl<L: Ledger> Sink for Follow<L> {
         self.reach();
         self.last = None;
         (self.pending, self.off, self.front) = (None, None, false);
-        (self.loaded, self.left) = (Loaded::Before, None);
+        (self.loaded, self.left, self.switched) = (Loaded::Before, None, false);
         self.ops.settle(Op::Lost(step));
     }
 }
