@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,13 +35,26 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
 @contextmanager
-def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A command in a process group of its own, with pipes."""
+def started(
+    command: list[str], *, ignored: Collection[int] = (), blocked: Collection[int] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process group of its own, with pipes. It ignores and blocks these signals and no others,
+    whatever the tests were started with (a shell in the background has it ignore SIGINT and SIGQUIT)."""
+
+    def prepare() -> None:
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, start_new_session=True, **pipes, **options) as process:
+    with subprocess.Popen(command, text=True, start_new_session=True, preexec_fn=prepare, **pipes) as process:
+        # A signal that never comes must not be waited for without end.
+        patience = threading.Timer(60, os.killpg, (process.pid, signal.SIGKILL))
+        patience.start()
         try:
             yield process
         finally:
+            patience.cancel()
             process.kill()
 
 
@@ -53,6 +67,14 @@ def next_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().rstrip()
 
 
+def wait_until_idle(pid: int) -> None:
+    """Until the recorder has handled the signals that it got, and waits for its program again (in wait4, 61).
+    A second signal of one number that comes earlier would be one with the first."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until and not Path(f"/proc/{pid}/syscall").read_text().startswith("61 "):
+        time.sleep(0.01)
+
+
 def assert_complete(path: Path) -> None:
     recorded = odograph.open(path)
     assert [verdict for verdict in recorded.verify() if not verdict.ok] == []
@@ -60,15 +82,25 @@ def assert_complete(path: Path) -> None:
 
 
 @recorders
+@pytest.mark.parametrize(
+    ("ignored", "says"),
+    [
+        pytest.param((), "ready", id="as in the foreground"),
+        pytest.param(
+            SIGNALS, "ignored 1 ignored 2 ignored 3 ignored 15 ready", id="all ignored at the start"
+        ),
+    ],
+)
 def test_a_program_that_handles_signals_gets_each_once_and_goes_on(
-    build: Build, backend: str, tmp_path: Path
+    build: Build, backend: str, ignored: tuple[int, ...], says: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "x"
-    with started(recording(backend, path, build("told", "-static"))) as process:
-        assert next_line(process) == "ready"
+    with started(recording(backend, path, build("told", "-static")), ignored=ignored) as process:
+        assert next_line(process) == says
         for number in SIGNALS:
             os.killpg(process.pid, number)
             assert next_line(process) == f"{number:02}"
+        wait_until_idle(process.pid)
         # These are for the recorder alone, which passes them on.
         for number in SIGNALS[:2]:
             process.send_signal(number)
@@ -95,18 +127,33 @@ def test_a_program_that_handles_no_signals_is_killed_and_recorded(
 
 
 @recorders
+def test_a_program_goes_on_after_signals_that_it_was_started_to_ignore(
+    build: Build, backend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    command = recording(backend, path, build("told", "-static"), "unhandled")
+    with started(command, ignored=SIGNALS) as process:
+        assert next_line(process).endswith("ready")
+        for number in SIGNALS:
+            os.killpg(process.pid, number)
+        wait_until_idle(process.pid)
+        for number in SIGNALS[:2]:
+            process.send_signal(number)
+        _, said = process.communicate()
+    assert "Traceback" not in said
+    assert process.returncode == 7
+    assert_complete(path)
+
+
+@recorders
 def test_a_program_starts_with_the_dispositions_that_the_recorder_was_started_with(
     build: Build, backend: str, tmp_path: Path
 ) -> None:
-    def prepare() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1))
-
+    ignored, blocked = (signal.SIGHUP, signal.SIGINT), (signal.SIGTERM, signal.SIGUSR1)
     program = build("told", "-static")
     lines = []
     for command in ([program], recording(backend, tmp_path / "x", program)):
-        with started(command, preexec_fn=prepare) as process:
+        with started(command, ignored=ignored, blocked=blocked) as process:
             lines.append(process.communicate()[0])
     assert lines == ["ignored 1 ignored 2 blocked 10 blocked 15 ready\n"] * 2
 

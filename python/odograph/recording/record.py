@@ -222,13 +222,17 @@ def _run(
         signal.SIGTERM: forward,
         signal.SIGHUP: forward,
     }
+    # The program begins with what is ignored here, and may install a handler for that later.
+    ignored = [number for number in handlers if signal.getsignal(number) == signal.SIG_IGN]
     previous = {}
     with GroupSignals() as group:
         for number, handler in handlers.items():
-            if signal.getsignal(number) != signal.SIG_IGN:
+            if number not in ignored:
                 previous[number] = signal.signal(number, handler)
         try:
             child = _started(line, environment, blocked)
+            for number in ignored:
+                previous[number] = signal.signal(number, handlers[number])
             for early in pending:
                 child.send_signal(early)
             return _status(child)

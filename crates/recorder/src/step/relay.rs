@@ -50,7 +50,8 @@ pub fn begin_program(blocked: Option<&libc::sigset_t>) {
 }
 
 /// From now on signals of the group leave this process alone, and those that are passed on go to `program`.
-/// What came while it was started, and was blocked, goes there first.
+/// What came while it was started, and was blocked, goes there first. So does what this process was started to
+/// ignore: the program ignores it as well until it installs a handler, and must not miss it after that.
 pub fn begin(program: i32) -> io::Result<()> {
     // SAFETY: has no preconditions.
     STARTER.store(unsafe { libc::getppid() }, Ordering::Relaxed);
@@ -60,7 +61,7 @@ pub fn begin(program: i32) -> io::Result<()> {
     if unsafe { libc::sigpending(&mut pending) } != 0 {
         return Err(last_error());
     }
-    for signal in ALL.into_iter().filter(|signal| !is_ignored(*signal)) {
+    for signal in ALL {
         // This drops the one that waits.
         dispose(signal, libc::SIG_IGN);
         // SAFETY: a valid set.
