@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,7 +43,10 @@ class RecorderCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with _own_failures():
-                return super().invoke(ctx)
+                status = super().invoke(ctx)
+                # Output that cannot be written is a failure of ours, whatever the program ended with.
+                sys.stdout.flush()
+                return status
         except click.UsageError as error:
             _exit_with(error, OWN_FAILURE)
             raise

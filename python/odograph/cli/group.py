@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
@@ -97,21 +96,27 @@ def odograph() -> None:
 def call(arguments: Sequence[str] | None) -> int:
     """Run a command and return the exit code; errors become one sentence on standard error."""
     with guarded():
-        return _call(arguments)
+        return _ended(arguments)
 
 
-def _call(arguments: Sequence[str] | None) -> int:
+def _done(arguments: Sequence[str] | None) -> int:
+    """The exit code of a command that has written all that it says."""
     try:
         # Not odograph.main(): that ends the process with 1 if nobody reads its output any more.
         words = list(sys.argv[1:] if arguments is None else arguments)
         with odograph.make_context("odograph", words) as context:
             code = odograph.invoke(context)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:
-        return done.exit_code
+        code = done.exit_code
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _ended(arguments: Sequence[str] | None) -> int:
+    try:
+        return _done(arguments)
     except BrokenPipeError:
-        _close_quietly()
+        # Nobody reads standard output any more.
         return 0
     except KeyboardInterrupt:
         say("odograph: interrupted")
@@ -146,9 +151,3 @@ def _sentence(error: Exception) -> str:
 
 def _complain(text: str, *, keep: str = "") -> None:
     say(f"odograph: {text}", keep=keep)
-
-
-def _close_quietly() -> None:
-    """Nobody reads standard output any more; keeps Python from saying so when it ends."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

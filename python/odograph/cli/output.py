@@ -13,11 +13,12 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import click
 
 from odograph.printable import printable
+from odograph.standardstreams import Named, Tolerant, give_up, opened
 
 __all__ = [
     "address",
@@ -126,7 +127,7 @@ def _tolerant(stream: TextIO) -> None:
 class _Guarded:
     """A text stream that escapes what is not printable, but for newlines and tabs."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Named | Tolerant) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
@@ -146,18 +147,21 @@ class _Guarded:
 @contextmanager
 def guarded() -> Iterator[None]:
     """Escapes what is not printable in everything that is written to the standard streams as text
-    meanwhile."""
+    meanwhile, and has errors of writing name standard output. What cannot be written is thrown away at the
+    end: it was said before, or nobody reads."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Guarded(sys.stdout), _Guarded(sys.stderr)
+    output, errors = (opened(stream) for stream in before)
+    sys.stdout, sys.stderr = _Guarded(Named(output)), _Guarded(Tolerant(errors))
     try:
         yield
     finally:
+        give_up(output, errors)
         sys.stdout, sys.stderr = before
 
 
 def raw(stream: TextIO) -> TextIO:
     """The stream itself, for text that is known to be printable, and control characters of our own."""
-    return stream.stream if isinstance(stream, _Guarded) else stream
+    return cast(TextIO, stream.stream) if isinstance(stream, _Guarded) else stream
 
 
 #: What stands for the beginning of a terminal's command in lines: no recording can know it.

@@ -6,10 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from odograph.dropins.options import VERSION, Arguments, Failure
 from odograph.printable import printable
+from odograph.standardstreams import Named, give_up, opened
 
 __all__ = ["Tool", "complain", "run", "version"]
 
@@ -24,7 +25,8 @@ def version(program: str) -> bytes:
 
 def complain(text: str) -> None:
     """Text on standard error. Names may hold anything: what is not printable is escaped."""
-    print(printable(text, "\n\t"), file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(printable(text, "\n\t"), file=sys.stderr)
 
 
 def run(tool: Tool, argv: Sequence[str] | None = None, stdout: BinaryIO | None = None) -> int:
@@ -33,7 +35,8 @@ def run(tool: Tool, argv: Sequence[str] | None = None, stdout: BinaryIO | None =
     Complaints go to standard error. A reader of standard output that goes away ends the tool quietly.
     """
     arguments = Arguments(sys.argv if argv is None else argv)
-    output = sys.stdout.buffer if stdout is None else stdout
+    sys.stdout, sys.stderr = opened(sys.stdout), opened(sys.stderr)
+    output: Any = Named(sys.stdout.buffer if stdout is None else stdout)
     try:
         try:
             status = tool(arguments, output)
@@ -44,9 +47,12 @@ def run(tool: Tool, argv: Sequence[str] | None = None, stdout: BinaryIO | None =
         output.flush()
         return status
     except BrokenPipeError:
-        # What is still buffered goes nowhere, and Python does not complain about that at its end.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        complain(f"{arguments.program}: {place}{error.strerror}")
+        return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        give_up(sys.stdout, sys.stderr)
