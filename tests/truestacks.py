@@ -4,8 +4,9 @@ The stepper writes down the stack pointer before each instruction where ``ODOGRA
 directory. A call puts its entry at the address that the stack pointer has behind it; the entry is gone when
 the stack pointer has risen above that. Ranges of memory that the program prints ("stack FIRST LAST") are
 stacks of their own, and everything else is the first one. Between an instruction that loads the stack
-pointer and the branch that follows, the stack is that from before. A call whose function pops at once what
-it pushed is none.
+pointer and the branch that follows, the stack is that from before. A return address that was popped into a
+register is on the stack until the jump to that register. A call whose function pops at once what it pushed
+is none.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from odograph.frame import Frame, Stack
 __all__ = ["TrueStacks", "Verdict", "compare", "judge", "record_with_pointers"]
 
 _SIGNAL = (1 << 64) - 1
-_CALL, _RETURN, _JUMP, _FAR_CALL = 2, 3, 4, 6
+_OTHER, _CALL, _RETURN, _JUMP, _FAR_CALL = 1, 2, 3, 4, 6
 
 
 def record_with_pointers(
@@ -94,6 +95,8 @@ class TrueStacks:
         waiting: int | None = None
         now: tuple[tuple[int, bool], ...] = ()
         changed, popped = True, False
+        # The step of the last pop into each register since the last branch.
+        pops: dict[int, int] = {}
         for ip, raw, iclass in _instructions(history):
             # Signals and repetitions stand between.
             for address, pointer in events:
@@ -120,6 +123,13 @@ class TrueStacks:
             self.frames.append(now)
             if popped and _pops(raw):
                 self.frames[-1] = self.frames[-2]
+            if (register := _jumps_to(raw)) in pops:
+                first = pops[register]
+                self.frames[first + 1 :] = [self.frames[first]] * (len(self.frames) - first - 1)
+            if iclass != _OTHER:
+                pops.clear()
+            elif (register := _popped(raw)) is not None:
+                pops[register] = len(self.frames) - 1
             popped = iclass == _CALL
             if iclass == _CALL and not _asks_where(raw):
                 slot = pointer - 8
@@ -189,8 +199,23 @@ def _loads(raw: bytes) -> bool:
 
 
 def _pops(raw: bytes) -> bool:
+    return _popped(raw) is not None
+
+
+def _popped(raw: bytes) -> int | None:
+    """The register that is popped, if it is not the stack pointer."""
     code = raw[1:] if 0x40 <= raw[0] <= 0x4F else raw
-    return 0x58 <= code[0] <= 0x5F and code[0] != 0x5C
+    if not 0x58 <= code[0] <= 0x5F or code[0] == 0x5C:
+        return None
+    return (code[0] & 7) | (8 if code is not raw and raw[0] & 1 else 0)
+
+
+def _jumps_to(raw: bytes) -> int | None:
+    """The register that holds where an indirect jump goes."""
+    code = raw[1:] if 0x40 <= raw[0] <= 0x4F else raw
+    if len(code) != 2 or code[0] != 0xFF or not 0xE0 <= code[1] <= 0xE7:
+        return None
+    return (code[1] & 7) | (8 if code is not raw and raw[0] & 1 else 0)
 
 
 def _asks_where(raw: bytes) -> bool:
