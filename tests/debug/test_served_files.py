@@ -21,6 +21,7 @@ from hostilenames import CODE, CODE_BYTES, COMM, NOWHERE, calling_trace, elf_fil
 from odograph.debug import Target
 from odograph.debug.dap import listen, serve_port
 from odograph.debug.dap.session import _source
+from odograph.debug.oneclient import LOOPBACK, clients
 from odograph.recording.perfdata.writer import PerfDataWriter
 
 KERNEL = 0xFFFFFFFF81000000
@@ -252,3 +253,23 @@ def test_a_copy_of_the_kernels_memory_is_served_only_if_it_lies_with_the_recordi
     assert recording.image().read(KERNEL, 16) == SECRET[:16]
     served = Target(recording).read_code(KERNEL, 16)
     assert served == (SECRET[:16] if how == "file" else b"")
+
+
+def test_a_client_that_left_with_things_unread_makes_room_for_the_next() -> None:
+    listening = socket.create_server((LOOPBACK, 0))
+    address = listening.getsockname()
+    served = clients(listening, lambda said: b"refused")
+    first = socket.create_connection(address)
+    connection = next(served)
+    # It says much, is heard slowly, and leaves; the next one comes long before the session has ended.
+    first.sendall(bytes(100))
+    first.close()
+    with socket.create_connection(address) as second:
+        second.settimeout(0.8)
+        with pytest.raises(TimeoutError):
+            second.recv(9)
+        assert connection.recv(100) == bytes(100)
+        next(served).sendall(b"welcome")
+        assert second.recv(9) == b"welcome"
+    served.close()
+    listening.close()

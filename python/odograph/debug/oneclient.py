@@ -96,9 +96,10 @@ def _turn_away(
 
 
 def _has_left(client: socket.socket) -> bool:
+    """Whether a client has closed its side, also while there is more to read of what it said."""
+    poll = select.poll()
     try:
-        return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
+        poll.register(client, select.POLLRDHUP)
+    except (OSError, ValueError):
         return True
+    return bool(poll.poll(0))
