@@ -178,6 +178,34 @@ with GroupSignals() as group:
     assert (said, errors) == ("True False " * 4, "")
 
 
+def test_a_report_that_the_handler_of_another_signal_reads_is_not_lost() -> None:
+    script = """
+import os, signal, threading, time
+from odograph.recording import groupsignals
+groupsignals._PATIENCE = 2
+said = {}
+def ask(number, _):
+    said[number] = group.was_for_group(number)
+def later():
+    # The handler of SIGHUP waits for its report. The reports of both come while that of SIGTERM waits.
+    time.sleep(0.2)
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(0.2)
+    os.kill(group._witness.pid, signal.SIGCONT)
+with groupsignals.GroupSignals() as group:
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGHUP, ask)
+    os.kill(group._witness.pid, signal.SIGSTOP)
+    threading.Thread(target=later).start()
+    os.killpg(0, signal.SIGHUP)
+    while len(said) < 2:
+        time.sleep(0.01)
+print(said[signal.SIGHUP], said[signal.SIGTERM])
+"""
+    with started([sys.executable, "-c", script]) as process:
+        assert process.communicate() == ("True True\n", "")
+
+
 def test_without_another_process_no_signal_is_for_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with GroupSignals() as group:
