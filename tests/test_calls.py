@@ -38,8 +38,7 @@ def open_rows(pairs: Table, switches: Table, step: int) -> list[int]:
     """The rows of ``pairs`` that lie on the stack before a step, the innermost first."""
     ran = int(np.searchsorted(switches["step"], step, side="right")) - 1
     call, end = np.asarray(pairs["call"]), np.asarray(pairs["end"])
-    # What a function jumped to returns for it, and has no return address of its own.
-    is_frame = np.isin(np.asarray(pairs["kind"]), ("call", "interrupt"))
+    is_frame = np.isin(np.asarray(pairs["kind"]), ("call", "interrupt", "tail"))
     is_open = (call < step) & ((end < 0) | (end >= step)) & is_frame
     mine = np.asarray(pairs["stack"]) == switches["stack"][ran]
     return np.flatnonzero(is_open & mine)[::-1].tolist()
@@ -62,9 +61,15 @@ def check_agrees(history: History, windows: int, questions: int, seed: int) -> i
                 call = int(pairs["call"][row])
                 if pairs["kind"][row] == "interrupt":
                     found.append((max(call, 0), int(pairs["caller"][row])))
+                elif pairs["kind"][row] == "tail":
+                    found.append((call, int(pairs["caller"][row])))
                 else:
                     assert history[call].ip == pairs["caller"][row]
                     found.append((call, history[call].ip + history[call].size))
+            if found and len(found) > len(stack):
+                # What began the program jumped to it, and nothing called that.
+                assert pairs["kind"][open_rows(pairs, switches, step)[-1]] == "tail"
+                found.pop()
             assert found == [(frame.step, frame.address) for frame in stack[: len(found)]], (
                 start,
                 stop,

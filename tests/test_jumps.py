@@ -10,6 +10,7 @@ import pytest
 
 import odograph
 from callprograms import callgrind
+from odograph.frame import Found
 from odograph.recording import qemu
 from odograph.recording.record import record
 from odograph.views import function_costs
@@ -66,3 +67,47 @@ def test_stubs_are_not_seen(tmp_path: Path) -> None:
     _, recording = recorded(tmp_path, "-O1", "-Wl,-z,lazy")
     rows = function_costs(recording.history().functions(), recording.symbols())
     assert not [row.name for row in rows if row.name is not None and row.name.endswith("@plt")]
+
+
+def main_stacks(recording: odograph.Recording, name: str) -> list[list[str | None]]:
+    """Functions on the stack up to ``main``, at the first step of each call of a function."""
+    history = recording.history()
+    stacks = [[frame.function for frame in history.stack(int(step))] for step in history.find(name)]
+    return [stack[: stack.index("main") + 1] for stack in stacks]
+
+
+def test_functions_that_left_by_a_jump_are_on_the_stack(tmp_path: Path) -> None:
+    _, recording = recorded(tmp_path, "-O2")
+    history, stacks = recording.history(), main_stacks(recording, "last")
+    assert stacks[:7] == [["last", "middle", "first", "main"]] * 7
+    assert stacks[7:9] == [["last", "by_pointer", "main"], ["last", "middle", "by_pointer", "main"]]
+    step = int(history.find("last")[0])
+    last, middle, first, main = history.stack(step)[:4]
+    assert [frame.found for frame in (middle, first)] == [Found.TAIL_CALL] * 2
+    assert (middle.address, middle.step) == (history[step - 1].ip, step - 1)
+    assert (first.entered, main.entered) == (history.find("middle")[0], history.find("first")[0])
+    assert (last.step, main.found) == (step, Found.CALL)
+
+
+@pytest.mark.parametrize("how", ["-mindirect-branch=thunk", "-mfunction-return=thunk"])
+def test_thunks_are_on_no_stack(tmp_path: Path, how: str) -> None:
+    _, recording = recorded(tmp_path, "-O0", how)
+    history, symbols = recording.history(), recording.symbols()
+    (tmp_path / "plain").mkdir()
+    _, plain = recorded(tmp_path / "plain", "-O0")
+    assert main_stacks(recording, "last") == main_stacks(plain, "last")
+    thunk = next(name for name in ("__x86_indirect_thunk_rdx", "__x86_return_thunk") if has(symbols, name))
+    start = symbols.resolve(thunk)
+    steps = [step for step in range(int(history.find(thunk)[0]), len(history)) if step][:60]
+    inside = [step for step in steps if start <= history[step].ip < start + 32]
+    assert len(inside) > 2
+    for step in inside:
+        # Only the innermost frame may stand in it.
+        assert thunk not in [frame.function for frame in history.stack(step)[1:]]
+
+
+def has(symbols: odograph.Symbols, name: str) -> bool:
+    try:
+        return symbols.resolve(name) > 0
+    except KeyError:
+        return False

@@ -19,7 +19,7 @@ from odograph import History
 from odograph.frame import Found, Frame, Stack
 from odograph.recording import ptrace
 from odograph.unwind import open_core
-from truestacks import TrueStacks, Verdict, compare, judge, record_with_pointers
+from truestacks import TrueStacks, Verdict, compare, judge, record_with_pointers, returned_to
 
 PROGRAMS = Path(__file__).parent / "programs"
 WAYS = {
@@ -146,7 +146,7 @@ def check_parts(history: History, parts: list[Part]) -> Counter[str]:
             if seeded == "seeded":
                 late.seed(history.stack(stop))
             for step in steps:
-                known, true = late.stack(step), history.stack(start + step)
+                known, true = returned_to(late.stack(step)), returned_to(history.stack(start + step))
                 verdict = judge(known, true)
                 if not true.is_complete or any(frame.is_guess for frame in true):
                     # Nobody knows, but what is sure on both sides must agree.
@@ -166,8 +166,8 @@ def check_that_the_end_says_all(history: History, every: int) -> None:
     late = History(history.part(start, stop)._raw, history._find_symbols)
     late.seed(history.stack(stop))
     for step in range(0, stop - start, every):
-        known = late.stack(step)
-        assert [frame.address for frame in known] == [frame.address for frame in history.stack(start + step)]
+        known, true = returned_to(late.stack(step)), returned_to(history.stack(start + step))
+        assert [frame.address for frame in known] == [frame.address for frame in true]
         assert known.is_complete
         assert not any(frame.is_guess for frame in known)
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from odograph import History
-from odograph.frame import Frame, Stack
+from odograph.frame import Found, Frame, Stack
 
-__all__ = ["TrueStacks", "Verdict", "compare", "judge", "record_with_pointers"]
+__all__ = ["TrueStacks", "Verdict", "compare", "judge", "record_with_pointers", "returned_to"]
 
 _SIGNAL = (1 << 64) - 1
 _OTHER, _CALL, _RETURN, _JUMP, _FAR_CALL = 1, 2, 3, 4, 6
@@ -246,13 +246,20 @@ class Verdict(enum.Enum):
     WRONG = enum.auto()
 
 
+def returned_to(stack: Sequence[Frame]) -> Stack:
+    """The same without functions that left by a jump: those have nothing on the stack."""
+    end = stack.end if isinstance(stack, Stack) else "bottom"
+    return Stack([frame for frame in stack if frame.found is not Found.TAIL_CALL], end)
+
+
 def judge(stack: Stack, true: Sequence[Frame]) -> Verdict:
     """Compares a stack with all frames of the true one, the innermost frame of which does not matter.
 
     Frames before the first guess must be the true ones; a stack whose end was seen must have all of them. The
     first function of a stack that a program made may return to something that called nothing: that may be
-    listed, too.
+    listed, too. Jumps that one of them does not know of are left out of both.
     """
+    stack, true = returned_to(stack), returned_to(true)
     found = [(frame.address, frame.is_return) for frame in stack[1:]]
     wanted = [(frame.address, frame.is_return) for frame in true[1:]]
     sure = next((at for at, frame in enumerate(stack[1:]) if frame.is_guess), len(found))

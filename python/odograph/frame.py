@@ -25,7 +25,8 @@ class Found(enum.StrEnum):
     LEAF = "leaf"
     """By the rule for functions that have no unwind information and call nothing."""
     TAIL_CALL = "tail call"
-    """By debug information: it jumped to the next inner one, and left nothing on the stack."""
+    """It jumped to the next inner one, and left nothing on the stack: a jump that was executed, or debug
+    information, tells."""
     CORE = "core"
     """From a core file that belongs to the end of a recording."""
     GUESS = "guess"
@@ -52,8 +53,12 @@ class Frame:
     them, the innermost first. None: not known.
 
     ``registers`` holds what is known of the registers in this frame, by their names in the field ("rsp",
-    "x29", "gr4"). ``step`` is, in a history, the step of the call that made the next inner frame, or of
-    the innermost frame's instruction. A frame that may be wrong has ``is_guess``.
+    "x29", "gr4"). ``step`` is, in a history, the step of the call or jump that made the next inner frame, or
+    of the innermost frame's instruction; ``entered`` is the first step of the function that this went to,
+    behind stubs and thunks. A frame that may be wrong has ``is_guess``.
+
+    A frame that left by a jump (:attr:`Found.TAIL_CALL`) is never executed again. In a history, its
+    ``address`` is that of the jump; debug information tells only the address behind it, with ``is_return``.
     """
 
     address: int
@@ -68,6 +73,7 @@ class Frame:
     inlined: tuple[Inlined, ...] = ()
     registers: Mapping[str, int] = field(default_factory=dict)
     step: int | None = None
+    entered: int | None = None
     known_by: str = ""
 
     @property

@@ -502,15 +502,19 @@ class History(Sequence[Instruction]):
         listed.
 
         It comes of the calls and returns that were executed; no memory is needed. A return ends the
-        innermost call that it goes back to, and those above it. Handlers of signals lie on what they
-        interrupted. Stacks that a program leaves for another one (coroutines) are found again by the
-        addresses they wait for. Frames that were there before the recording began are known if the program
-        returned to them later. ``is_guess`` says that a frame may not be there, or that others may lie
-        before it: after lost execution and calls that were not traced; where several stacks wait for the
-        same address, until returns tell; and, in a history that does not begin where its thread did, after
-        each switch to a stack that waited, for stacks that nobody saw may wait, too. Where frames are
-        missing behind the last one, ``Stack.end`` says so. A part of a history knows what
-        the whole knows. The first question follows the whole history once; others look at little of it.
+        innermost call that it goes back to, and those above it. A function that left by a jump to the entry
+        of another one is listed (``Found.TAIL_CALL``, at the jump) as long as that, or what it jumped to in
+        turn, has not returned: at most 64 of these on each call, the first ones. Calls and jumps that
+        thunks (retpolines) and stubs make on the way to a function are not listed. Handlers of signals lie
+        on what they interrupted. Stacks that a program leaves for another one (coroutines) are found again
+        by the addresses they wait for. Frames that were there before the recording began are known if the
+        program returned to them later; jumps before it are not. ``is_guess`` says that a frame may not be
+        there, or that others may lie before it: after lost execution and calls that were not traced; where
+        several stacks wait for the same address, until returns tell; and, in a history that does not begin
+        where its thread did, after each switch to a stack that waited, for stacks that nobody saw may wait,
+        too. Where frames are missing behind the last one, ``Stack.end`` says so. A part of a history knows
+        what the whole knows. The first question follows the whole history once; others look at little of
+        it.
         Raises IndexError for a step out of range.
         """
         where = self._len if step is None else step + self._len if step < 0 else step
@@ -598,6 +602,10 @@ class History(Sequence[Instruction]):
         Of some steps only, all that comes before is followed once, to know the stacks that they begin with.
         """
         return self._asked("functions", start, stop)[0]
+
+    def may_enter(self, addresses: Sequence[int]) -> bool:
+        """Whether a function begins at one of these addresses, so that a jump there may be a tail call."""
+        return (self if self._whole is None else self._whole[0])._stacks.may_enter(addresses)
 
     def raw_code(self) -> RawCode:
         """The executed instructions, each once, for those who look for some of them."""

@@ -25,13 +25,15 @@ Landings = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, int, int]]]
 FindLandings = Callable[[Sequence[int]], Landings]
 """Gives that for the modules of some addresses."""
 
-_CALL, _INTERRUPTED, _REVEALED, _RESUMED = range(4)
+_CALL, _INTERRUPTED, _REVEALED, _RESUMED, _TAIL = range(5)
 #: Where programs begin: nothing called these.
 _BOTTOM = frozenset(("_start", "_dl_start_user"))
 
 
-#: What the native half says of a stack.
-_Listed = tuple[list[tuple[int, int, int, bool]], bool, int, int | None, int | None, int | None]
+#: What the native half says of a frame.
+_Row = tuple[int, int, int, bool, int | None]
+#: What it says of a stack.
+_Listed = tuple[list[_Row], bool, int, int | None, int | None, int | None]
 
 
 class _Known(NamedTuple):
@@ -151,6 +153,10 @@ class CallStacks:
                 return found
         return answer(self.native)[0]
 
+    def may_enter(self, addresses: Sequence[int]) -> bool:
+        """Whether a function begins at one of these addresses, so that a jump there may be a call."""
+        return self._functions.may_enter(addresses)
+
     @property
     def size(self) -> int:
         """Bytes that following the stacks keeps, roughly."""
@@ -171,6 +177,7 @@ class CallStacks:
         self._names = None if self._names_at is None else self._names_at(steps)
         listed, revealed = self.native.at_end(steps, inner[0].address)
         known, _, edge, bottom, _ = self._listed(listed)
+        known = [frame for frame in known if frame.found is not Found.TAIL_CALL]
         sure = [frame.address for frame in known if not frame.is_guess]
         addresses = [frame.address for frame in inner]
         # They lie around the innermost frame, unless that has called others since.
@@ -211,7 +218,7 @@ class CallStacks:
     def _known(self, step: int, most: int, last: int | None = None) -> _Known:
         listed = self.native.at(step, most - 1)
         pc = last if listed[-1] is None else listed[-1]
-        first = [] if pc is None else [self._frame(pc, False, Found.START, step=step)]
+        first = [] if pc is None else [self._named(Frame(pc, step=step))]
         return self._listed(listed, first)
 
     def _listed(self, listed: _Listed, first: Sequence[Frame] = ()) -> _Known:
@@ -225,15 +232,12 @@ class CallStacks:
             end = "the recording begins here" if bottom == 0 else "what called this is not known"
         return _Known(frames, end, edge, bottom, left_out)
 
-    def _frames(self, found: Iterable[tuple[int, int, int, bool]]) -> Iterator[Frame]:
-        for address, at, kind, is_guess in found:
+    def _frames(self, found: Iterable[_Row]) -> Iterator[Frame]:
+        for address, at, kind, is_guess, entered in found:
             is_return = kind in (_CALL, _REVEALED)
-            how = Found.CALL if is_return else Found.SIGNAL
-            known = at if kind in (_CALL, _INTERRUPTED) else None
-            yield self._frame(address, is_return, how, step=known, is_guess=is_guess)
+            how = Found.TAIL_CALL if kind == _TAIL else Found.CALL if is_return else Found.SIGNAL
+            step = None if kind in (_REVEALED, _RESUMED) else at
+            yield self._named(Frame(address, how, is_return, is_guess, step=step, entered=entered))
 
-    def _frame(
-        self, address: int, is_return: bool, found: Found, *, step: int | None = None, is_guess: bool = False
-    ) -> Frame:
-        frame = Frame(address, found, is_return, is_guess, step=step)
+    def _named(self, frame: Frame) -> Frame:
         return frame if self._names is None else self._names.name_frame(frame)

@@ -15,8 +15,8 @@ use crate::sums;
 use crate::table::RawTable;
 
 /// A frame: where it goes on, a step, how it was found (0 a call, 1 interrupted, 2 revealed by a later return, 3 interrupted
-/// and revealed when it went on), and whether it is a guess.
-type Frame = (u64, u64, u8, bool);
+/// and revealed when it went on, 4 a jump to another function), whether it is a guess, and the first step of what it called.
+type Frame = (u64, u64, u8, bool, Option<u64>);
 
 /// Frames, whether there are no more, how many more are known, the edges at which sure frames and all that is known end, and
 /// where execution goes on.
@@ -28,8 +28,9 @@ fn frame(frame: &StackFrame) -> Frame {
         FrameKind::Interrupted => 1,
         FrameKind::Revealed => 2,
         FrameKind::Resumed => 3,
+        FrameKind::Tail => 4,
     };
-    (frame.ip, frame.step, kind, frame.is_guess)
+    (frame.ip, frame.step, kind, frame.is_guess, frame.entered)
 }
 
 fn listed(stack: &CallStack) -> Listed {
@@ -82,6 +83,12 @@ impl RawEntries {
         RawEntries(Arc::new(Entries::new(
             programs.into_iter().map(|(tsc, rows)| (tsc, bodies(rows))).collect(),
         )))
+    }
+
+    /// Something of a function begins at one of these addresses, in one of the programs.
+    #[allow(clippy::needless_pass_by_value)]
+    fn may_enter(&self, ips: Vec<u64>) -> bool {
+        ips.iter().any(|&ip| self.0.may_enter(ip))
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {

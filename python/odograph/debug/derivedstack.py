@@ -26,7 +26,8 @@ _TOP = 1 << 64
 _RSP, _RBP = 4, 5
 #: Most instructions that are looked at before the whole stack is.
 _NEAR = 256
-_STAYING = (InstructionClass.other, InstructionClass.jump, InstructionClass.cond_jump)
+_JUMPING = (InstructionClass.jump, InstructionClass.cond_jump)
+_STAYING = (InstructionClass.other, *_JUMPING)
 #: ``mov rax, __NR_rt_sigreturn``, as the C library's restorer begins.
 _RT_SIGRETURN = bytes.fromhex("48c7c00f000000")
 #: With the system call behind that.
@@ -44,6 +45,8 @@ class _Place(NamedTuple):
     step: int | None
     address: int
     is_guess: bool
+    #: The first step of the function that it called or jumped to.
+    entered: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ class DerivedFrame:
 
 
 class StackMoment:
-    """The stack at a step; ``frames`` has the outermost first."""
+    """The stack at a step; ``frames`` has the outermost first, ``listed`` also those that left by a jump."""
 
-    def __init__(self, frames: list[DerivedFrame]) -> None:
+    def __init__(self, frames: list[DerivedFrame], listed: list[DerivedFrame]) -> None:
         self.frames = frames
+        self.listed = listed
         # A frame's words lie below its CFA, so with the sign changed these ascend.
         self._cfas = [-frame.cfa for frame in frames]
 
@@ -115,7 +119,7 @@ class DerivedStack:
         self._code = history.raw_code()
         self._last: list[tuple[_Place, DerivedFrame]] = []
         self._last_step = 0
-        self._calls: dict[int, tuple[int, int]] = {}
+        self._ips: dict[int, int] = {}
 
     @cached_property
     def _heights(self) -> RawHeights:
@@ -143,7 +147,7 @@ class DerivedStack:
             places = [place for place, _ in self._last]
         else:
             places = [
-                _Place(frame.found, frame.step, frame.address, frame.is_guess)
+                _Place(frame.found, frame.step, frame.address, frame.is_guess, frame.entered)
                 for frame in reversed(self._history.stack(step))
             ]
         self._last_step = step
@@ -157,7 +161,8 @@ class DerivedStack:
             frame = frames[-1][1] if number else None
             frames.append((place, self._make(outer, frame, place, symbols)))
         self._last = frames
-        return StackMoment([frame for _, frame in frames])
+        there = [frame for place, frame in frames if place.found is not Found.TAIL_CALL]
+        return StackMoment(there, [frame for _, frame in frames])
 
     @cached_property
     def _breaks(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -166,21 +171,25 @@ class DerivedStack:
         return np.sort(np.concatenate([np.asarray(self._history.events()["step"]), gaps]).astype(np.int64))
 
     def _is_as_before(self, step: int) -> bool:
-        """Whether nobody called or returned since the last question: quicker to see than the stack."""
+        """Whether nobody called, returned or jumped to a function since: quicker to see than the stack."""
         low, high = sorted((step, self._last_step))
         if not self._last or high - low > _NEAR or high > len(self._history):
             return False
         happened = np.searchsorted(self._breaks, (low, high + 1))
         if happened[0] != happened[1]:
             return False
-        return bool(np.isin(self._history.instructions(low, high)["iclass"], _STAYING).all())
+        executed = self._history.instructions(low, high)["iclass"]
+        if not np.isin(executed, _STAYING).all():
+            return False
+        jumps = np.flatnonzero(np.isin(executed, _JUMPING))
+        came_to = self._history.ips(low + 1, high + 1)
+        return not self._history.may_enter(came_to[jumps[jumps < len(came_to)]].tolist())
 
-    def _call(self, step: int) -> tuple[int, int]:
-        """The instruction of a step, and the next one: a call and what was called."""
-        known = self._calls.get(step)
+    def _ip(self, step: int) -> int:
+        """The instruction of a step; 0 behind the last one."""
+        known = self._ips.get(step)
         if known is None:
-            ips = self._history.ips(step, step + 2).tolist()
-            known = self._calls[step] = (ips[0], ips[1] if len(ips) > 1 else 0)
+            known = self._ips[step] = int(sum(self._history.ips(step, step + 1).tolist()))
         return known
 
     def _make(
@@ -188,7 +197,7 @@ class DerivedStack:
     ) -> DerivedFrame:
         # A frame that called stands at its call; the return address may never have been executed.
         is_call = place.found is Found.CALL and place.step is not None
-        pc = self._call(place.step)[0] if is_call and place.step is not None else place.address
+        pc = self._ip(place.step) if is_call and place.step is not None else place.address
         registers: dict[int, int] = {}
         words: dict[int, int] = {}
         entry = self._first
@@ -196,8 +205,15 @@ class DerivedStack:
         if outer is not None and below is not None:
             cfa = outer.rsp
             registers = {number: value for number, value in outer.registers.items() if number != _RSP}
-            entry = self._call(below.step)[1] if below.step is not None else pc
-            if below.found is Found.SIGNAL:
+            entry = pc if below.entered is None else self._ip(below.entered)
+            if below.found is Found.TAIL_CALL:
+                # Only the return address is left of that frame.
+                cfa = outer.cfa
+                words = {at: word for at, word in outer.words.items() if at == cfa - 8}
+                if outer.rsp != cfa - 8:
+                    # It jumped with more on the stack, which is there still.
+                    entry, registers = outer.entry, {}
+            elif below.found is Found.SIGNAL:
                 cfa, registers = self._signal(outer), {}
                 words = {} if self._restorer is None else {cfa - 8: self._restorer}
                 if self._restorer is not None and self._restorer <= pc < self._restorer + _RESTORER_SIZE:

@@ -70,7 +70,7 @@ fn check_stack(stacks: &Stacks, pairs: &Pairs, step: u64, what: &str) {
     let stack = stacks.at(step, usize::MAX, &mut || false).unwrap();
     // Frames that are guesses, or that only a later return tells of.
     let is_sure = |frame: &StackFrame| {
-        !frame.is_guess && matches!(frame.kind, FrameKind::Call | FrameKind::Interrupted)
+        !frame.is_guess && matches!(frame.kind, FrameKind::Call | FrameKind::Tail | FrameKind::Interrupted)
     };
     if !stack.frames.iter().all(is_sure) {
         return;

@@ -177,7 +177,7 @@ def _stack(session: Session, arguments: list[str]) -> str:
     stack = session.target.stack
     if stack is None:
         return "the stack of code that is not 64 bit code is not known\n"
-    frames = stack.frames[::-1]
+    frames = stack.listed[::-1]
     lines = [
         f"#{number:<3} {_place(session.target, frame.pc)}{'' if frame.is_exact else '  (a guess)'}\n"
         for number, frame in enumerate(frames)

@@ -27,7 +27,7 @@ impl Revealed {
     /// The frame.
     pub fn frame(self, is_guess: bool) -> StackFrame {
         let kind = if self.is_return { FrameKind::Revealed } else { FrameKind::Resumed };
-        StackFrame { ip: self.ip, step: self.step, kind, is_guess }
+        StackFrame { ip: self.ip, step: self.step, entered: None, kind, is_guess }
     }
 }
 

@@ -14,6 +14,10 @@ pub(super) type Link = u32;
 /// Most open calls of one stack: the oldest of more are forgotten.
 pub(super) const MOST_OPEN: u32 = 1 << 20;
 
+/// Steps from a call of a thunk to the return that it jumps with: the call in the thunk and what overwrites its return address
+/// lie between.
+const THUNK_STEPS: u64 = 3;
+
 /// What lies on a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
@@ -21,8 +25,8 @@ pub(super) enum Kind {
     Call,
     /// A call of a function that returns twice.
     CallTwice,
-    /// A jump to the entry of another function, which returns to where the frame below does; with the address behind the
-    /// jump. It lies on that frame, and looking for frames passes it by.
+    /// A jump to the entry of another function, which returns to where the frame below does; with the address of the jump.
+    /// It lies on that frame, and looking for frames passes it by.
     Tail,
     /// What was interrupted.
     Interrupted,
@@ -46,6 +50,8 @@ pub(super) struct Item {
     pub step: u64,
     /// What was called is in no function that is known, as stubs are that jump to where the call was meant to go.
     pub is_stub: bool,
+    /// Steps from its own to the first one of what was called: more than one where stubs or thunks lie between.
+    pub way: u32,
 }
 
 impl Item {
@@ -55,7 +61,18 @@ impl Item {
     }
 
     pub fn new(kind: Kind, ip: u64, step: u64) -> Item {
-        Item { kind, ip, step, is_stub: false }
+        Item { kind, ip, step, is_stub: false, way: 1 }
+    }
+
+    /// The same call, which went to another function by way of a stub that jumped there at a step.
+    pub fn by_stub(self, step: u64) -> Item {
+        let way = step.wrapping_sub(self.step).wrapping_add(1);
+        Item { is_stub: false, way: u32::try_from(way).unwrap_or(u32::MAX), ..self }
+    }
+
+    /// A thunk was all that what was called executed before its branch at a step.
+    pub fn is_thunk_before(&self, step: u64) -> bool {
+        (self.is_call() || self.kind == Kind::Tail) && self.step.wrapping_add(THUNK_STEPS) == step
     }
 
     /// Something is kept of it until it ends: it is a frame, or a jump to another function.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ops::Off;
+use super::thunks::{Code, Thunk};
 use super::touch::{touch, Touch};
 use crate::flow::{Chunk, Graph, NodeId, NodeKind, Space};
 use crate::instruction::{Detail, ExecMode, InstructionClass};
@@ -61,6 +62,8 @@ pub(super) struct Manner {
     pub pushed: bool,
     /// Something was popped just before.
     pub popped: bool,
+    /// It is the return that a thunk jumps with.
+    pub thunk: bool,
 }
 
 /// All of a node.
@@ -142,6 +145,7 @@ pub(super) fn look(
     let (space, mode) = graph.place(node);
     let space = graph.code().get(space);
     let ips = graph.ips(node);
+    let code = Code { space: space.as_deref(), mode };
     let mut bytes = Bytes::default();
     let mut touch_at = |ip: u64, size: u8| {
         space.as_ref().map_or(Touch::Nothing, |space| touch(bytes.of(space, ip, size), mode))
@@ -164,10 +168,6 @@ pub(super) fn look(
         };
         if std::mem::take(&mut called) && matches!(touched, Touch::Pop | Touch::Drop) {
             sites.pop();
-            if touched == Touch::Drop && sites.len() > begin as usize {
-                // A thunk that returns for the function that jumped to it.
-                sites.pop_if(|site| matches!(site.what, What::Tail { .. }) && site.nth + 2 == nth);
-            }
         }
         match touched {
             Touch::Load => sites.push(Site { nth, what: What::Load }),
@@ -195,8 +195,8 @@ pub(super) fn look(
                 let indirect = meta.detail() != Detail::Direct;
                 let next = ips.get(usize::from(nth) + 1).copied();
                 // A call of what comes next asks for its address.
-                if indirect || next.unwrap_or(graph.next_ip(node)) != back {
-                    let callee = next.unwrap_or(graph.next_ip(node));
+                let callee = next.unwrap_or(graph.next_ip(node));
+                if indirect || callee != back && code.called_by(back, callee).is_none() {
                     let is_stub = !indirect && has_functions && owner(callee).is_none();
                     sites.push(Site { nth, what: What::Call { back, indirect, is_stub } });
                     called = !indirect;
@@ -208,10 +208,17 @@ pub(super) fn look(
                 let to = ips.get(usize::from(nth) + 1).copied();
                 let found = to.and_then(|to| Some((to, entry(to)?)));
                 if let Some((to, _)) = found.filter(|&(_, entry)| owner(ip) != Some(entry)) {
-                    sites.push(Site { nth, what: What::Tail { to } });
+                    if !returns(code, to) {
+                        sites.push(Site { nth, what: What::Tail { to } });
+                    }
                 }
             }
-            InstructionClass::Return => exit = Exit::Return,
+            InstructionClass::Return => {
+                exit = Exit::Return;
+                if (nth == 0 || manner.written) && code.jumps_at(ip) {
+                    manner = Manner { thunk: true, pushed: true, ..Manner::default() };
+                }
+            }
             InstructionClass::Jump if meta.detail() != Detail::Direct => exit = Exit::Jump,
             InstructionClass::FarCall => exit = Exit::FarCall,
             InstructionClass::FarReturn => exit = Exit::FarReturn,
@@ -237,6 +244,11 @@ pub(super) fn look(
         }
     }
     (NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left: 0, begins: false }, left)
+}
+
+/// A thunk begins at an address that returns for the function that jumps there.
+pub(super) fn returns(code: Code<'_>, ip: u64) -> bool {
+    code.begun_at(ip) == Some(Thunk::Return)
 }
 
 /// An instruction that makes the system call behind it the one that ends a handler of a signal: sigreturn or rt_sigreturn.

@@ -54,6 +54,12 @@ impl Entries {
         self.body(ip, tsc).filter(|body| body.start == ip).map(|body| body.owner)
     }
 
+    /// Something of a function begins at an address, at some time.
+    pub fn may_enter(&self, ip: u64) -> bool {
+        let begins = |bodies: &Vec<Body>| bodies.binary_search_by_key(&ip, |body| body.start).is_ok();
+        self.programs.iter().any(|(_, bodies)| begins(bodies))
+    }
+
     /// The functions as bytes, for the same version of this crate.
     pub fn to_bytes(&self) -> Vec<u8> {
         // Writing to memory does not fail.
@@ -81,6 +87,7 @@ mod tests {
         );
         assert_eq!([10, 11, 30].map(|ip| entries.entry(ip, 99)), [Some(10), None, Some(10)]);
         assert_eq!(entries.owner(15, 100), None);
+        assert_eq!([10, 20, 21].map(|ip| entries.may_enter(ip)), [true, true, false]);
         assert_eq!(Entries::from_bytes(&entries.to_bytes()), Some(entries));
     }
 }

@@ -24,6 +24,7 @@ mod stacks;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod thunks;
 mod touch;
 mod tracker;
 mod walk;

@@ -460,17 +460,17 @@ impl<L: Ledger> Ops<L> {
     /// A jump goes to the entry of another function, from a stub or not.
     fn enter_by(&mut self, is_stub: bool, leap: &Leap) {
         if is_stub {
-            self.redirect(leap.to);
+            self.redirect(leap.to, leap.step);
         } else {
             self.tail(leap.from, leap.to, leap.step);
         }
     }
 
-    /// The innermost call went to another address, by way of a stub.
-    fn redirect(&mut self, callee: u64) {
+    /// The innermost call went to another address, by way of a stub that jumped there at a step.
+    fn redirect(&mut self, callee: u64, step: u64) {
         if self.all.len() > self.floor {
             if let Some(Op::Push(item, note)) = self.all.last_mut() {
-                item.is_stub = false;
+                *item = item.by_stub(step);
                 *note = self.ledger.redirect(*note, callee, self.timer.now(), &mut self.line);
             }
         }
@@ -483,7 +483,7 @@ impl<L: Ledger> Ops<L> {
             return;
         }
         match self.all.last() {
-            Some(Op::Push(item, _)) if item.is_stub => self.redirect(to),
+            Some(Op::Push(item, _)) if item.is_stub => self.redirect(to, step),
             _ => {
                 let tails = self.items().take(MOST_TAILS).take_while(|(_, item)| item.kind == Kind::Tail);
                 if tails.count() == MOST_TAILS {
@@ -539,10 +539,16 @@ impl<L: Ledger> Ops<L> {
                     }
                 }
             }
-            Top::Other if leap.enters => self.tail(leap.from, leap.to, leap.step),
+            Top::Other if leap.enters => self.enter_by(self.is_thunk(&leap), &leap),
             Top::Other => {}
             Top::Unknown => self.settle(Op::Leap(leap)),
         }
+    }
+
+    /// A thunk jumps, and nothing else was executed since the innermost call or jump.
+    fn is_thunk(&self, leap: &Leap) -> bool {
+        let last = self.all.get(self.floor..).and_then(<[_]>::last);
+        leap.manner.thunk && matches!(last, Some(Op::Push(item, _)) if item.is_thunk_before(leap.step))
     }
 
     /// A far return.

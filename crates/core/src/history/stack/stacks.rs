@@ -169,6 +169,8 @@ impl StackPart {
 pub enum FrameKind {
     /// It made a call.
     Call,
+    /// It left by a jump to the entry of another function, which returns for it.
+    Tail,
     /// It was interrupted, by a signal or otherwise.
     Interrupted,
     /// A later return went there.
@@ -180,11 +182,13 @@ pub enum FrameKind {
 /// A frame around the innermost one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackFrame {
-    /// Where it goes on.
+    /// Where it goes on; of one that left by a jump, the address of the jump.
     pub ip: u64,
-    /// The step of the call; of what was interrupted, the last step before; of a frame that was revealed, the step of the
-    /// return to it, or the last one before it went on.
+    /// The step of the call or jump; of what was interrupted, the last step before; of a frame that was revealed, the step of
+    /// the return to it, or the last one before it went on.
     pub step: u64,
+    /// The first step of the function that it called or jumped to, behind stubs and thunks, if it did.
+    pub entered: Option<u64>,
     /// How it was found.
     pub kind: FrameKind,
     /// It may not be there.
@@ -407,9 +411,18 @@ impl Stacks {
         let mut ends: Option<Item> = None;
         while let Some((item, below)) = tracker.chains.get(at) {
             at = below;
+            let kind = match item.kind {
+                Kind::Call | Kind::CallTwice => Some(FrameKind::Call),
+                Kind::Interrupted => Some(FrameKind::Interrupted),
+                // What nothing called is the program before, which is over.
+                Kind::Tail => tracker.has_frames(below).then_some(FrameKind::Tail),
+                Kind::Landmark | Kind::Hidden | Kind::Doubt => None,
+            };
+            if let Some(kind) = kind {
+                let entered = Some(item.step.wrapping_add(u64::from(item.way)));
+                stack.list(StackFrame { ip: item.ip, step: item.step, entered, kind, is_guess }, most);
+            }
             if item.is_frame() {
-                let kind = if item.is_call() { FrameKind::Call } else { FrameKind::Interrupted };
-                stack.list(StackFrame { ip: item.ip, step: item.step, kind, is_guess }, most);
                 ends = None;
             }
             if !item.is_edge() {

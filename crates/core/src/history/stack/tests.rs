@@ -58,6 +58,7 @@ fn program(random: &mut Random, length: u64, wild: u64) -> Vec<Happening> {
                     written: random.below(3 * wild) == 0,
                     pushed: random.below(3 * wild) == 0,
                     popped: false,
+                    thunk: false,
                 };
                 let is_return = random.below(wild) != 0;
                 let to = to(random, &mut open);

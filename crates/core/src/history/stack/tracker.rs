@@ -317,6 +317,11 @@ impl<L: Ledger> Tracker<L> {
         self.chains.walk(self.state.line.top).find(|(_, item)| !item.is_passed_by())
     }
 
+    /// There are frames from a link down to the bottom, or there may be.
+    pub fn has_frames(&self, link: Link) -> bool {
+        self.chains.walk(link).any(|(_, item)| item.is_frame() || item.is_edge())
+    }
+
     /// A frame is put on the stack; what it is of, and where execution went on.
     fn open(&mut self, item: Item, caller: u64, callee: u64) {
         let kind = EntryKind::of(&item);
@@ -592,7 +597,7 @@ impl<L: Ledger> Tracker<L> {
                         self.pop_to(link, true);
                     }
                     if leap.enters && is_stub {
-                        self.redirect(to);
+                        self.redirect(to, step);
                         return;
                     }
                 } else if item.is_edge() {
@@ -600,7 +605,10 @@ impl<L: Ledger> Tracker<L> {
                     self.doubt();
                 }
             }
-            if leap.enters {
+            let is_thunk = manner.thunk && self.top().is_some_and(|(item, _)| item.is_thunk_before(step));
+            if leap.enters && is_thunk {
+                self.redirect(to, step);
+            } else if leap.enters {
                 self.tail(from, to, step);
             }
             return;
@@ -610,8 +618,12 @@ impl<L: Ledger> Tracker<L> {
             return;
         }
         // The end of a handler: what was interrupted goes on behind its system call.
-        let handles = top.is_some_and(|(_, item)| item.kind == Kind::Interrupted);
-        let goes = handles
+        let handler = top.filter(|(_, item)| item.kind == Kind::Interrupted);
+        if let Some((link, _)) = handler {
+            // What the handler jumped to returned for it.
+            self.pop_to(link, false);
+        }
+        let goes = handler.is_some()
             || self.switch(to, None)
             || self.land(to)
             || self.land_in_function(from, to)
@@ -641,18 +653,18 @@ impl<L: Ledger> Tracker<L> {
         self.books.cancel(note, self.top_note());
     }
 
-    /// The innermost call went to another address, by way of a stub.
-    fn redirect(&mut self, callee: u64) {
+    /// The innermost call went to another address, by way of a stub that jumped there at a step.
+    fn redirect(&mut self, callee: u64, step: u64) {
         let Some((item, _)) = self.top().filter(|(item, _)| item.is_open()) else { return };
         let note = self.books.redirect(self.top_note(), callee);
         self.drop_top();
-        self.put(Item { is_stub: false, ..item }, note);
+        self.put(item.by_stub(step), note);
     }
 
     /// A jump goes to the entry of another function.
     fn tail(&mut self, from: u64, to: u64, step: u64) {
         if self.top().is_some_and(|(item, _)| item.is_stub) {
-            self.redirect(to);
+            self.redirect(to, step);
             return;
         }
         let items = self.chains.walk(self.state.line.top).take(MOST_TAILS);

@@ -9,10 +9,11 @@ use super::super::parallel::Piece;
 use super::super::question::Question;
 use super::super::stream::Pass;
 use super::chain::{Item, Kind};
-use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
+use super::code::{look, returns, Exit, Loaded, Manner, NodeSites, Site, What};
 use super::entries::Entries;
 use super::ledger::{Instant, Ledger};
 use super::ops::{Jump, Leap, Off, Op, Ops, Pending};
+use super::thunks::Code;
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
 use crate::instruction::InstructionClass;
@@ -40,7 +41,11 @@ impl Learned {
         let (mut found, left) = look(graph, node, &mut self.sites, &|ip| functions.owner(ip, tsc), &|ip| {
             functions.entry(ip, tsc)
         });
-        let entry = graph.ips(node).first().and_then(|&ip| functions.entry(ip, tsc));
+        let (space, mode) = graph.place(node);
+        let space = graph.code().get(space);
+        let code = Code { space: space.as_deref(), mode };
+        let first = graph.ips(node).first().copied();
+        let entry = first.and_then(|ip| functions.entry(ip, tsc).filter(|_| !returns(code, ip)));
         if let (Some(entry), Some(known)) = (entry, self.entries.at(node)) {
             *known = entry;
             found.begins = true;
