@@ -392,6 +392,13 @@ class History(Sequence[Instruction]):
                 most -= len(found[-1])
         return found[-1] if len(found) <= 2 else np.concatenate(found)
 
+    def addresses(self, name: str) -> list[int]:
+        """The addresses that a name means at any time, ascending; KeyError if it means none.
+
+        At each step only those of :meth:`symbols_at` count, as :meth:`find` does it.
+        """
+        return sorted({at for *_, (addresses, _) in self._wanted(name) for at in addresses})
+
     def _wanted(self, what: Where) -> list[tuple[int, int, tuple[tuple[int, ...], bool]]]:
         """From step to step, which addresses are meant, and whether they are the ends of a range.
 

@@ -146,6 +146,14 @@ impl Lines {
         Some((unit, *begin, *end, *entry))
     }
 
+    /// Whether the code of a function of this unit begins there.
+    fn begins_function(&self, unit: UnitRef<'_, Reader>, address: u64) -> bool {
+        let Some(unit_offset) = unit.header.debug_info_offset() else { return false };
+        let mut known = self.functions.borrow_mut();
+        let functions = known.entry(unit_offset.0).or_insert_with(|| calls::functions(unit));
+        functions.binary_search_by_key(&address, |(begin, ..)| *begin).is_ok()
+    }
+
     /// The function with code of its own at an address: its name as the linker knows it or as its source has it, and
     /// begin and end of the range of its code there.
     pub fn function_at(&self, address: u64) -> Option<(String, u64, u64)> {
@@ -170,7 +178,7 @@ impl Lines {
     }
 
     /// Where the code of a line begins: the line, or the next one that has any, and each address at which code of it
-    /// begins behind other code. None if the file has no such line or none behind it.
+    /// begins behind other code or in another function. None if the file has no such line or none behind it.
     ///
     /// A source file is meant by its whole path or by its last components.
     pub fn addresses_of(&self, file: &str, line: u32) -> Option<(u32, Vec<u64>)> {
@@ -193,7 +201,7 @@ impl Lines {
                 match &mut nearest {
                     Some((best, _)) if *best < row.line => {}
                     Some((best, starts)) if *best == row.line => {
-                        if !adjoins {
+                        if !adjoins || self.begins_function(unit, row.start) {
                             starts.push(row.start);
                         }
                     }

@@ -104,6 +104,8 @@ def command(
     threads = decoded(recording, tid)
     compiled = [_action(action) for action in actions]
     watched = _watched(recording, threads, where)
+    for text, line in _other_lines(watched, where):
+        say(f"odograph: no code begins at {text}; the next line that has code is {line}")
     count = 0
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -145,6 +147,18 @@ def _intervals(text: str, symbols: Symbols) -> list[tuple[int, int]]:
             f"{text!r} is not an interval of addresses; write FIRST-LAST, as in 0x401000-0x40100f"
         )
     return [(first, last)]
+
+
+def _other_lines(watched: list[_Watched], where: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Of lines without code, the ones that were taken instead."""
+    names = {id(span.symbols): span.symbols for one in watched for span in one.history.spans}
+    found = {
+        (text, line): None
+        for text in where
+        for symbols in names.values()
+        if symbols is not None and (line := symbols.line_taken(text)) is not None
+    }
+    return [(text, line) for text, line in found if not text.strip().endswith(f":{line}")]
 
 
 class _Watched:

@@ -167,7 +167,7 @@ def programs(recording: Recording, tid: int) -> list[Program]:
     thread = recording.source.thread(tid)
     if recording.kind == "raw":
         return [Program(0, _of_image(recording))]
-    found: list[tuple[int, dict[str, LoadedFile]]] = [(0, {})]
+    found: list[tuple[int, dict[tuple[str, int | None], LoadedFile]]] = [(0, {})]
     for tsc, changes in recording.source.image_timeline(thread.pid):
         for change in changes:
             mapping = change.mapping
@@ -178,10 +178,11 @@ def programs(recording: Recording, tid: int) -> list[Program]:
             if not mapping.filename.startswith("/") or mapping.filename.startswith("//"):
                 continue
             file = _file(recording.source, mapping)
-            # A library that was loaded again lies where it was loaded last.
-            known = found[-1][1].get(file.name)
+            # A library that was loaded at several addresses lies at each of them. Of a file that is not at
+            # hand no part says where the others lie: the last one counts.
+            known = found[-1][1].get(key := (file.name, None if file.path is None else file.bias))
             if known is None or known.bias != file.bias:
-                found[-1][1][file.name] = file
+                found[-1][1][key] = file
     last = len(found) - 1
     return [
         Program(tsc, list(files.values()), thread.comm if number == last else "")

@@ -112,7 +112,7 @@ class Target:
 
     def addresses(self, text: str) -> list[int]:
         """The addresses that a name means at any time, ascending. KeyError if it means none."""
-        return sorted({at for *_, (addresses, _) in self.history._wanted(text) for at in addresses})
+        return self.history.addresses(text)
 
     def means(self, text: str, address: int) -> bool:
         """Whether a name means an address here."""

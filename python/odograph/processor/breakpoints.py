@@ -187,10 +187,31 @@ class InstructionBreakpoints:
     def at(self, where: int | str, length: int = 1) -> tuple[int, int]:
         """The closed interval of ``length`` bytes from an address or a symbol (``"libc.so.6!malloc+4"``).
 
-        Raises :class:`~odograph.InvalidArgument` for a length below 1 and an end beyond the address space,
-        KeyError for an unknown symbol.
+        Raises :class:`~odograph.InvalidArgument` for a length below 1, an end beyond the address space and a
+        name that means several places (see :meth:`places`), KeyError for an unknown symbol.
         """
-        first = self._processor.resolve(where) if isinstance(where, str) else address_of(where, "where")
+        found = self.places(where, length)
+        if len(found) > 1:
+            places = ", ".join(f"{first:#x}" for first, _ in found[:4]) + (", …" if len(found) > 4 else "")
+            raise InvalidArgument(
+                f"{where!r} means {len(found)} places: {places}; add one at each of places({where!r})"
+            )
+        return found[0]
+
+    def places(self, where: int | str, length: int = 1) -> list[tuple[int, int]]:
+        """The closed intervals of ``length`` bytes from each place that an address or a symbol means.
+
+        A name means several places where a library lay at several addresses, or a function was inlined. On a
+        recorded history these are the places of all times, ascending; another function may lie there at other
+        times, so compare ``history.symbols_at(step)`` in the callback if the process loaded others there.
+        Raises what :meth:`at` does.
+        """
+        if isinstance(where, str):
+            return [self._interval(first, length) for first in self._processor.addresses(where)]
+        return [self._interval(address_of(where, "where"), length)]
+
+    @staticmethod
+    def _interval(first: int, length: int) -> tuple[int, int]:
         if isinstance(length, bool) or not isinstance(length, int):
             raise TypeError(f"a length is an int, not {type(length).__name__}")
         if length < 1:

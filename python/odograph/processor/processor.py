@@ -125,6 +125,10 @@ class Processor(ABC):
         """The address of a symbol. KeyError if there is none."""
         raise KeyError(f"this processor has no symbols to look up {symbol!r} in")
 
+    def addresses(self, symbol: str) -> list[int]:
+        """All addresses that a symbol means. KeyError if there is none."""
+        return [self.resolve(symbol)]
+
     def find_hits(self, first: int, last: int, filter: Filter | None) -> np.ndarray[Any, np.dtype[np.int64]]:
         """See :meth:`InstructionBreakpoints.hits`."""
         raise UnsupportedOperation(

@@ -185,6 +185,11 @@ class ReplayProcessor(Processor):
         symbols = self.history.symbols_at(self._step)
         return super().resolve(symbol) if symbols is None else symbols.resolve(symbol)
 
+    def addresses(self, symbol: str) -> list[int]:
+        if self.history.symbols is None:
+            return super().addresses(symbol)
+        return self.history.addresses(symbol)
+
     def read_register(self, name: str) -> int:
         if name in ("rip", "eip", "ip", "pc") and self.pc is not None:
             return self.pc

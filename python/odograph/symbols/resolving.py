@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from odograph.symbols.lines import Lines
@@ -23,13 +23,26 @@ _MOST_LISTED = 8
 
 
 class Resolver:
-    """Finds names in the modules of one process, and in its perf map."""
+    """Finds names in the modules of one process, and in its perf map.
 
-    def __init__(self, modules: Iterable[Module], perf_map: PerfMap) -> None:
+    ``module_of`` gives the module on top at an address.
+    """
+
+    def __init__(
+        self, modules: Iterable[Module], perf_map: PerfMap, module_of: Callable[[int], Module | None]
+    ) -> None:
         # A file is mapped in parts, and each part would give the same.
         parts = {(one.name, one.path, one.bias): one for one in reversed(list(modules))}
-        self._modules = list(reversed(parts.values()))
+        copies: dict[object, list[Module]] = {}
+        for one in reversed(parts.values()):
+            # The parts of a file that is not at hand can only be told apart by where they begin in it.
+            part = one.offset if one.path is None else None
+            copies.setdefault((one.name, one.path, part), []).append(one)
+        # Of a file that was loaded at several addresses, the first copy, with all of them.
+        self._copies = {id(same[0]): same for same in copies.values()}
+        self._modules = [same[0] for same in copies.values()]
         self._perf_map = perf_map
+        self._module_of = module_of
 
     def addresses(self, text: str) -> list[int]:
         """The addresses that a text means, ascending: see :meth:`Symbols.addresses`."""
@@ -52,8 +65,30 @@ class Resolver:
         name = name.strip()
         found = self._find(name) or self._behind(name)
         if not found:
-            found = [module.bias for module in self._modules if module.name == name][:1]
+            module = next((one for one in self._modules if one.name == name), None)
+            return [] if module is None else self._loaded(module, [offset])
         return [(start + offset) % _TOP for start in found]
+
+    def _loaded(self, module: Module, addresses: Iterable[int]) -> list[int]:
+        """Where addresses of a file lie in memory: in each of its copies, one address after the other.
+
+        Copies count only where they are not covered by what was mapped later, if there is any such place.
+        """
+        copies = self._copies[id(module)]
+        found = []
+        for address in addresses:
+            places = [(one, one.loaded(address)) for one in copies]
+            on_top = [at for one, at in places if self._is_on_top(one, at)] if len(copies) > 1 else []
+            found += on_top or [at for _, at in places]
+        return found
+
+    def _is_on_top(self, module: Module, address: int) -> bool:
+        here = self._module_of(address)
+        return here is not None and (here.name, here.path, here.bias) == (
+            module.name,
+            module.path,
+            module.bias,
+        )
 
     def _find(self, text: str) -> list[int]:
         module_name, bang, name = text.partition("!")
@@ -75,7 +110,7 @@ class Resolver:
                 inlined = [
                     at for at, whole, is_inlined in module.table.code_of(name) if is_inlined and whole == name
                 ]
-                return [module.loaded(at) for at in (*starts, *sorted(set(inlined) - set(starts)))]
+                return self._loaded(module, (*starts, *sorted(set(inlined) - set(starts))))
         return []
 
     def _jit(self, name: str) -> list[int]:
@@ -83,16 +118,23 @@ class Resolver:
 
     def _line(self, modules: list[Module], text: str) -> list[int]:
         match = _LINE.fullmatch(text)
-        if match is None:
-            return []
-        best: tuple[int, list[int]] | None = None
-        for module in modules:
-            if module.path is None:
-                continue
-            found = Lines.of_file(module.path).addresses_of(match["file"], int(match["line"]))
-            if found is not None and (best is None or found[0] < best[0]):
-                best = (found[0], [module.loaded(at) for at in found[1]])
-        return [] if best is None else best[1]
+        best = None if match is None else _nearest(modules, match["file"], int(match["line"]))
+        return [] if best is None else self._loaded(best[1], best[2])
+
+    def line_taken(self, text: str) -> int | None:
+        """The line that a text means, which may be behind the one that it says; None if it means no line."""
+        text = text.strip()
+        if _LINE.fullmatch(text) is None or _number(text) is not None:
+            return None
+        module_name, bang, name = text.partition("!")
+        chosen = [module for module in self._modules if bang and module.name == module_name]
+        if not chosen:
+            chosen, name = self._modules, text
+        match = _LINE.fullmatch(name)
+        if match is None or self._exact(chosen, name):
+            return None
+        best = _nearest(chosen, match["file"], int(match["line"]))
+        return None if best is None else best[0]
 
     def _shortened(self, modules: list[Module], name: str) -> list[int]:
         """Functions meant without namespaces or parameters, and those that only debug information knows."""
@@ -102,7 +144,7 @@ class Resolver:
             places = [(at, whole) for at, whole, _ in module.table.code_of(name)] + of_symbols
             # Debug information of C knows a function without parameters, and so does a symbol.
             for at, whole in sorted(set(places)):
-                found.setdefault(whole, []).append(module.loaded(at))
+                found.setdefault(whole, []).extend(self._loaded(module, [at]))
         if name in found:
             return sorted(set(found[name]))
         if len(found) > 1:
@@ -127,6 +169,18 @@ class Resolver:
         hint = f"; similar: {', '.join(similar[:3])}" if similar else ""
         modules = list(dict.fromkeys(one.name for one in self._modules if one.table.has_symbols))
         return f"no symbol {text!r} in {', '.join(modules[:8])}{hint}"
+
+
+def _nearest(modules: Iterable[Module], file: str, line: int) -> tuple[int, Module, list[int]] | None:
+    """The line, or the next one that has code, in the first module that has any of it, and where in that."""
+    best: tuple[int, Module, list[int]] | None = None
+    for module in modules:
+        if module.path is None:
+            continue
+        found = Lines.of_file(module.path).addresses_of(file, line)
+        if found is not None and (best is None or found[0] < best[0]):
+            best = (found[0], module, found[1])
+    return best
 
 
 def _number(text: str) -> int | None:

@@ -71,7 +71,7 @@ class Symbols:
 
     @cached_property
     def _resolver(self) -> Resolver:
-        return Resolver(self.modules, self._perf_map)
+        return Resolver(self.modules, self._perf_map, self.module_of)
 
     def is_entry(self, address: int) -> bool:
         """Whether a program, or the dynamic linker, begins there."""
@@ -351,16 +351,23 @@ class Symbols:
         Understood are
 
         * ``main``, ``libc.so.6!malloc``, ``main+4``: functions, their own code first, and where they were
-          inlined. A name in several modules means the first in the order they were mapped.
+          inlined. A name in several modules means the first in the order they were mapped. A module that
+          was loaded at several addresses means all of them.
         * C++ and Rust names without parameters, namespaces or both, if only one function can be meant.
-        * ``file.c:37``: where the code of a line begins, or of the next line that has any. The file may have
-          directories before it.
+        * ``file.c:37``: where the code of a line begins, in each function that has any, or of the next line
+          that has code: see :meth:`line_taken`. The file may have directories before it.
         * ``libc.so.6+0x1234`` (an address of the file), and ``0x401000``.
 
         Raises :class:`UnknownSymbol`, a KeyError, that names similar symbols, and :class:`AmbiguousName`, one
         too, that lists the functions that may be meant.
         """
         return self._resolver.addresses(text)
+
+    def line_taken(self, text: str) -> int | None:
+        """The line that ``file.c:37`` means: 37, or the next one that has code. None for what is no line, or
+        no known one.
+        """
+        return self._resolver.line_taken(text)
 
 
 def _has_table(module: Module) -> bool:
