@@ -413,7 +413,7 @@ impl Stacks {
             at = below;
             let kind = match item.kind {
                 Kind::Call | Kind::CallTwice => Some(FrameKind::Call),
-                Kind::Interrupted => Some(FrameKind::Interrupted),
+                Kind::Interrupted | Kind::Ending => Some(FrameKind::Interrupted),
                 // What nothing called is the program before, which is over.
                 Kind::Tail => tracker.has_frames(below).then_some(FrameKind::Tail),
                 Kind::Landmark | Kind::Hidden | Kind::Doubt => None,
