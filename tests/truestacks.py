@@ -5,7 +5,7 @@ directory. A call puts its entry at the address that the stack pointer has behin
 the stack pointer has risen above that. Ranges of memory that the program prints ("stack FIRST LAST") are
 stacks of their own, and everything else is the first one. Between an instruction that loads the stack
 pointer and the branch that follows, the stack is that from before. A call whose function pops at once what
-it pushed is none.
+it pushed, or overwrites it with where a thunk is to go, is none.
 """
 
 from __future__ import annotations
@@ -118,8 +118,11 @@ class TrueStacks:
                 now = self._listed(stack if not self._loaded else self._current)
                 changed = False
             self.frames.append(now)
-            if popped and _pops(raw):
+            if popped and (_pops(raw) or _overwrites(raw)):
                 self.frames[-1] = self.frames[-2]
+            if popped and _overwrites(raw):
+                self._entries[stack].pop()
+                changed = True
             popped = iclass == _CALL
             if iclass == _CALL and not _asks_where(raw):
                 slot = pointer - 8
@@ -191,6 +194,13 @@ def _loads(raw: bytes) -> bool:
 def _pops(raw: bytes) -> bool:
     code = raw[1:] if 0x40 <= raw[0] <= 0x4F else raw
     return 0x58 <= code[0] <= 0x5F and code[0] != 0x5C
+
+
+def _overwrites(raw: bytes) -> bool:
+    """mov of a register to where the return address is."""
+    return (
+        len(raw) == 4 and raw[0] in (0x48, 0x4C) and raw[1] == 0x89 and raw[2] & 0xC7 == 4 and raw[3] == 0x24
+    )
 
 
 def _asks_where(raw: bytes) -> bool:
