@@ -5,8 +5,8 @@ directory. A call puts its entry at the address that the stack pointer has behin
 the stack pointer has risen above that. Ranges of memory that the program prints ("stack FIRST LAST") are
 stacks of their own, and everything else is the first one. Between an instruction that loads the stack
 pointer and the branch that follows, the stack is that from before. A return address that was popped into a
-register is on the stack until the jump to that register. A call whose function pops at once what it pushed
-is none.
+register is on the stack until the jump to that register. A call whose function pops at once what it pushed,
+or overwrites it with where a thunk is to go, is none.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class TrueStacks:
                 now = self._listed(stack if not self._loaded else self._current)
                 changed = False
             self.frames.append(now)
-            if popped and _pops(raw):
+            if popped and (_pops(raw) or _overwrites(raw)):
                 self.frames[-1] = self.frames[-2]
             if (register := _jumps_to(raw)) in pops:
                 first = pops[register]
@@ -130,6 +130,9 @@ class TrueStacks:
                 pops.clear()
             elif (register := _popped(raw)) is not None:
                 pops[register] = len(self.frames) - 1
+            if popped and _overwrites(raw):
+                self._entries[stack].pop()
+                changed = True
             popped = iclass == _CALL
             if iclass == _CALL and not _asks_where(raw):
                 slot = pointer - 8
@@ -216,6 +219,13 @@ def _jumps_to(raw: bytes) -> int | None:
     if len(code) != 2 or code[0] != 0xFF or not 0xE0 <= code[1] <= 0xE7:
         return None
     return (code[1] & 7) | (8 if code is not raw and raw[0] & 1 else 0)
+
+
+def _overwrites(raw: bytes) -> bool:
+    """mov of a register to where the return address is."""
+    return (
+        len(raw) == 4 and raw[0] in (0x48, 0x4C) and raw[1] == 0x89 and raw[2] & 0xC7 == 4 and raw[3] == 0x24
+    )
 
 
 def _asks_where(raw: bytes) -> bool:
