@@ -124,7 +124,7 @@ def source(seed: int, shared: bool) -> tuple[str, list[str]]:
     """A program in C, the same for the same seed, and its functions by number in the journal.
 
     If ``shared``, all of its stacks run the same functions and wait at the same place; else each has
-    functions of its own and waits at places of its own. The program writes the journal to the file that its
+    functions of its own, and waits at places of its own. The program writes the journal to the file that its
     last word names.
     """
     dice = random.Random(seed)
@@ -189,7 +189,7 @@ class Journal:
     """What a program says of its calls."""
 
     begins_and_ends: list[tuple[str, bool]] = field(default_factory=list)
-    """The function and whether its call begins, in order; those that a ``longjmp`` ends innermost first."""
+    """The function and whether its call begins, in order; ``longjmp`` ends the innermost first."""
     calls: Counter[str] = field(default_factory=Counter)
     callers: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """Calls by path: the functions on the same stack, the outermost first."""

@@ -108,7 +108,7 @@ def test_calls_on_coroutines_of_fifty_programs_are_those_of_their_journals(seed:
     check_is_the_journals(seed, tmp_path)
 
 
-# Open: after a wrong choice between stacks that waited at one place, some wrong frames are no guesses.
+# Open: after a wrong choice between stacks that waited at one place, some frames are wrong and no guesses.
 OPEN = pytest.mark.xfail(reason="a wrong choice between stacks may leave wrong frames that are no guesses")
 
 

@@ -382,6 +382,18 @@ impl<L: Ledger> Ops<L> {
         self.floor = self.all.len();
     }
 
+    /// Execution was lost before a step. Losses with nothing between them are one.
+    pub fn lose(&mut self, step: u64) {
+        let at_last = match self.stretches.last() {
+            Some(stretch) => stretch.at == self.timer.now(),
+            None => !L::KEEPS,
+        };
+        let is_last = matches!(self.all.last(), Some(&Op::Lost(before)) if before == step);
+        if !at_last || !is_last {
+            self.settle(Op::Lost(step));
+        }
+    }
+
     /// Nobody writes such programs: what came of the older half is forgotten, but for what it cost.
     fn forget_half(&mut self) {
         let is_push = |op: &Op<L::Note>| matches!(op, Op::Push(..));
@@ -648,6 +660,17 @@ mod tests {
             ops.leap(to(1));
         }
         assert_eq!(taken(&mut ops), [push(Item { kind: Kind::Landmark, ..call(1) })]);
+    }
+
+    #[test]
+    fn losses_with_nothing_between_them_are_one() {
+        let mut ops = Ops::<()>::new(0);
+        for step in [5, 5, 5, 6] {
+            ops.lose(step);
+        }
+        ops.open(call(1), 0, 0);
+        ops.lose(6);
+        assert_eq!(taken(&mut ops), [Op::Lost(5), Op::Lost(6), push(call(1)), Op::Lost(6)]);
     }
 
     #[test]

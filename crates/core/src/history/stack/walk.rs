@@ -64,9 +64,20 @@ impl Learned {
     }
 
     #[inline]
-    fn is_dull(&mut self, node: NodeId) -> bool {
-        self.dull.at(node).is_some_and(|dull| *dull)
+    fn is_dull(&self, node: NodeId) -> bool {
+        self.dull.get(node).is_some_and(|dull| *dull)
     }
+}
+
+/// What it means if nothing is traced from here on, by the node that ran last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// No node has run.
+    Unknown,
+    /// It branched to where nothing is traced.
+    Away,
+    /// A number in the list of what is learned, as in [`NodeSites::left`].
+    By(u32),
 }
 
 /// Collects the operations of a piece.
@@ -84,9 +95,9 @@ pub(super) struct Follow<L: Ledger> {
     /// Tracing was switched on in this piece, and nothing was lost since.
     switched: bool,
     /// What it means if nothing is traced behind the last instruction that was executed in this piece.
-    left: Option<Off>,
-    /// The node that ran last, if all of it did and nothing happened since.
-    last: Option<NodeId>,
+    left: Left,
+    /// The node that ran last and up to where, if nothing happened since.
+    last: Option<(NodeId, u16)>,
     /// The first step that is not accounted for, and the time then, if it is known.
     reached: u64,
     tsc: u64,
@@ -108,7 +119,7 @@ impl<L: Ledger> Follow<L> {
             loaded: Loaded::Before,
             off: None,
             switched: false,
-            left: None,
+            left: Left::Unknown,
             last: None,
             reached: 0,
             tsc: 0,
@@ -177,7 +188,7 @@ impl<L: Ledger> Follow<L> {
 
     /// Execution came to where a function begins: from another one by a jump?
     fn enter(&mut self, graph: &Graph, to: u64, entry: u64) {
-        let Some(last) = self.last.take() else { return };
+        let Some((last, _)) = self.last.take().filter(|&(node, to)| to == graph.count(node)) else { return };
         let Some(jump) = self.jump_of(graph, last) else { return };
         if jump.enters(to, entry) {
             let step = self.reached.saturating_sub(1);
@@ -186,11 +197,22 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
+    /// What it means if nothing is traced from here on, as far as the piece knows.
+    fn left_by(&self) -> Option<Off> {
+        match self.left {
+            Left::Unknown => None,
+            Left::Away => Some(Off::Away),
+            Left::By(number) => self.learned.left.get(number as usize - 1).copied(),
+        }
+    }
+
     /// The operations since the last call, at the end of a piece.
     fn take(&mut self, graph: Option<&Graph>) -> Ops<L> {
-        let jump = self.last.take().zip(graph).and_then(|(last, graph)| {
-            (graph.generation() == self.learned.generation).then(|| self.jump_of(graph, last)).flatten()
+        let jump = self.last.take().zip(graph).and_then(|((last, to), graph)| {
+            let is_known = graph.generation() == self.learned.generation && to == graph.count(last);
+            is_known.then(|| self.jump_of(graph, last)).flatten()
         });
+        let left = self.left_by();
         self.reach();
         if let Some(pending) = self.pending.take() {
             self.ops.settle(Op::Wait(pending));
@@ -202,11 +224,11 @@ impl<L: Ledger> Follow<L> {
             Loaded::Before => None,
             known => Some(known == Loaded::Yes),
         };
-        if loaded.is_some() || self.left.is_some() || jump.is_some() {
-            self.ops.settle(Op::End { loaded, left: self.left, jump });
+        if loaded.is_some() || left.is_some() || jump.is_some() {
+            self.ops.settle(Op::End { loaded, left, jump });
         }
         (self.last, self.front, self.loaded, self.switched, self.left) =
-            (None, true, Loaded::Before, false, None);
+            (None, true, Loaded::Before, false, Left::Unknown);
         self.ops.take(0)
     }
 
@@ -214,9 +236,16 @@ impl<L: Ledger> Follow<L> {
     fn run_all(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
         if self.learned.generation != graph.generation() {
             let functions = self.following.functions.clone();
-            self.learned = Learned { generation: graph.generation(), functions, ..Learned::default() };
             // It is a node of before.
             self.last = None;
+            let left: Vec<Off> = match self.left {
+                Left::By(_) => self.left_by().into_iter().collect(),
+                _ => Vec::new(),
+            };
+            if !left.is_empty() {
+                self.left = Left::By(1);
+            }
+            self.learned = Learned { generation: graph.generation(), functions, left, ..Learned::default() };
         }
         if state.has_tsc {
             self.code_tsc = state.tsc;
@@ -225,7 +254,7 @@ impl<L: Ledger> Follow<L> {
             Some(known) if known.end != 0 => *known,
             _ => self.learned.learn(graph, node, self.code_tsc),
         };
-        let entry = self.learned.entries.at(node).filter(|_| known.begins && from == 0).map(|entry| *entry);
+        let entry = if known.begins && from == 0 { self.learned.entries.get(node).copied() } else { None };
         if self.front || self.pending.is_some() {
             if let Some(&ip) = graph.ips(node).get(from as usize) {
                 self.arrive(Some(ip), entry);
@@ -233,10 +262,10 @@ impl<L: Ledger> Follow<L> {
         } else if let (Some(entry), Some(&ip)) = (entry, graph.ips(node).first()) {
             self.enter(graph, ip, entry);
         }
-        self.last = Some(node).filter(|_| to == graph.count(node));
-        self.left = Some(Off::Away);
+        self.last = Some((node, to));
+        self.left = Left::Away;
         if known.left != 0 && to == graph.count(node) {
-            self.left = self.learned.left.get(known.left as usize - 1).copied();
+            self.left = Left::By(known.left);
         }
         // The step behind `from`, as the history counts.
         let step = state.step.wrapping_add_signed(self.following.base);
@@ -330,8 +359,8 @@ impl<L: Ledger> Sink for Follow<L> {
                     self.arrive(Some(ip), None);
                 }
             }
-            self.left = Some(Off::Away);
-            self.last = Some(node).filter(|_| to == graph.count(node));
+            self.left = Left::Away;
+            self.last = Some((node, to));
             if L::KEEPS {
                 (self.reached, self.tsc) = (step + count, state.tsc);
             }
@@ -368,7 +397,7 @@ impl<L: Ledger> Sink for Follow<L> {
         self.last = None;
         match event.kind {
             EventKind::Disabled { ip } => {
-                let off = self.left.unwrap_or(Off::Before);
+                let off = self.left_by().unwrap_or(Off::Before);
                 let to = (!event.ip_suppressed).then_some(ip);
                 match self.pending {
                     Some(Pending::FarCall { .. } | Pending::FarReturn { .. }) => self.pending = None,
@@ -422,8 +451,8 @@ impl<L: Ledger> Sink for Follow<L> {
         self.reach();
         self.last = None;
         (self.pending, self.off, self.front) = (None, None, false);
-        (self.loaded, self.left, self.switched) = (Loaded::Before, None, false);
-        self.ops.settle(Op::Lost(step));
+        (self.loaded, self.left, self.switched) = (Loaded::Before, Left::Unknown, false);
+        self.ops.lose(step);
     }
 }
 
