@@ -48,9 +48,11 @@ __all__ = [
     "encode_packet",
     "finish_stream",
     "landings_of_file",
+    "learned_code",
     "load_history",
     "open_recorded",
     "qemu_command",
+    "recorded_code",
     "resolve_program",
     "save_history",
     "skipped_bytes",
@@ -630,6 +632,10 @@ class RawInstructionDecoder:
     def next(self) -> tuple[_Answer, _RawInsnFields]: ...
 
 def finish_stream(path: str | PathLike[str]) -> tuple[int, int, int, int, int, int, int]: ...
+def recorded_code(
+    entries: bytes, each: int, each_byte: int, most: int
+) -> list[tuple[int, int, int, bytes]] | None: ...
+def learned_code(entries: bytes) -> list[tuple[int, int, int, bytes]]: ...
 def resolve_program(path: str | PathLike[str], arguments: Sequence[bytes]) -> tuple[Path, list[bytes]]: ...
 def qemu_command(
     qemu: str | PathLike[str],

@@ -226,6 +226,7 @@ class Recording:
         if self.source.noted.cut is not None:
             return "cut", end, sum(stream.missing for stream in streams)
         lost = any(lost.offset >= stream.size for stream in streams for lost in stream.breaks)
+        lost = lost or self.source.noted.lacks_records
         return ("lost", end, 0) if lost else None
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
@@ -341,8 +342,14 @@ class Recording:
     def check_counted(self) -> None:
         """Raises :class:`~odograph.RecordingError` if a part of the file is missing, and with it what the
         recorder may have counted."""
-        cut = self.source.noted.cut
-        if cut is not None and all(thread.truth is None for thread in self.threads):
+        cut, left_out = self.source.noted.cut, self.source.noted.left_out
+        if any(thread.truth is not None for thread in self.threads):
+            return
+        if cut is None and left_out is not None:
+            raise RecordingError(
+                f"what the recorder of {self.path} may have counted was not read: {left_out.message}"
+            )
+        if cut is not None:
             raise RecordingError(
                 f"{self.path} is cut or damaged: what its recorder may have counted is lost: {cut.message}"
             )

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from hostile import CORPUS, HOSTILE, spinning
+from hostile import CORPUS, HOSTILE, PSB, spinning
 
 import odograph
 from fuzz_recordings import QUESTIONS, Asker, memory_allowed, mutant, seeds
@@ -22,6 +22,7 @@ from odograph.recording import open_recording
 from odograph.recording.expansion import default_limit
 from odograph.recording.perfdata.format import FILE_HEADER, RECORD_HEADER, RecordType
 from odograph.recording.perfdata.reader import PerfDataReader
+from odograph.recording.perfdata.writer import PerfDataWriter
 from odograph.unwind import sampled_stacks
 
 zstandard = pytest.importorskip("zstandard")
@@ -70,7 +71,10 @@ def test_changed_recordings_are_read_in_little_time_and_memory(
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("a_byte_in_each_of_many_pages", "executed bytes kept with this recording are damaged and not used"),
+        (
+            "a_byte_in_each_of_many_pages",
+            "executed bytes kept with this recording are not used",
+        ),
         ("compressed_names", "the compressed records from here on are left out"),
     ],
 )
@@ -200,3 +204,35 @@ def test_what_takes_long_to_hash_is_not_hashed_without_being_asked(
     with pytest.raises(RecordingError, match="take long to hash"):
         odograph.open(few).verify(max_steps=1000)
     assert call(["verify", "--max-steps", "2000000", str(few)]) == 1
+
+
+@pytest.mark.parametrize("name", ["a_byte_in_each_of_many_pages", "compressed_names"])
+def test_what_takes_too_much_memory_is_no_damage(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(HOSTILE[name](tmp_path))
+    recording = odograph.open(path, max_expanded=2_000_000)
+    assert recording.source.noted.cut is None
+    assert all(gap.cause != "cut" for history in recording.histories().values() for gap in history.gaps())
+    call(["steps", "--tail", "1", "--max-expanded", "2M", str(path)])
+    said = capsys.readouterr().err
+    assert "was not read" in said
+    assert "--max-expanded" in said
+    assert "is missing" not in said
+
+
+def test_many_processes_of_one_program_are_opened_by_default(tmp_path: Path) -> None:
+    """Each learned its code one instruction at a time, as single steps do."""
+    path = tmp_path / "processes"
+    piece = bytes(range(256)) * 8
+    with PerfDataWriter(path, timed=True, recorder="ptrace") as writer:
+        writer.add_comm(1, 1, "sh", exec=True)
+        writer.add_trace(1, 1, PSB)
+        for pid in range(1, 60):
+            for block in range(0, 20 * 4096, 4096):
+                for at in range(0, 200, 4):
+                    writer.add_code(pid, pid, 0x400000 + block + at, piece[at : at + 4])
+    source = open_recording(path)
+    assert source.problems == []
+    assert len(source.code) < 59 * 21

@@ -10,6 +10,7 @@ use odograph_recorder::finish;
 use odograph_recorder::hold::{self, Held};
 use odograph_recorder::path::Path;
 use odograph_recorder::process::Origin;
+use odograph_recorder::runs::Runs;
 use odograph_recorder::step;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -31,6 +32,43 @@ fn finish_stream(py: Python<'_>, path: PathBuf) -> PyResult<StreamSummary> {
         summary.dropped,
         summary.last_ip,
     ))
+}
+
+/// pid, time, address, bytes.
+type CodePiece<'py> = (i32, u64, u64, Bound<'py, PyBytes>);
+
+fn code_pieces(py: Python<'_>, runs: Runs) -> Vec<CodePiece<'_>> {
+    let pieces = runs.into_pieces();
+    pieces.map(|((pid, time, address), bytes)| (pid, time, address, PyBytes::new(py, &bytes))).collect()
+}
+
+/// The executed bytes in a section of a recording, those that touch joined; `None` if pieces that cost `each` and
+/// `each_byte` for each of their bytes would cost more than `most`. Raises ValueError if an entry is cut.
+#[pyfunction]
+fn recorded_code<'py>(
+    py: Python<'py>,
+    entries: &[u8],
+    each: usize,
+    each_byte: usize,
+    most: usize,
+) -> PyResult<Option<Vec<CodePiece<'py>>>> {
+    let mut runs = Runs::default();
+    let cost = |pieces: usize, bytes: usize| {
+        pieces.saturating_mul(each).saturating_add(bytes.saturating_mul(each_byte))
+    };
+    match runs.add_recorded(entries, |pieces, bytes| cost(pieces, bytes) <= most) {
+        None => Err(PyValueError::new_err("an entry of its code is cut")),
+        Some(false) => Ok(None),
+        Some(true) => Ok(Some(code_pieces(py, runs))),
+    }
+}
+
+/// The executed bytes that a recorder left, those that touch joined; their process is 0.
+#[pyfunction]
+fn learned_code<'py>(py: Python<'py>, entries: &[u8]) -> Vec<CodePiece<'py>> {
+    let mut runs = Runs::default();
+    runs.add_learned(entries);
+    code_pieces(py, runs)
 }
 
 /// The ELF file and arguments that run when `path` is executed; ValueError says why not.
@@ -146,6 +184,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RawHeldThread>()?;
     module.add_class::<RawPath>()?;
     module.add_function(wrap_pyfunction!(finish_stream, module)?)?;
+    module.add_function(wrap_pyfunction!(recorded_code, module)?)?;
+    module.add_function(wrap_pyfunction!(learned_code, module)?)?;
     module.add_function(wrap_pyfunction!(step_program, module)?)?;
     module.add_function(wrap_pyfunction!(resolve_program, module)?)?;
     module.add_function(wrap_pyfunction!(qemu_command, module)?)

@@ -59,8 +59,9 @@ impl Code {
     /// `bytes` are going to be executed at `address`.
     pub fn learn(&mut self, address: u64, bytes: &[u8]) -> io::Result<Learned> {
         let mut learned = Learned::Known;
-        for (at, byte) in (0u64..).zip(bytes) {
-            let ip = address.wrapping_add(at);
+        let mut fresh: Vec<std::ops::Range<usize>> = Vec::new();
+        for (at, byte) in bytes.iter().enumerate() {
+            let ip = address.wrapping_add(at as u64);
             let page = self
                 .pages
                 .entry(ip / PAGE as u64)
@@ -68,6 +69,10 @@ impl Code {
             let slot = (ip % PAGE as u64) as usize;
             if !page.known[slot] {
                 page.known[slot] = true;
+                match fresh.last_mut() {
+                    Some(run) if run.end == at => run.end = at + 1,
+                    _ => fresh.push(at..at + 1),
+                }
                 if learned == Learned::Known {
                     learned = Learned::New;
                 }
@@ -76,16 +81,27 @@ impl Code {
             }
             page.bytes[slot] = *byte;
         }
-        if learned != Learned::Known {
-            let since = if learned == Learned::Changed { now() } else { 0 };
-            let mut entry = Vec::with_capacity(24 + bytes.len());
-            entry.extend_from_slice(&since.to_le_bytes());
-            entry.extend_from_slice(&address.to_le_bytes());
-            entry.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-            entry.extend_from_slice(bytes);
-            self.file.append(&entry)?;
+        match learned {
+            Learned::Known => {}
+            // Those that were known may not have been there from the beginning.
+            Learned::New => {
+                for run in fresh {
+                    let start = address.wrapping_add(run.start as u64);
+                    self.write(0, start, bytes.get(run).unwrap_or(&[]))?;
+                }
+            }
+            Learned::Changed => self.write(now(), address, bytes)?,
         }
         Ok(learned)
+    }
+
+    fn write(&mut self, since: u64, address: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut entry = Vec::with_capacity(24 + bytes.len());
+        entry.extend_from_slice(&since.to_le_bytes());
+        entry.extend_from_slice(&address.to_le_bytes());
+        entry.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        entry.extend_from_slice(bytes);
+        self.file.append(&entry)
     }
 }
 
@@ -103,8 +119,9 @@ mod tests {
         assert_eq!(code.learn(0x2000, &[3, 5]).unwrap(), Learned::Changed);
         let file = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(code.length(), 3 * 24 + 3 + 2 + 2);
+        assert_eq!(code.length(), 3 * 24 + 3 + 1 + 2);
         assert_eq!(file[8..16], [0; 8]);
-        assert_ne!(file[8 + 27 + 26..][..8], [0; 8]);
+        assert_eq!(file[8 + 27..][..16], [[0; 8], 0x2001u64.to_le_bytes()].concat());
+        assert_ne!(file[8 + 27 + 25..][..8], [0; 8]);
     }
 }

@@ -31,6 +31,7 @@ pub mod path;
 pub mod plugin;
 pub mod process;
 pub mod registers;
+pub mod runs;
 pub mod signal;
 pub mod step;
 pub mod stream;

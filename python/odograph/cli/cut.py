@@ -1,4 +1,4 @@
-"""Recordings of which a part is missing: said once, whatever a command shows."""
+"""Recordings of which a part is missing or was not read: said once, whatever a command shows."""
 
 from __future__ import annotations
 
@@ -19,3 +19,5 @@ def say_cut(recording: Recording) -> None:
             f"odograph: a part of {recording.path} is missing: {cut.message}; the answer is about the rest "
             f"(odograph info {recording.path} says more)"
         )
+    if (left_out := recording.source.noted.left_out) is not None:
+        say(f"odograph: a part of {recording.path} was not read: {left_out.message}")

@@ -22,6 +22,12 @@ def explainer(recording: Recording, tid: int) -> Explain:
     def explain(gap: Gap) -> tuple[str, str] | None:
         if gap.cause == "cut" and (cut := source.noted.cut) is not None:
             return cut.message, "copy the recording once more from where it was made, or record again"
+        if (
+            gap.cause == "lost"
+            and source.noted.lacks_records
+            and (left_out := source.noted.left_out) is not None
+        ):
+            return left_out.message, "read the whole recording with --max-expanded SIZE, if you trust it"
         if gap.cause != "memory" or gap.ip is None:
             return None
         mapping = None if source.kind == "raw" else source.mapping_at(source.thread(tid).pid, gap.ip)

@@ -12,6 +12,7 @@ from odograph.counted import counted
 from odograph.errors import RecordingError
 from odograph.recording.binaries import Binaries
 from odograph.recording.buffers import add_copy, add_next
+from odograph.recording.expansion import TooLarge
 from odograph.recording.parameters import PtParameters
 from odograph.recording.perfdata.attributes import Attribute
 from odograph.recording.perfdata.auxtrace import AuxTraceInfo
@@ -408,6 +409,11 @@ def _executed(reader: PerfDataReader) -> ExecutedFacts | None:
         return None
     try:
         executed = read_trailer(data, reader.expansion)
+    except TooLarge as error:
+        reader.problems.add(
+            len(data), f"what the recorder kept with this recording is not used: {error}", left_out="records"
+        )
+        return None
     except ValueError as error:
         reader.problems.add(
             len(data),
@@ -416,5 +422,8 @@ def _executed(reader: PerfDataReader) -> ExecutedFacts | None:
         )
         return None
     if executed is not None:
+        if executed.left_out is not None:
+            message = f"the executed bytes kept with this recording are not used: {executed.left_out}"
+            reader.problems.add(len(data), message, left_out="code")
         executed.code.sort(key=lambda code: code.tsc)
     return executed

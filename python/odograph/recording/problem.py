@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 __all__ = ["Problem", "Problems"]
 
@@ -27,12 +27,27 @@ class Problems:
         self.dropped = 0
         #: The first one by which a part of the recording is missing: it is cut, or cannot be read.
         self.cut: Problem | None = None
+        #: The first one by which something was not read because it needs more memory than is allowed.
+        self.left_out: Problem | None = None
+        #: Records are among what was left out, so that steps may be missing.
+        self.lacks_records = False
 
-    def add(self, offset: int | None, message: str, *, cut: bool = False) -> None:
+    def add(
+        self,
+        offset: int | None,
+        message: str,
+        *,
+        cut: bool = False,
+        left_out: Literal["records", "code"] | None = None,
+    ) -> None:
         """Note one problem; past the limit it is only counted.
 
         ``cut``: a part of the recording is missing, and it is not known what that would have told.
+        ``left_out``: the file has it, but it would take too much memory.
         """
+        if left_out is not None:
+            self.left_out = self.left_out or Problem(offset, message)
+            self.lacks_records = self.lacks_records or left_out == "records"
         if cut and self.cut is None:
             self.cut = Problem(offset, message)
         if len(self.list) < self.LIMIT:

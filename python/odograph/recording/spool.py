@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from odograph._native import finish_stream
+from odograph._native import finish_stream, learned_code
 from odograph.recording.perfdata.writer import PerfDataWriter
 
 __all__ = ["Spool"]
 
-_CODE_ENTRY = struct.Struct("<QQQ")
 _CHUNK = 4 << 20
 
 
@@ -189,13 +188,9 @@ class Spool:
         writer.set_truth(tid, count, hash_)
 
     def _code(self, image: ProcessImage) -> Iterator[tuple[int, int, bytes]]:
-        data = _appended(self.directory / f"{image.name}.code")
-        at = 0
-        while at + _CODE_ENTRY.size <= len(data):
-            tsc, address, size = _CODE_ENTRY.unpack_from(data, at)
-            at += _CODE_ENTRY.size
-            yield tsc, address, data[at : at + size]
-            at += size
+        """Times, addresses and bytes; those that touch are one."""
+        found = learned_code(_appended(self.directory / f"{image.name}.code"))
+        return ((tsc, address, data) for _, tsc, address, data in found)
 
 
 def _wall_clock() -> int:

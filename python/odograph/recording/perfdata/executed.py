@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from odograph._native import RawMapping
+from odograph._native import RawMapping, recorded_code
 from odograph.recording.evidence import FileFacts
-from odograph.recording.expansion import Expansion
+from odograph.recording.expansion import Expansion, TooLarge
 
 __all__ = ["Code", "ExecutedFacts", "Truth", "read_trailer", "trailer_bytes"]
 
@@ -73,6 +73,8 @@ class ExecutedFacts:
     extra: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileFacts | None] = field(default_factory=dict)
     code: list[Code] = field(default_factory=list)
+    #: Why ``code`` is empty although the trailer has some: it would take too much memory.
+    left_out: str | None = None
 
     @property
     def has_clock(self) -> bool:
@@ -125,7 +127,8 @@ def has_trailer(data: RawMapping | bytes) -> bool:
 def read_trailer(data: RawMapping | bytes, expansion: Expansion | None = None) -> ExecutedFacts | None:
     """The trailer at the end of a file, None if there is none.
 
-    Raises ValueError if it is damaged, or if what it expands to is more than ``expansion`` allows.
+    Raises ValueError if it is damaged, TooLarge if its facts take more memory than ``expansion`` allows. If
+    only the code does, that is left out, and ``left_out`` says why.
     """
     if not has_trailer(data):
         return None
@@ -150,12 +153,17 @@ def read_trailer(data: RawMapping | bytes, expansion: Expansion | None = None) -
         if packed > end - at:
             raise ValueError("a section is cut")
         if kind in (_CODE_SECTION, _FACTS_SECTION):
-            raw = _expand(data[at : at + packed], expanded, expansion)
-            if kind == _CODE_SECTION:
-                facts.code.extend(_parse_code(raw, expansion))
-            else:
+            if kind == _FACTS_SECTION:
+                raw = _expand(data[at : at + packed], expanded, expansion)
                 expansion.take(_FACT_COST * len(raw))
                 _parse_facts(raw, facts)
+            elif facts.left_out is None:
+                try:
+                    raw = _expand(data[at : at + packed], expanded, expansion)
+                    facts.code.extend(_parse_code(raw, expansion))
+                except TooLarge as error:
+                    facts.left_out = str(error)
+                    facts.code.clear()
         at += packed
     return facts
 
@@ -181,15 +189,13 @@ def _expand(packed: bytes, size: int, expansion: Expansion) -> bytes:
 
 
 def _parse_code(raw: bytes, expansion: Expansion) -> Iterator[Code]:
-    at = 0
-    while at + _CODE.size <= len(raw):
-        pid, size, tsc, address = _CODE.unpack_from(raw, at)
-        at += _CODE.size
-        if at + size > len(raw) or address + size > 1 << 64:
-            raise ValueError("an entry of its code is cut")
-        expansion.take(_ENTRY_COST + _BYTE_COST * size)
-        yield Code(pid, tsc, address, raw[at : at + size])
-        at += size
+    """The entries of a section by process, time and address; those that touch are one."""
+    found = recorded_code(raw, _ENTRY_COST, _BYTE_COST, expansion.left)
+    if found is None:
+        expansion.take(expansion.left + 1)
+        return iter(())
+    expansion.take(_ENTRY_COST * len(found) + _BYTE_COST * sum(len(entry[3]) for entry in found))
+    return map(Code._make, found)
 
 
 def _parse_facts(raw: bytes, facts: ExecutedFacts) -> None:

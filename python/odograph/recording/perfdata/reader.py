@@ -169,7 +169,7 @@ class PerfDataReader:
         try:
             self.expansion.take(amount)
         except TooLarge as error:
-            self.problems.add(offset, f"{what} is not used: {error}", cut=True)
+            self.problems.add(offset, f"{what} is not used: {error}", left_out="records")
             return False
         return True
 
@@ -243,9 +243,11 @@ class PerfDataReader:
                 except (ValueError, struct.error) as error:
                     # Where the next record begins is not known: records are cut anywhere.
                     left_out = True
-                    self.problems.add(
-                        record.offset, f"the compressed records from here on are left out: {error}", cut=True
-                    )
+                    message = f"the compressed records from here on are left out: {error}"
+                    if isinstance(error, TooLarge):
+                        self.problems.add(record.offset, message, left_out="records")
+                    else:
+                        self.problems.add(record.offset, message, cut=True)
                     pending = b""
             elif kind == RecordType.HEADER_TRACING_DATA:
                 if size >= 12:
@@ -306,7 +308,9 @@ class PerfDataReader:
         try:
             self._note_unchecked(record)
         except TooLarge as error:
-            self.problems.add(record.offset, f"a record of type {record.type} is not used: {error}", cut=True)
+            self.problems.add(
+                record.offset, f"a record of type {record.type} is not used: {error}", left_out="records"
+            )
         except struct.error as error:
             self.problems.add(record.offset, f"a record of type {record.type} is damaged: {error}")
 
