@@ -67,6 +67,32 @@ def test_a_selection_chooses_threads() -> None:
         recording.ask("counts", selection=Selection(threads={5}))
 
 
+def test_a_history_refuses_a_selection_of_threads() -> None:
+    recording = odograph.open(CORPUS / "threads.qemu.data", index=False)
+    with pytest.raises(InvalidArgument, match=r"of one thread: leave out threads, or use Recording\.ask"):
+        recording.history().ask("counts", selection=Selection(threads={recording.threads[0].tid}))
+
+
+@pytest.mark.parametrize("name", ["functions", "modules", "threads"])
+def test_one_name_is_no_collection_of_names(name: str) -> None:
+    one: Any = 7 if name == "threads" else "before"
+    with pytest.raises(InvalidArgument, match=rf"{name} is a collection: write {name}=\[{one!r}\]"):
+        Selection(**{name: one})
+
+
+def test_errors_say_what_to_write_instead() -> None:
+    history = odograph.open(CORPUS / "static.qemu.data", index=False).history()
+    first, last = int(history[0].ip), int(history[0].ip) + 8
+    with pytest.raises(InvalidArgument, match="not of length 1; write a list for several places"):
+        history.find((first,))  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"upside down: .*; write a list for several places"):
+        history.find((last, first))
+    with pytest.raises(TypeError, match=r"by its name \(step, stack\), not by slice; list\(table\)"):
+        history.switches()[:3]  # type: ignore[index]
+    with pytest.raises(KeyError, match="there is no column 'steps'; there are: step, stack"):
+        history.switches()["steps"]
+
+
 def test_times_are_refused_where_there_is_no_clock() -> None:
     history = odograph.open(CORPUS / "static.qemu.data", index=False).history()
     with pytest.raises(InvalidArgument, match="no processor clock"):

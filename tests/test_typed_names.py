@@ -192,3 +192,15 @@ def test_without_a_symbol_table_debug_information_knows_names(program: Path, tmp
     place = symbols.name_of(whole.resolve("Map::find") + 1)
     assert place is not None
     assert (place.name, place.offset, place.known_by) == ("road::Map::find(int) const", 1, "dwarf")
+
+
+def test_an_unknown_name_tells_which_files_are_not_at_hand() -> None:
+    here = Module("here", 0x1000, 0x2000, path=shutil.which("true"))
+    gone = [Module("gone1", 0x8000, 0x9000), Module("gone2", 0x9000, 0xA000)]
+    anonymous = Module("[anonymous]", 0x20000, 0x21000)
+    for text in ("nobody_here", "nobody.c:12"):
+        with pytest.raises(UnknownSymbol, match=r"not found here: gone1, gone2 \(odograph to do"):
+            Symbols([here, *gone, anonymous]).addresses(text)
+        with pytest.raises(UnknownSymbol) as caught:
+            Symbols([here, anonymous]).addresses(text)
+        assert "not found here" not in str(caught.value)

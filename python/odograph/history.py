@@ -479,7 +479,8 @@ class History(Sequence[Instruction]):
         A question is the name of a method that gives tables: ``"counts"``, ``"coverage"``, ``"functions"``,
         ``"calls"`` or ``"pairs"``. ``selection`` says of which steps, and which rows are wanted; what a row
         says does not depend on which others are. Raises :class:`~odograph.InvalidArgument` for any other
-        question, and where the selection asks for times or names that are not known.
+        question, for a selection of threads (use :meth:`Recording.ask <odograph.Recording.ask>`), and where
+        the selection asks for times or names that are not known.
         """
         chosen = Selection() if selection is None else selection
         first, last = chosen.steps_of(self)
@@ -723,9 +724,16 @@ def wanted(what: Where, names: Symbols | None) -> tuple[tuple[int, ...], bool]:
         case int():
             addresses = [what]
         case tuple():
+            if len(what) != 2:
+                raise InvalidArgument(
+                    f"a tuple is an interval (first, last), not of length {len(what)}; "
+                    "write a list for several places"
+                )
             first, last = (places(one)[0] for one in what)
             if first > last:
-                raise InvalidArgument(f"the interval is upside down: {first:#x} to {last:#x}")
+                raise InvalidArgument(
+                    f"the interval is upside down: {first:#x} to {last:#x}; write a list for several places"
+                )
             addresses = [first, last]
         case list() | Set():
             addresses = sorted({address for one in what for address in places(one)})

@@ -243,7 +243,8 @@ class Recording:
         for tid in unknown[:1]:
             self.source.thread(tid)
         wanted = [thread.tid for thread in self.threads if chosen.has_thread(thread.tid)]
-        return {tid: self.history(tid).ask(*questions, selection=chosen) for tid in wanted}
+        of_each = replace(chosen, threads=None)
+        return {tid: self.history(tid).ask(*questions, selection=of_each) for tid in wanted}
 
     def symbols(self, tid: int | None = None) -> Symbols:
         """Names of the code of a thread's process, of all that it had mapped at any time.

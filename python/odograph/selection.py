@@ -104,6 +104,12 @@ class Selection:
     min_cost: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("functions", "modules", "threads"):
+            value = getattr(self, name)
+            if isinstance(value, str | bytes | int) or (
+                value is not None and not isinstance(value, Collection)
+            ):
+                raise InvalidArgument(f"{name} is a collection: write {name}=[{value!r}]")
         if self.depth is not None and self.depth < 0:
             raise InvalidArgument(f"a depth is not negative: {self.depth}")
         if self.min_cost < 0:
@@ -116,8 +122,11 @@ class Selection:
     def steps_of(self, history: History) -> tuple[int, int]:
         """The first step that is asked of a history, and the one behind the last.
 
-        Raises :class:`~odograph.InvalidArgument` for times where no clock is known.
+        Raises :class:`~odograph.InvalidArgument` for threads, of which a history knows nothing, and for times
+        where no clock is known.
         """
+        if self.threads is not None:
+            raise InvalidArgument("a history is of one thread: leave out threads, or use Recording.ask")
         first, last, _ = slice(*(self.steps or (None, None))).indices(len(history))
         if self.time is not None:
             begin, end = self.time

@@ -40,7 +40,14 @@ class Table:
         return name in self._raw.names
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
-        """The column with this name; raises KeyError if there is none."""
+        """The column with this name; raises KeyError if there is none, TypeError for what is no name."""
+        if not isinstance(name, str):
+            raise TypeError(
+                f"a table is asked for a column by its name ({', '.join(self.names)}), not by "
+                f"{type(name).__name__}; list(table) gives the rows"
+            )
+        if name not in self._raw.names:
+            raise KeyError(f"there is no column {name!r}; there are: {', '.join(self.names)}")
         if name not in self._columns:
             import numpy as np
 

@@ -78,3 +78,14 @@ def test_it_is_quick_and_needs_no_numpy(run: Run, trace: Path, code: Path) -> No
         "assert 'numpy' not in sys.modules, 'info imports numpy'"
     )
     subprocess.run([sys.executable, "-c", program, "info", str(trace)], check=True, capture_output=True)
+
+
+def test_modules_of_several_processes_name_theirs(run: Run, run_json: Callable[..., Any]) -> None:
+    path = Path(__file__).parent.parent / "corpus" / "children.qemu.data"
+    text = run("info", path, "--no-index").stdout
+    modules = run_json("info", path, "--no-index")["modules"]
+    assert len({module["pid"] for module in modules}) > 1
+    for module in modules:
+        assert f"  {module['name']} of process {module['pid']}\n" in text
+    alone = run("info", path.parent / "static.qemu.data", "--no-index").stdout
+    assert " of process " not in alone

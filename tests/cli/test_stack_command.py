@@ -116,3 +116,16 @@ def test_a_recording_from_the_beginning_needs_no_core(
     other = run("stack", *calling, "--core", core)
     assert other.returncode == 2
     assert f"has the threads {thread['tid']}, and the recording has others" in other.stderr
+
+
+def test_a_limit_of_frames_does_not_make_the_end_unknown(run: Run) -> None:
+    corpus = Path(__file__).parent.parent / "corpus"
+    words = ["stack", corpus / "static.qemu.data", "--sysroot", corpus / "files", "--step", "1500"]
+    whole = run(*words)
+    assert whole.returncode == 0
+    assert "_start" in whole.stdout
+    limited = run(*words, "--limit", "2")
+    assert limited.returncode == 0
+    assert "(4 more frames are known)" in limited.stdout
+    unknown = run("stack", corpus / "static.qemu.data", "--step", "1500", "--limit", "2")
+    assert unknown.returncode == 1

@@ -53,6 +53,13 @@ def test_which_steps(
     assert document["instructions"] == 7
 
 
+@pytest.mark.parametrize("options", [["--from", "99999999"], ["--from", "5", "--to", "3"], ["--to", "0"]])
+def test_a_range_without_steps_is_told(run: Run, trace: Path, code: Path, options: list[str]) -> None:
+    result = run("steps", trace, "--map", f"{code}:{CODE:#x}", *options)
+    assert f"odograph: {' '.join(options)} selects none of the " in result.stderr
+    assert result.returncode == 0
+
+
 def test_code_may_be_a_part_of_a_file(run: Run, trace: Path, code: Path, tmp_path: Path) -> None:
     packed = tmp_path / "a:b.bin"
     packed.write_bytes(b"\xcc" * 16 + code.read_bytes() + b"\xcc")

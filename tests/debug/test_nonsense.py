@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from debugruns import Recorded
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -18,3 +20,9 @@ def test_an_adapter_that_heard_nonsense_answers_sense(seed: int) -> None:
     rounds, wrong = rounds_of_nonsense(seed, 8, time.monotonic() + 60)
     assert wrong is None
     assert rounds > 0
+
+
+def test_a_place_to_go_to_that_is_none_is_told(recorded: Recorded, gdb: Callable[..., list[str]]) -> None:
+    told = "\n".join(gdb(recorded, "monitor goto abc", "monitor step x", "monitor goto inf%"))
+    for typed in ("abc", "x", "inf"):
+        assert f"{typed!r} is not understood; monitor help lists what each command takes" in told

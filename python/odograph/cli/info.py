@@ -119,9 +119,11 @@ def _lines(document: dict[str, Any]) -> list[str]:
         ]
     if document["modules"]:
         lines += ["", styled(counted(len(document["modules"]), "module"), bold=True)]
+        several = len({module["pid"] for module in document["modules"]}) > 1
         for module in document["modules"]:
             name = module["name"] or "[anonymous]"
-            lines.append(f"  {module['address']:016x} {module['size']:>9x}  {name}")
+            process = f" of process {module['pid']}" if several and not module["kernel"] else ""
+            lines.append(f"  {module['address']:016x} {module['size']:>9x}  {name}{process}")
             if "missing" in module:
                 lines += [f"    missing: {module['missing']}", f"    try: {module['hint']}"]
     packets = document["packets"]

@@ -51,6 +51,7 @@ def recorded(
         tid = pick_thread(recording, tid)
     outer = {} if core is None else _core_stacks(core, source.sysroot, program)
     rows: list[_Row] = []
+    ends_known = True
     threads = decoded(recording, tid)
     if outer and not any(thread.tid in outer for thread in threads):
         has = ", ".join(map(str, outer))
@@ -63,12 +64,16 @@ def recorded(
             history.seed(outer[thread.tid])
         where = _step(history, step, time)
         when = history.time(min(where, len(history) - 1)) if len(history) else None
-        rows.append((thread.tid, where, when, history.stack(where, most=limit)))
+        stack = history.stack(where, most=limit)
+        rows.append((thread.tid, where, when, stack))
+        # A limit says what is shown, not what is known.
+        whole = history.stack(where, most=_ALL) if len(stack) == limit < _ALL else stack
+        ends_known = ends_known and whole.is_complete
     if as_json:
         write_json({"path": recording.path, "threads": [_document(row) for row in rows]})
     else:
         write_lines(_lines(rows))
-    return 0 if all(stack.is_complete for *_, stack in rows) else 1
+    return 0 if ends_known else 1
 
 
 def _core_stacks(core: str, sysroot: tuple[str, ...], program: str | None) -> dict[int, Stack]:

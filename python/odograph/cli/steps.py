@@ -11,7 +11,7 @@ import click
 
 from odograph.cli.failure import damage_option, fail_on_damage
 from odograph.cli.inputs import Input, input_options, pick_thread, refuse_options, tid_option
-from odograph.cli.output import json_option, write_json_rows, write_lines
+from odograph.cli.output import json_option, say, write_json_rows, write_lines
 from odograph.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ def command(
     with progress("decoding") as report:
         history = recording.history(thread, progress=report)
     start, stop, _ = slice(first if tail is None else max(0, len(history) - tail), last).indices(len(history))
+    if stop <= start and not as_json and not first is last is None:
+        options = {"--from": first, "--to": last}
+        asked = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+        say(f"odograph: {asked} selects none of the {len(history)} steps, which are 0 to {len(history) - 1}")
     stop = max(start, stop)
     if as_json:
         gaps = history.gaps_before(start, stop, _MOST_NOTES)

@@ -158,17 +158,33 @@ class Resolver:
         name = text.rpartition("!")[2].rpartition("+")[0] or text.rpartition("!")[2]
         match = _LINE.fullmatch(text)
         if match is not None:
-            return f"no code of line {match['line']} of {match['file']}, or of a later line, is known here"
+            line = f"no code of line {match['line']} of {match['file']}, or of a later line, is known here"
+            return line + self._missing()
         names = {known for module in self._modules for known in module.table.known_names()}
         if not names:
-            return f"no symbol {text!r}: no module here has symbols; give an address such as 0x401000"
+            none = f"no symbol {text!r}: no module here has symbols; give an address such as 0x401000"
+            return none + self._missing()
         lower = name.lower()
         similar = difflib.get_close_matches(name, names, n=3, cutoff=0.7) or sorted(
             (known for known in names if len(lower) > 2 and lower in known.lower()), key=len
         )
         hint = f"; similar: {', '.join(similar[:3])}" if similar else ""
         modules = list(dict.fromkeys(one.name for one in self._modules if one.table.has_symbols))
-        return f"no symbol {text!r} in {', '.join(modules[:8])}{hint}"
+        return f"no symbol {text!r} in {', '.join(modules[:8])}{hint}{self._missing()}"
+
+    def _missing(self) -> str:
+        """Which files are not at hand, if any: what was looked for may be in them."""
+        names = list(
+            dict.fromkeys(
+                one.name
+                for one in self._modules
+                if one.path is None and not one.name.startswith("[") and one.file is None
+            )
+        )
+        if not names:
+            return ""
+        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        return f"; not found here: {', '.join(names[:_MOST_LISTED])}{more} (odograph info says what to do)"
 
 
 def _nearest(modules: Iterable[Module], file: str, line: int) -> tuple[int, Module, list[int]] | None:

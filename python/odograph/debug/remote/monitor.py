@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -64,6 +65,21 @@ def _size(session: Session, arguments: list[str]) -> str:
     return f"{counted(len(target.history), 'instruction')}{time}, {lost}\n"
 
 
+@overload
+def _number(text: str) -> int: ...
+@overload
+def _number(text: str, kind: type[float]) -> float: ...
+def _number(text: str, kind: type[float] | None = None) -> float:
+    """A number that was typed."""
+    try:
+        number = int(text, 0) if kind is None else kind(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidArgument(f"{text!r} is not understood; monitor help lists what each command takes")
+    return number
+
+
 def _goto(session: Session, arguments: list[str]) -> str:
     if len(arguments) != 1:
         raise InvalidArgument("goto takes a step, +N, -N, N%, begin, end or a time such as 12.5s")
@@ -74,16 +90,16 @@ def _goto(session: Session, arguments: list[str]) -> str:
     elif text in ("begin", "end"):
         target.goto(0 if text == "begin" else target.last)
     elif text.endswith("%"):
-        target.goto(min(int(target.last * float(text[:-1]) / 100), target.last))
+        target.goto(min(int(target.last * _number(text[:-1], float) / 100), target.last))
     elif text[:1] in ("+", "-"):
-        target.goto(target.step + int(text, 0))
+        target.goto(target.step + _number(text))
     else:
-        target.goto(int(text, 0))
+        target.goto(_number(text))
     return _where(session, [])
 
 
 def _step(session: Session, arguments: list[str]) -> str:
-    count = int(arguments[0], 0) if arguments else 1
+    count = _number(arguments[0]) if arguments else 1
     target = session.target
     target.goto(min(max(target.step + count, 0), target.last))
     return _where(session, [])
@@ -163,7 +179,7 @@ def _breakpoints(session: Session, arguments: list[str]) -> str:
 
 
 def _delete(session: Session, arguments: list[str]) -> str:
-    numbers = [int(text) for text in arguments] or range(1, len(session.own_breakpoints) + 1)
+    numbers = [_number(text) for text in arguments] or range(1, len(session.own_breakpoints) + 1)
     for number in numbers:
         if not 1 <= number <= len(session.own_breakpoints):
             raise InvalidArgument(f"there is no monitor breakpoint {number}")
