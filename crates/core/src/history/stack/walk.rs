@@ -332,7 +332,7 @@ impl<L: Ledger> Follow<L> {
                 }
             }
             Exit::FarCall => {
-                let ends = matches!(self.left, Some(Off::HandlerEnd(_)));
+                let ends = matches!(self.left_by(), Some(Off::HandlerEnd(_)));
                 let kind = if ends { Kind::Ending } else { Kind::Interrupted };
                 Some(Pending::FarCall { back: graph.next_ip(node), step, kind })
             }
