@@ -267,6 +267,16 @@ class Recording:
         """Executed bytes kept with the recording, in order of time; empty in recordings by others."""
         return [] if self.executed is None else self.executed.code
 
+    @property
+    def unwritten(self) -> dict[int, str]:
+        """Threads whose recorder had no room left for all they executed, and what it says of each."""
+        gaps = [] if self.executed is None else self.executed.gaps
+        return {
+            gap["tid"]: str(gap.get("message", ""))
+            for gap in gaps
+            if gap.get("cause") == "lost" and isinstance(gap.get("tid"), int)
+        }
+
     def modules(self, pid: int) -> list[dict[str, Any]]:
         """The files mapped into a process, one entry each, with where their bytes were found.
 
