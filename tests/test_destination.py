@@ -289,6 +289,8 @@ def test_devices_stay_devices(device: Callable[..., Path], tmp_path: Path) -> No
         Destination(full, what="recording")
     with pytest.raises(OutputError, match="is a device"):
         write(device("random", stat.S_IFCHR, 1, 8))
+    with pytest.raises(OutputError, match="is a device"):
+        Destination(device("zero", stat.S_IFCHR, 1, 5), what="recording")
     with pytest.raises(OutputError, match="is a block device"):
         write(device("block", stat.S_IFBLK, 7, 250))
 

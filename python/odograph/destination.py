@@ -23,8 +23,8 @@ from odograph.errors import OutputError
 __all__ = ["Destination", "must_be_a_file"]
 
 _CHUNK = 1 << 20
-#: Devices that take anything; others do things with what is written to them.
-_HARMLESS = ("/dev/null", "/dev/zero", "/dev/full")
+#: Devices that do nothing with what is written to them; the second has no room, which is said.
+_HARMLESS = ("/dev/null", "/dev/full")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 

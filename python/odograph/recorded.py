@@ -226,7 +226,7 @@ class Recording:
         if self.source.noted.cut is not None:
             return "cut", end, sum(stream.missing for stream in streams)
         lost = any(lost.offset >= stream.size for stream in streams for lost in stream.breaks)
-        lost = lost or self.source.noted.lacks_records
+        lost = lost or self.source.noted.lacks_records or thread.tid in self.source.unwritten
         return ("lost", end, 0) if lost else None
 
     def histories(self, *, progress: Progress | None = None) -> dict[int, History]:

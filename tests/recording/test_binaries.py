@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from odograph.objects import build_id, object_file
+from odograph.recording import open_recording
 from odograph.recording.binaries import Binaries, CodeSource, Missing
+from odograph.recording.perfdata.writer import PerfDataWriter
 from odograph.recording.processmemory import Mapping
 
 ID = bytes(range(20))
@@ -168,3 +170,19 @@ def test_damaged_elf_files_answer_none_or_what_is_left(tmp_path: Path) -> None:
                 file.notes()
             found = build_id(path)
             assert found is None or len(found) <= len(good)
+
+
+@pytest.mark.parametrize(("recorder", "needs_bytes"), [("qemu", False), ("ptrace", False), ("another", True)])
+def test_the_vdso_needs_no_file_where_its_executed_bytes_are_kept(
+    recorder: str, needs_bytes: bool, tmp_path: Path
+) -> None:
+    with PerfDataWriter(tmp_path / "x", timed=True, recorder=recorder) as writer:
+        writer.add_comm(1, 1, "one", exec=True)
+        writer.add_mmap2(1, 1, 0x7000, 0x2000, 0, "[vdso]", build_id=bytes(range(20)))
+        writer.add_mmap2(1, 1, 0x400000, 0x1000, 0, "/no/such/file")
+        writer.add_code(1, 0, 0x7100, b"\xc3")
+        writer.add_trace(1, 1, bytes.fromhex("0282") * 8)
+    rows = {row["name"]: row for row in open_recording(tmp_path / "x").modules(1)}
+    assert ("missing" in rows["[vdso]"]) == needs_bytes
+    # A file also has names.
+    assert "missing" in rows["/no/such/file"]

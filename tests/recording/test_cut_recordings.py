@@ -206,3 +206,21 @@ def test_lost_trace_of_no_known_thread_is_a_gap_in_all(tmp_path: Path) -> None:
     container.records.append(type(container.records[at])(RecordType.AUX, 0, bytes(body)))
     path.write_bytes(container.pack())
     assert causes(path) == {5: ["lost"], 6: ["lost"]}
+
+
+@pytest.mark.parametrize("name", ["static.qemu.data", "threads.ptrace.data"])
+def test_times_of_a_recorder_without_a_clock_stay_unknown_wherever_its_file_is_cut(
+    name: str, tmp_path: Path
+) -> None:
+    data = (CORPUS / name).read_bytes()
+    path = tmp_path / "cut"
+    opened = 0
+    for size in range(len(data), 1000, -len(data) // 25):
+        path.write_bytes(data[:size])
+        try:
+            recording = open_recording(path)
+        except RecordingError:
+            continue
+        opened += 1
+        assert not recording.has_clock, size
+    assert opened > 3

@@ -178,3 +178,21 @@ def test_a_perf_that_cannot_record_is_not_chosen(
     # perf record --quiet -e EVENT -o OUTPUT -- PROGRAM
     perf.write_text('#!/bin/sh\n: >"$6"\nexec "$8"\n')
     assert hardware.unavailable(pmu, paranoid) is None
+
+
+@pytest.mark.skipif(qemu.qemu_path() is None or qemu.plugin_path() is None, reason="no QEMU")
+def test_a_limit_of_file_size_is_no_fault_of_qemu() -> None:
+    """Building another QEMU would not help."""
+    script = "from odograph.recording import qemu; print(qemu.unavailable())"
+    line = ["sh", "-c", 'ulimit -f 10; exec "$@"', "sh", sys.executable, "-c", script]
+    said = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "there was no room for recording a tiny program" in said
+    assert "--build-qemu" not in said
+
+
+def test_a_full_disk_for_temporary_files_is_no_fault_of_a_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shutil.disk_usage("/")._replace(total=1 << 30, free=0)
+    monkeypatch.setattr("odograph.recording.probe.shutil.disk_usage", lambda _: full)
+    for reason in (qemu.fault(sys.executable), ptrace.unavailable()):
+        assert reason is not None
+        assert "set TMPDIR to another directory" in reason

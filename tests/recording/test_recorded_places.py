@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import shutil
 import stat
 import subprocess
@@ -24,6 +25,7 @@ from odograph.recording.record import finish, record
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None or ptrace.unavailable() is not None, reason="needs a C compiler and ptrace"
 )
+needs_qemu = pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 
 
@@ -34,6 +36,14 @@ PROGRAMS = {
         _start: mov $85, %eax; lea name(%rip), %rdi; mov $0644, %esi; syscall
         mov $60, %eax; mov $7, %edi; syscall
         name: .asciz "ran"
+    """,
+    # Makes a trace of some 80 KB in 80,005 instructions, and ends with 7.
+    "long": """
+        .globl _start
+        _start: lea leaf(%rip), %rax; mov $20000, %ecx
+        again: call *%rax; dec %ecx; jnz again
+        mov $60, %eax; mov $7, %edi; syscall
+        leaf: ret
     """,
     # Makes a trace of some 300 KB, then writes zeros to a file until the disk is full.
     "fill": """
@@ -162,7 +172,7 @@ def test_a_recording_that_nobody_reads_is_kept(program: Path, tmp_path: Path) ->
 
 
 @needs_root
-@pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")
+@needs_qemu
 def test_a_disk_that_fills_up_costs_no_recording(
     programs: dict[str, Path], tmp_path: Path, private_mount: Callable[[Path, str], list[str]]
 ) -> None:
@@ -198,3 +208,34 @@ def test_what_was_recorded_can_be_finished_when_there_is_room(
     shutil.rmtree(directory)
     with pytest.raises(RecordingError, match="holds nothing that a recorder left"):
         finish(directory, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "recorder",
+    [
+        "ptrace",
+        pytest.param("qemu", marks=needs_qemu),
+    ],
+)
+def test_what_there_is_no_room_for_is_a_gap_and_is_counted(
+    recorder: str, programs: dict[str, Path], tmp_path: Path
+) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    words = ("record", "--with", recorder, "-o", "x", "--", programs["long"])
+    result = odograph_command(*words, cwd=tmp_path, preexec_fn=little_room)
+    assert result.returncode == 125, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "the program ended with status 7" in result.stderr
+    recording = odograph.open(tmp_path / "x")
+    (verdict,) = recording.verify()
+    assert verdict.recorded_instructions == 2 + 4 * 20_000 + 3
+    assert not verdict.ok
+    history = recording.history()
+    assert len(history) == verdict.decoded_instructions > 30_000
+    assert [(gap.cause, gap.step) for gap in history.gaps()] == [("lost", len(history))]
+    said = odograph_command("verify", "x", cwd=tmp_path)
+    assert said.returncode == 1
+    assert "DIFFERENT: recorded 80,005 instructions" in said.stdout
+    assert "are recorded" in odograph_command("info", "x", cwd=tmp_path).stdout

@@ -16,8 +16,8 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-/// tid, offset, size, instructions, hash, dropped, last_ip.
-type StreamSummary = (i32, u64, u64, u64, u64, u64, u64);
+/// tid, offset, size, instructions, hash, dropped, instructions when there was no more room, last_ip.
+type StreamSummary = (i32, u64, u64, u64, u64, u64, Option<u64>, u64);
 
 /// Completes a stream file whose process has gone. Raises OSError.
 #[pyfunction]
@@ -30,6 +30,7 @@ fn finish_stream(py: Python<'_>, path: PathBuf) -> PyResult<StreamSummary> {
         summary.count,
         summary.hash,
         summary.dropped,
+        summary.written,
         summary.last_ip,
     ))
 }

@@ -42,6 +42,8 @@ impl Code {
 
     /// The same knowledge going into another file, in the child of a fork.
     pub fn fork(&mut self, path: &Path) -> io::Result<()> {
+        // The parent's file is not ours, whatever happens.
+        self.file = AppendFile::none();
         self.file = AppendFile::create(path)?;
         Ok(())
     }

@@ -23,6 +23,8 @@ pub struct Summary {
     pub hash: u64,
     /// Bytes of packets that had to be given up because the process was killed while writing.
     pub dropped: u64,
+    /// Instructions that were executed before there was no more room for packets; `None` if there always was.
+    pub written: Option<u64>,
     /// Where execution was when the process was killed in the middle of code, else 0.
     pub last_ip: u64,
 }
@@ -49,7 +51,13 @@ pub fn finish(path: &Path) -> io::Result<Summary> {
     let mut decided = field(std::mem::offset_of!(Stream, decided));
     let mut tnt = field(std::mem::offset_of!(Stream, tnt));
     let mut dropped = 0;
-    if field(std::mem::offset_of!(Stream, busy)) != 0 {
+    let lost = field(std::mem::offset_of!(Stream, lost_length));
+    let written = (lost != 0).then(|| field(std::mem::offset_of!(Stream, lost_count)));
+    if lost != 0 {
+        length = lost;
+        current = 0;
+        tnt = 1;
+    } else if field(std::mem::offset_of!(Stream, busy)) != 0 {
         let psb = field(std::mem::offset_of!(Stream, psb_length));
         dropped = length.saturating_sub(psb).max(1);
         length = psb;
@@ -76,5 +84,5 @@ pub fn finish(path: &Path) -> io::Result<Summary> {
     file.seek(SeekFrom::End(0))?;
     file.write_all(&tail)?;
     let size = (length - DATA).wrapping_add(tail.len() as u64);
-    Ok(Summary { tid, offset: DATA, size, count, hash, dropped, last_ip: current })
+    Ok(Summary { tid, offset: DATA, size, count, hash, dropped, written, last_ip: current })
 }

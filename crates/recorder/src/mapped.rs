@@ -50,6 +50,10 @@ impl Window {
         let too_large = || io::Error::from_raw_os_error(libc::EFBIG);
         let start = libc::off_t::try_from(offset).map_err(|_| too_large())?;
         let length = libc::off_t::try_from(size).map_err(|_| too_large())?;
+        // More than the process may write would be a signal to the program.
+        if offset.saturating_add(size) > largest_file() {
+            return Err(too_large());
+        }
         // SAFETY: a descriptor we own and plain numbers; the result is checked.
         let error = unsafe { libc::posix_fallocate(descriptor, start, length) };
         if error != 0 {
@@ -133,6 +137,14 @@ impl Drop for ReadOnly {
     }
 }
 
+/// How large this process may make a file.
+fn largest_file() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a place for the answer.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    limit.rlim_cur
+}
+
 /// `path` for system calls.
 pub fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
@@ -168,8 +180,17 @@ impl AppendFile {
         })
     }
 
+    /// A file that takes nothing.
+    pub fn none() -> AppendFile {
+        let nowhere = || Window { address: ptr::null_mut(), offset: 0, size: 0 };
+        AppendFile { path: CString::default(), head: nowhere(), window: nowhere(), length: 0 }
+    }
+
     /// Appends all of `bytes`, or nothing if there is no room on the disk.
     pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.head.address.is_null() {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         let mut length = self.length;
         while !bytes.is_empty() {
             let at = length + 8;

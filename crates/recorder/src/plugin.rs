@@ -176,6 +176,7 @@ fn with_state<T>(work: impl FnOnce(&mut State) -> std::io::Result<T>) -> Option<
             // Nobody waits for the rest of a recording whose directory is gone.
             if !state.complained && state.process.spool().exists() {
                 state.complained = true;
+                state.process.mark_lost();
                 eprintln!("odograph: part of the recording is lost: {error}");
             }
             None
@@ -352,10 +353,13 @@ fn settle(stream: &mut Stream, vcpu: usize, ip: u64) {
     stream.epoch = epoch;
     if STOPPING.load(Ordering::Relaxed) && !stream.discarding {
         stop(stream, vcpu, ip);
-    } else if stream.settle(ip, force).is_err() {
-        stop(stream, vcpu, ip);
-        let tid = stream.tid;
-        with_state(|state| state.process.gap(tid, "lost", "no room for more of this thread's trace"));
+    } else if let Err(error) = stream.settle(ip, force) {
+        stream.lose(ip);
+        let complained =
+            STATE.lock().as_mut().is_none_or(|state| std::mem::replace(&mut state.complained, true));
+        if !complained {
+            eprintln!("odograph: thread {} is counted, but no longer recorded: {error}", stream.tid);
+        }
     }
 }
 

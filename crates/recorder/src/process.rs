@@ -84,10 +84,12 @@ impl Process {
         self.pid = pid;
         self.image = now();
         let image = self.image;
-        self.events = AppendFile::create(&self.spool.join(format!("{pid}.{image}.events")))?;
-        self.code.fork(&self.spool.join(format!("{pid}.{image}.code")))?;
         self.streams = 0;
         self.mappings = self.mappings.child();
+        // The parent's file is not ours, whatever happens.
+        self.events = AppendFile::none();
+        self.code.fork(&self.spool.join(format!("{pid}.{image}.code")))?;
+        self.events = AppendFile::create(&self.spool.join(format!("{pid}.{image}.events")))?;
         let name = quoted(name);
         self.event("start", &format!("{pid}\t{parent}\tfork\t{name}\t{parent}.{parent_image}\t{length}"))
     }
@@ -108,6 +110,11 @@ impl Process {
         let (name, parent, length) = (quoted(name), self.pid, self.code.length());
         child.event("start", &format!("{pid}\t{parent}\tfork\t{name}\t{parent}.{}\t{length}", self.image))?;
         Ok(child)
+    }
+
+    /// Something of this process could not be written: leaves an empty file that says so, for which a full disk has room.
+    pub fn mark_lost(&self) {
+        mark_lost(&self.spool, self.pid);
     }
 
     /// Process id.
@@ -198,6 +205,12 @@ impl Process {
         }
         Ok(learned)
     }
+}
+
+/// As [`Process::mark_lost`], for a process that could not be begun.
+pub fn mark_lost(spool: &Path, pid: i32) {
+    // There is nothing else that could be done.
+    drop(std::fs::File::create(spool.join(format!("{pid}.lost"))));
 }
 
 /// `bytes` as printable text without tabs, line ends and percent signs.

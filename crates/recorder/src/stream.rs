@@ -61,8 +61,12 @@ pub struct Stream {
     window: Window,
     /// Thread id.
     pub tid: i32,
-    /// True for a stream that leads nowhere, after the disk was full.
+    /// True for a stream whose packets lead nowhere, after the disk was full. What is executed is still counted.
     pub discarding: bool,
+    /// Length of the file when the disk was full, 0 if it never was.
+    pub lost_length: u64,
+    /// Count at that moment.
+    pub lost_count: u64,
     /// At the last PSB: length of the file behind PSB+.
     pub psb_length: u64,
     /// At the last PSB: where execution was, 0 if tracing was off.
@@ -129,6 +133,27 @@ impl Stream {
         stream.discarding = true;
         stream.enter_window(Window { address: room.as_mut_ptr(), offset: 0, size: room.len() as u64 });
         stream
+    }
+
+    /// There is no room for more packets: tracing ends at `ip` (0 if it is off), counting goes on.
+    #[cold]
+    pub fn lose(&mut self, ip: u64) {
+        if self.discarding {
+            return;
+        }
+        if ip == 0 {
+            self.flush_tnt();
+        } else {
+            self.interrupt(ip);
+        }
+        self.lost_length = self.length();
+        self.lost_count = self.count;
+        self.discarding = true;
+        self.window.unmap();
+        let room: &'static mut [u8] = Box::leak(vec![0; 64 << 10].into_boxed_slice());
+        self.enter_window(Window { address: room.as_mut_ptr(), offset: 0, size: room.len() as u64 });
+        self.decided = self.count;
+        self.current = ip;
     }
 
     /// The block that is running.

@@ -28,6 +28,8 @@ def explainer(recording: Recording, tid: int) -> Explain:
             and (left_out := source.noted.left_out) is not None
         ):
             return left_out.message, "read the whole recording with --max-expanded SIZE, if you trust it"
+        if gap.cause == "lost" and (said := source.unwritten.get(tid)) is not None:
+            return said, "record again where there is more room"
         if gap.cause != "memory" or gap.ip is None:
             return None
         mapping = None if source.kind == "raw" else source.mapping_at(source.thread(tid).pid, gap.ip)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from odograph.cli.failure import RecorderCommand
+from odograph.cli.ending import ending
+from odograph.cli.failure import OWN_FAILURE, RecorderCommand
 from odograph.cli.output import say, say_waiting, to_json
 
-__all__ = ["command", "recorder_options"]
+if TYPE_CHECKING:
+    from odograph.recording.record import RecordResult
+
+__all__ = ["command", "needs_command", "recorder_options", "status_of"]
 
 
 def recorder_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +51,7 @@ def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bo
     \b
     Exits with the status of the program (128 + the signal if one killed it),
     127 if there is no such command, 126 if it cannot be executed, and 125 if
-    Odograph itself failed. Its standard streams are the program's own.
+    Odograph itself failed or no room was left for all that ran. Its standard streams are the program's own.
     """
     words = needs_command(argv, "record")
 
@@ -64,9 +68,24 @@ def command(output: str, backend: str | None, argv: tuple[str, ...], as_json: bo
             "why": result.why,
             "status": result.status,
         }
+        if result.lost:
+            document["lost"] = list(result.lost)
         say(to_json(document))
     else:
         # What was streamed cannot be read again.
         advice = f"; odograph info {result.path} says what is in it" if result.path.is_file() else ""
         say(f"odograph: wrote {result.path}{advice}")
-    return result.status
+    return status_of(result)
+
+
+def status_of(result: RecordResult) -> int:
+    """The exit status of a command that recorded; says what is missing of the recording if something is."""
+    if not result.lost:
+        return result.status
+    for message in result.lost[:8]:
+        say(f"odograph: {message}")
+    say(
+        f"odograph: the program ended with {ending(result.status)}; the recording ends before it does. "
+        "Record again where there is more room (-o FILE on another disk, TMPDIR, ulimit -f)"
+    )
+    return OWN_FAILURE

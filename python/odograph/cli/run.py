@@ -16,7 +16,7 @@ from odograph.cli.failure import RecorderCommand
 from odograph.cli.inputs import by_process_option
 from odograph.cli.output import say_waiting, styled, write_json, write_lines
 from odograph.cli.progress import progress
-from odograph.cli.record import needs_command, recorder_options
+from odograph.cli.record import needs_command, recorder_options, status_of
 from odograph.cli.refused import tell_refused
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def command(
     \b
     Exits with the status of the program (128 + the signal if one killed it),
     127 if there is no such command, 126 if it cannot be executed, and 125 if
-    Odograph itself failed.
+    Odograph itself failed or no room was left for all that ran.
     """
     words = needs_command(argv, "run")
 
@@ -95,7 +95,7 @@ def command(
             write_json(_document(words, result, output, recording, summary))
         else:
             write_lines(_lines(words, result, output, summary, limit))
-    return result.status
+    return status_of(result)
 
 
 def _place(output: str) -> Destination:

@@ -31,7 +31,7 @@ def command(source: Input, tid: int | None, max_steps: int | None, as_json: bool
     program runs. Exits with 1 if the history of a thread is another one. Always decodes: an index is
     not used.
     """
-    from odograph.views.numbers import count
+    from odograph.views.numbers import count, counted
 
     # What an index says of a history is no proof of what the trace gives.
     recording = source.open(index=False)
@@ -70,9 +70,20 @@ def command(source: Input, tid: int | None, max_steps: int | None, as_json: bool
             row["decoded_instructions"],
             row["decoded_hash"],
         )
-    good = all(row["ok"] for row in rows)
+    known = {thread.tid for thread in threads if thread.truth is not None}
+    # What could not be written at all was not even counted.
+    unwritten = recording.source.unwritten if tid is None else {}
+    uncounted = {number: said for number, said in unwritten.items() if number not in known}
+    good = all(row["ok"] for row in rows) and not uncounted
     if as_json:
-        write_json({"path": recording.path, "ok": good, "threads": rows})
+        write_json(
+            {
+                "path": recording.path,
+                "ok": good,
+                "threads": rows,
+                "uncounted": [{"tid": number, "message": said} for number, said in uncounted.items()],
+            }
+        )
     else:
         lines = []
         for row in rows:
@@ -88,8 +99,9 @@ def command(source: Input, tid: int | None, max_steps: int | None, as_json: bool
                 lines.append(
                     f"{name}: {verdict}: recorded {count(row['recorded_instructions'])} instructions, hash "
                     f"{row['recorded_hash']}; decoded {count(row['decoded_instructions'])}, hash "
-                    f"{row['decoded_hash']}, {count(row['gaps'])} gaps"
+                    f"{row['decoded_hash']}, {counted(row['gaps'], 'gap')}"
                 )
+        lines += [f"thread {number}: NOT COUNTED: {said}" for number, said in uncounted.items()]
         if not good:
             lines.append(f"odograph info {recording.path} shows the gaps and what is missing")
         write_lines(lines)

@@ -61,7 +61,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
         began = executed.extra.get("began")
         binaries.evidence.began = began if isinstance(began, int) else None
     binaries.evidence.bytes_of = BytesUnderFiles(sideband.memories).of
-    has_clock = executed.has_clock if executed is not None else reader.features.version != WRITER_VERSION
+    has_clock = executed.has_clock if executed is not None else _has_clock(reader)
     threads = _threads(streams, sideband, executed)
     return Recording(
         path,
@@ -394,6 +394,17 @@ def _facts(reader: PerfDataReader) -> dict[str, Any]:
             for attribute in reader.attributes
         ],
     }
+
+
+def _has_clock(reader: PerfDataReader) -> bool:
+    """True if times may be a processor's although no trailer says so.
+
+    No kernel converts a time stamp counter one to one. Recorders without a clock do, and a file of theirs
+    that was cut may say nothing else of its origin.
+    """
+    conversion = reader.time_conversion
+    is_identity = conversion is not None and (conversion.shift, conversion.mult, conversion.zero) == (0, 1, 0)
+    return not is_identity and reader.features.version != WRITER_VERSION
 
 
 def _executed(reader: PerfDataReader) -> ExecutedFacts | None:

@@ -5,16 +5,23 @@ Versions and permissions do not tell: QEMU may be built without plugins, a conta
 
 from __future__ import annotations
 
+import errno
+import re
+import shutil
 import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["TINY_PROGRAM", "tried", "tried_spool"]
+__all__ = ["TINY_PROGRAM", "no_room", "says_no_room", "tried", "tried_spool"]
 
 #: Seconds after which a recorder of the tiny program counts as hung.
 _TIMEOUT = 20
+#: What recording the tiny program takes of a disk at most, in bytes.
+_ROOM = 256 << 10
+#: How our recorders end such a sentence.
+_FULL = re.compile(rf"os error ({errno.ENOSPC}|{errno.EFBIG}|{errno.EDQUOT})\)")
 
 _BASE = 0x40_0000
 #: mov ecx, 5; loop: dec ecx; jne loop; mov eax, 60 (exit); xor edi, edi; syscall
@@ -35,6 +42,24 @@ TINY_PROGRAM = _program()
 
 Line = Callable[[Path, Path], tuple[Sequence[str] | Sequence[bytes], Mapping[bytes, bytes] | None]]
 """Makes a command line and its environment, from the program and a directory for what is recorded."""
+
+
+def no_room() -> str | None:
+    """That temporary files have no room for a tiny recording, and what helps; None if they have."""
+    try:
+        directory = tempfile.gettempdir()
+        usage = shutil.disk_usage(directory)
+    except OSError as error:
+        return f"there is no directory for temporary files: {error}; set TMPDIR"
+    # Some file systems do not say how large they are.
+    if usage.total and usage.free < _ROOM:
+        return f"no room is left for temporary files in {directory}; set TMPDIR to another directory"
+    return None
+
+
+def says_no_room(said: str) -> bool:
+    """True if these words of a recorder say that a disk, a file or a quota is full."""
+    return _FULL.search(said) is not None
 
 
 def tried(line: Line, done: Callable[[Path], bool]) -> str | None:
@@ -68,7 +93,8 @@ def tried(line: Line, done: Callable[[Path], bool]) -> str | None:
         return None
     said = [text.strip() for text in run.stderr.decode(errors="replace").splitlines() if text.strip()]
     if said:
-        return said[-1]
+        # What our plugin says is the reason for what QEMU says after it.
+        return next((text for text in said if text.startswith("odograph: ")), said[-1])
     ended = f"status {run.returncode}" if run.returncode >= 0 else f"signal {-run.returncode}"
     return f"a tiny program ended with {ended}" + ("" if recorded else " and nothing was recorded")
 

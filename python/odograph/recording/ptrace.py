@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from odograph._native import step_program
-from odograph.recording.probe import tried_spool
+from odograph.recording.probe import no_room, says_no_room, tried_spool
 
 __all__ = ["SIGNALS", "command_line", "exit_status", "forbidden", "unavailable"]
 
@@ -34,7 +34,11 @@ def unavailable(scope: Path = PTRACE_SCOPE) -> str | None:
     reason = forbidden(scope)
     if reason is not None:
         return reason
+    if (reason := no_room()) is not None:
+        return reason
     said = _tried()
+    if said is not None and says_no_room(said):
+        return f"there was no room for recording a tiny program: {said}"
     return None if said is None else f"single steps do not work here (a container may forbid ptrace): {said}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from odograph._native import qemu_command
 from odograph.errors import RecordingError
-from odograph.recording.probe import tried_spool
+from odograph.recording.probe import no_room, says_no_room, tried_spool
 
 __all__ = [
     "NAME",
@@ -81,6 +81,8 @@ def unavailable() -> str | None:
 
 def fault(qemu: str) -> str | None:
     """Why this QEMU cannot record, None if it can: found out by recording a tiny program."""
+    if (reason := no_room()) is not None:
+        return reason
     plugin = plugin_path()
     try:
         one, other = os.stat(qemu), os.stat(plugin or qemu)
@@ -96,6 +98,8 @@ def _tried(qemu: str, plugin: Path | None, _one: tuple[int, int], _other: tuple[
     said = tried_spool(functools.partial(_command_line, qemu, plugin))
     if said is None:
         return None
+    if says_no_room(said):
+        return f"there was no room for recording a tiny program: {said}"
     found = version(qemu)
     if found is None:
         return f"{qemu} does not tell its version, and recording a tiny program failed: {said}"

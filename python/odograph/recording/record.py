@@ -54,12 +54,16 @@ class CommandError(RecordingError):
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """How a recorded program ended: ``status`` is its exit status, or 128 + the signal that killed it."""
+    """How a recorded program ended: ``status`` is its exit status, or 128 + the signal that killed it.
+
+    ``lost`` says what of it is not in the recording because no room was left.
+    """
 
     status: int
     backend: Backend
     why: str
     path: Path
+    lost: tuple[str, ...] = ()
 
 
 def choose(backend: str | None = None) -> tuple[Backend, str]:
@@ -145,8 +149,8 @@ def record(
         status = _run(line, variables, ptrace.SIGNALS if chosen == "ptrace" else ())
         if chosen == "ptrace":
             status = ptrace.exit_status(directory, status)
-        _assemble(directory, destination, argv, chosen, status)
-    return RecordResult(status, chosen, why, path)
+        lost = _assemble(directory, destination, argv, chosen, status)
+    return RecordResult(status, chosen, why, path, tuple(lost))
 
 
 def finish(directory: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
@@ -260,8 +264,8 @@ def _status(child: subprocess.Popen[bytes]) -> int:
 
 def _assemble(
     directory: Path, destination: Destination, argv: Sequence[str], backend: Backend, status: int | None
-) -> None:
-    """Make one file of the recorder's and put it into its place."""
+) -> list[str]:
+    """Make one file of the recorder's and put it into its place. What of the program is not in it."""
     spool = Spool(directory)
     until = time.monotonic() + _GRACE
     while spool.running() and time.monotonic() < until:
@@ -277,14 +281,14 @@ def _assemble(
         for place in filter(None, (destination.room, elsewhere)):
             made = place / _RECORDING
             try:
-                _write(spool, made, argv, backend, status)
+                lost = _write(spool, made, argv, backend, status)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
                     raise
                 made.unlink(missing_ok=True)
                 continue
             destination.deliver(made)
-            return
+            return lost
     finally:
         if elsewhere is not None:
             shutil.rmtree(elsewhere, ignore_errors=True)
@@ -296,11 +300,12 @@ def _assemble(
     )
 
 
-def _write(spool: Spool, path: Path, argv: Sequence[str], backend: Backend, status: int | None) -> None:
+def _write(spool: Spool, path: Path, argv: Sequence[str], backend: Backend, status: int | None) -> list[str]:
     with PerfDataWriter(path, timed=True, command_line=argv, recorder=backend) as writer:
         spool.write(writer)
         if status is not None:
             writer.set_exit_status(status)
+        return writer.lost
 
 
 def _room_elsewhere(room: Path) -> Path | None:

@@ -267,6 +267,16 @@ class Recording:
         """Executed bytes kept with the recording, in order of time; empty in recordings by others."""
         return [] if self.executed is None else self.executed.code
 
+    @property
+    def unwritten(self) -> dict[int, str]:
+        """Threads whose recorder had no room left for all they executed, and what it says of each."""
+        gaps = [] if self.executed is None else self.executed.gaps
+        return {
+            gap["tid"]: str(gap.get("message", ""))
+            for gap in gaps
+            if gap.get("cause") == "lost" and isinstance(gap.get("tid"), int)
+        }
+
     def modules(self, pid: int) -> list[dict[str, Any]]:
         """The files mapped into a process, one entry each, with where their bytes were found.
 
@@ -292,11 +302,22 @@ class Recording:
                 "kernel": mapping.kernel,
                 "path": source.path if isinstance(source, CodeSource) else None,
             }
-            if isinstance(source, Missing):
+            if isinstance(source, Missing) and not (mapping.filename[:1] == "[" and self._keeps_all_code):
                 entry["missing"] = source.reason
                 entry["hint"] = source.hint
             result.append(entry)
         return result
+
+    @property
+    def _keeps_all_code(self) -> bool:
+        """The recorder kept every executed byte: mappings that are no files need nothing from elsewhere."""
+        executed = self.executed
+        return (
+            executed is not None
+            and executed.recorder in ("qemu", "ptrace")
+            and bool(executed.code)
+            and not self.unwritten
+        )
 
     def only_inherited(self, pid: int) -> Inherited | None:
         """What a process has of its parent, if it and the kernel never mapped another file; else None."""

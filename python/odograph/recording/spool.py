@@ -93,7 +93,10 @@ class Spool:
             if event.kind == "thread"
         ]
         for _, image, event in sorted(streams, key=lambda one: one[0]):
-            self._write_stream(writer, image, self.directory / event.fields[2])
+            self._write_stream(writer, image, event)
+        for path in sorted(self.directory.glob("*.lost")):
+            message = f"what process {path.stem} executed could not be written in full: no room was left"
+            writer.add_gap("lost", message, tid=int(path.stem))
 
     def _write_event(
         self, writer: PerfDataWriter, image: ProcessImage, event: Event, later: list[Event]
@@ -163,8 +166,11 @@ class Spool:
                 return event.time
         return min(image.started + 1, event.time)
 
-    def _write_stream(self, writer: PerfDataWriter, image: ProcessImage, path: Path) -> None:
-        if not path.exists():
+    def _write_stream(self, writer: PerfDataWriter, image: ProcessImage, event: Event) -> None:
+        path = self.directory / event.fields[2]
+        if not path.exists() or not path.stat().st_size:
+            message = f"nothing that thread {event.fields[0]} executed could be written: no room was left"
+            writer.add_gap("lost", message, tid=event.number(0))
             return
         if image.alive:
             # Its writer still maps the file and must not find it shorter.
@@ -172,13 +178,19 @@ class Spool:
             shutil.copyfile(path, copy)
             path = copy
         end = time.monotonic_ns()
-        tid, offset, size, count, hash_, dropped, last_ip = finish_stream(path)
+        tid, offset, size, count, hash_, dropped, written, last_ip = finish_stream(path)
         if dropped:
             message = f"thread {tid} was killed while its trace was written; {dropped} bytes are lost"
             writer.add_gap("killed", message, tid=tid, tsc=end)
         elif last_ip:
             message = f"thread {tid} was stopped in the code at {last_ip:#x}"
             writer.add_gap("stopped", message, tid=tid, tsc=end)
+        if written is not None:
+            message = (
+                f"no room was left for more of thread {tid}: {written:,} of the {count:,} instructions that "
+                "were counted are recorded"
+            )
+            writer.add_gap("lost", message, tid=tid, tsc=end)
         with open(path, "rb") as file:
             file.seek(offset)
             left = size

@@ -1,7 +1,6 @@
 //! The code of a stepped process.
 
 use std::collections::HashMap;
-use std::io;
 
 use super::kind::Kind;
 use super::trace;
@@ -33,17 +32,17 @@ pub struct Memory {
 
 impl Memory {
     /// The instruction at `ip`, `None` if there is none.
-    pub fn instruction(&mut self, process: &mut Process, ip: u64) -> io::Result<Option<Next>> {
+    pub fn instruction(&mut self, process: &mut Process, ip: u64) -> Option<Next> {
         let pid = process.pid();
         let bytes = trace::read(pid, ip, LONGEST);
         if bytes.is_empty() {
-            return Ok(None);
+            return None;
         }
         let known = self.blocks.get(&ip).filter(|(block, _)| bytes.starts_with(&block.code));
         let (block, kind) = match known {
             Some(known) => *known,
             None => {
-                let Some(block) = Block::new(ip, [bytes.as_slice()].into_iter()) else { return Ok(None) };
+                let block = Block::new(ip, [bytes.as_slice()].into_iter())?;
                 let block: &'static Block = Box::leak(Box::new(block));
                 let kind = Kind::of(&block.code);
                 // An instruction that is cut off may be whole next time.
@@ -53,8 +52,11 @@ impl Memory {
                 (block, kind)
             }
         };
-        let learned = process.learn(ip, &block.code, || maps(pid))?;
-        Ok(Some(Next { block, kind, changed: learned == Learned::Changed }))
+        let learned = process.learn(ip, &block.code, || maps(pid)).unwrap_or_else(|_| {
+            process.mark_lost();
+            Learned::New
+        });
+        Some(Next { block, kind, changed: learned == Learned::Changed })
     }
 }
 

@@ -13,7 +13,7 @@ use super::trace;
 use super::trap::Disposition;
 use crate::block::{Block, Leave};
 use crate::mappings;
-use crate::process::{Origin, Process};
+use crate::process::{mark_lost, Origin, Process};
 use crate::stream::Stream;
 use crate::system::last_error;
 
@@ -50,6 +50,9 @@ pub struct Tracer {
     parents: HashMap<i32, i32>,
     /// Count and hash of threads that ended, for one with the same number.
     ended: HashMap<i32, (u64, u64)>,
+    /// New threads that are stopped until the one that made them tells of it.
+    early: Vec<i32>,
+    complained: bool,
     pointers: Option<Pointers>,
     /// Some processes share their memory.
     sharing: bool,
@@ -66,6 +69,8 @@ impl Tracer {
             threads: HashMap::new(),
             parents: HashMap::new(),
             ended: HashMap::new(),
+            early: Vec::new(),
+            complained: false,
             pointers: Pointers::wanted(),
             sharing: false,
         }
@@ -99,7 +104,9 @@ impl Tracer {
                     _ => {}
                 }
             } else {
-                self.ended(tid, status)?;
+                // Whoever ends will not tell of those it made any more.
+                self.begin_early()?;
+                self.ended(tid, status);
                 if tid == self.first {
                     result = Some(if libc::WIFSIGNALED(status) {
                         128 + libc::WTERMSIG(status)
@@ -129,7 +136,8 @@ impl Tracer {
         let signal = libc::WSTOPSIG(status);
         match status >> 16 {
             libc::PTRACE_EVENT_EXEC => {
-                self.exec(tid)?;
+                self.begin_early()?;
+                self.exec(tid);
                 self.arrive(tid, trace::ip(tid)?)?;
                 // Comes out of the call first; nothing runs yet.
                 self.hide_mask(tid)?;
@@ -140,14 +148,24 @@ impl Tracer {
                 self.parents.insert(child, tid);
                 self.sharing |= event == libc::PTRACE_EVENT_VFORK;
                 if self.processes.contains_key(&self.pid_of(tid)) {
-                    self.begin_thread(child)?;
+                    self.begin_thread(child);
+                }
+                if let Some(at) = self.early.iter().position(|early| *early == child) {
+                    self.early.swap_remove(at);
+                    match self.resume_stopped(child) {
+                        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => return Err(error),
+                        _ => {}
+                    }
                 }
                 self.go(tid, 0)
             }
             libc::PTRACE_EVENT_STOP if signal != libc::SIGTRAP => trace::listen(tid),
             libc::PTRACE_EVENT_STOP => {
-                if self.threads.contains_key(&tid) || !self.processes.is_empty() {
-                    self.begin_thread(tid)?;
+                if self.is_early(tid) {
+                    self.early.push(tid);
+                    Ok(())
+                } else if self.threads.contains_key(&tid) || !self.processes.is_empty() {
+                    self.begin_thread(tid);
                     self.resume_stopped(tid)
                 } else {
                     trace::resume(tid, 0)
@@ -325,12 +343,12 @@ impl Tracer {
         if let Some(pointers) = &mut self.pointers {
             pointers.handle(tid, interrupted, ip)?;
         }
-        let next = self.instruction(tid, ip)?;
+        let next = self.instruction(tid, ip);
         if let (Some(thread), Some(next)) = (self.threads.get_mut(&tid), next) {
             let epoch = self.processes.get(&thread.pid).map_or(0, |stepped| stepped.epoch);
             let result = thread.handle(interrupted, next.block, epoch);
             thread.kind = next.kind;
-            self.survive(tid, result)?;
+            self.survive(tid, result);
         }
         self.go(tid, 0)
     }
@@ -340,7 +358,7 @@ impl Tracer {
         if let Some(pointers) = &mut self.pointers {
             pointers.arrive(tid, ip)?;
         }
-        let next = self.instruction(tid, ip)?;
+        let next = self.instruction(tid, ip);
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         let Some(next) = next else {
             // Nothing can be read here: the attempt to run it ends in a signal.
@@ -351,7 +369,7 @@ impl Tracer {
         let epoch = self.processes.get(&thread.pid).map_or(0, |stepped| stepped.epoch);
         thread.kind = next.kind;
         match thread.arrive(next.block, epoch) {
-            Ok(true) => Ok(()),
+            Ok(true) => {}
             Ok(false) => self.gap(
                 tid,
                 "unexplained",
@@ -359,34 +377,43 @@ impl Tracer {
             ),
             Err(error) => self.survive(tid, Err(error)),
         }
+        Ok(())
     }
 
-    /// A full disk ends the recording of a thread, not the thread.
-    fn survive(&mut self, tid: i32, result: io::Result<()>) -> io::Result<()> {
-        let Err(error) = result else { return Ok(()) };
+    /// A full disk ends the recording of a thread, not the thread, and not that it is counted.
+    fn survive(&mut self, tid: i32, result: io::Result<()>) {
+        let Err(error) = result else { return };
         if let Some(thread) = self.threads.get_mut(&tid) {
             let ip = thread.block().start;
-            thread.stop(ip);
-            thread.stream = Stream::discard(tid, self.off);
-        }
-        self.gap(tid, "lost", &error.to_string())
-    }
-
-    fn gap(&mut self, tid: i32, reason: &str, text: &str) -> io::Result<()> {
-        match self.processes.get_mut(&self.pid_of(tid)) {
-            Some(stepped) => stepped.process.gap(tid, reason, text),
-            None => Ok(()),
+            thread.stream.lose(ip);
+            thread.stream.set_busy(false);
+            self.complain(&error);
         }
     }
 
-    fn instruction(&mut self, tid: i32, ip: u64) -> io::Result<Option<Next>> {
+    /// Says once that a part of the recording is lost.
+    fn complain(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.complained, true) {
+            eprintln!("odograph: the program goes on, but is no longer recorded in full: {error}");
+        }
+    }
+
+    fn gap(&mut self, tid: i32, reason: &str, text: &str) {
+        if let Some(stepped) = self.processes.get_mut(&self.pid_of(tid)) {
+            if stepped.process.gap(tid, reason, text).is_err() {
+                stepped.process.mark_lost();
+            }
+        }
+    }
+
+    fn instruction(&mut self, tid: i32, ip: u64) -> Option<Next> {
         let pid = self.pid_of(tid);
-        let Some(stepped) = self.processes.get_mut(&pid) else { return Ok(None) };
-        let found = stepped.memory.instruction(&mut stepped.process, ip)?;
+        let stepped = self.processes.get_mut(&pid)?;
+        let found = stepped.memory.instruction(&mut stepped.process, ip);
         if found.is_some_and(|next| next.changed) {
             stepped.epoch += 1;
         }
-        Ok(found)
+        found
     }
 
     fn pid_of(&self, tid: i32) -> i32 {
@@ -394,70 +421,125 @@ impl Tracer {
     }
 
     /// A thread exists; it may be the first of a forked process.
-    fn begin_thread(&mut self, tid: i32) -> io::Result<()> {
+    fn begin_thread(&mut self, tid: i32) {
         if self.threads.contains_key(&tid) {
-            return Ok(());
+            return;
         }
-        let pid = group(tid).unwrap_or(tid);
-        let parent = self.parents.get(&tid).copied().unwrap_or(pid);
+        let pid = status(tid, "Tgid").unwrap_or(tid);
+        let parent = self.parents.get(&tid).copied().unwrap_or_else(|| status(tid, "PPid").unwrap_or(pid));
         if !self.processes.contains_key(&pid) {
-            let Some(from) = self.processes.get(&self.pid_of(parent)) else { return Ok(()) };
-            let process = from.process.child(pid, &comm(pid))?;
-            let memory = from.memory.clone();
-            let stepped = Stepped { process, memory, trap: from.trap, epoch: from.epoch };
-            self.processes.insert(pid, stepped);
+            let made = match self.processes.get(&self.pid_of(parent)) {
+                Some(from) => from.process.child(pid, &comm(pid)).map(|process| Stepped {
+                    process,
+                    memory: from.memory.clone(),
+                    trap: from.trap,
+                    epoch: from.epoch,
+                }),
+                // Its parent was gone before it could tell of the child: all that is known of it is its own.
+                None => Process::start(&self.spool, pid, parent, Origin::Exec, &comm(pid)).map(|process| {
+                    Stepped {
+                        process,
+                        memory: Memory::default(),
+                        trap: Disposition::inherited(pid),
+                        epoch: 0,
+                    }
+                }),
+            };
+            match made {
+                Ok(stepped) => drop(self.processes.insert(pid, stepped)),
+                Err(error) => {
+                    mark_lost(&self.spool, pid);
+                    return self.complain(&error);
+                }
+            }
         }
-        self.new_stream(pid, tid, parent)
+        self.new_stream(pid, tid, if self.parents.contains_key(&tid) { parent } else { pid });
     }
 
-    fn new_stream(&mut self, pid: i32, tid: i32, parent: i32) -> io::Result<()> {
-        let Some(stepped) = self.processes.get_mut(&pid) else { return Ok(()) };
-        let path = stepped.process.thread(tid, parent)?;
-        let (count, hash) = self.ended.remove(&tid).unwrap_or((0, 0));
-        let stream = Stream::create(&path, tid, self.off, count, hash)?;
-        stream.epoch = stepped.epoch;
-        self.threads.insert(tid, Thread::new(pid, stream, self.off));
+    /// Threads that stopped before the one that made them told of it: they wait for that, so that it is known whose
+    /// memory they have.
+    fn begin_early(&mut self) -> io::Result<()> {
+        for tid in std::mem::take(&mut self.early) {
+            self.begin_thread(tid);
+            match self.resume_stopped(tid) {
+                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => return Err(error),
+                _ => {}
+            }
+        }
         Ok(())
+    }
+
+    /// True if a new thread has to wait for the one that made it, which is still there to tell of it.
+    fn is_early(&self, tid: i32) -> bool {
+        if self.parents.contains_key(&tid) || self.threads.contains_key(&tid) {
+            return false;
+        }
+        let pid = status(tid, "Tgid").unwrap_or(tid);
+        let parent = if pid == tid { status(tid, "PPid") } else { Some(pid) };
+        parent.is_some_and(|parent| self.processes.contains_key(&parent))
+    }
+
+    fn new_stream(&mut self, pid: i32, tid: i32, parent: i32) {
+        let Some(stepped) = self.processes.get_mut(&pid) else { return };
+        let (count, hash) = self.ended.remove(&tid).unwrap_or((0, 0));
+        let path = stepped.process.thread(tid, parent);
+        let stream = match path.and_then(|path| Stream::create(&path, tid, self.off, count, hash)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                mark_lost(&self.spool, tid);
+                self.complain(&error);
+                Stream::discard(tid, self.off)
+            }
+        };
+        stream.epoch = self.processes.get(&pid).map_or(0, |stepped| stepped.epoch);
+        self.threads.insert(tid, Thread::new(pid, stream, self.off));
     }
 
     /// Process `pid` runs another program now, in its only thread.
-    fn exec(&mut self, pid: i32) -> io::Result<()> {
+    fn exec(&mut self, pid: i32) {
         let gone: Vec<i32> =
             self.threads.iter().filter(|(_, one)| one.pid == pid).map(|(tid, _)| *tid).collect();
         for tid in gone {
-            self.end_thread(tid)?;
+            self.end_thread(tid);
         }
         let origin = if self.processes.is_empty() { Origin::First } else { Origin::Exec };
-        let process = Process::start(&self.spool, pid, pid, origin, &comm(pid))?;
         let mut trap = Disposition::inherited(pid);
-        trap.ignored |= self.processes.get(&pid).is_some_and(|before| before.trap.ignored);
-        self.processes.insert(pid, Stepped { process, memory: Memory::default(), trap, epoch: 0 });
-        self.new_stream(pid, pid, pid)
+        trap.ignored |= self.processes.remove(&pid).is_some_and(|before| before.trap.ignored);
+        match Process::start(&self.spool, pid, pid, origin, &comm(pid)) {
+            Ok(process) => {
+                self.processes.insert(pid, Stepped { process, memory: Memory::default(), trap, epoch: 0 });
+                self.new_stream(pid, pid, pid);
+            }
+            Err(error) => {
+                mark_lost(&self.spool, pid);
+                self.complain(&error);
+            }
+        }
     }
 
-    fn end_thread(&mut self, tid: i32) -> io::Result<()> {
-        let Some(mut thread) = self.threads.remove(&tid) else { return Ok(()) };
+    fn end_thread(&mut self, tid: i32) {
+        let Some(mut thread) = self.threads.remove(&tid) else { return };
         self.settle_mappings(tid);
         thread.end();
         self.ended.insert(tid, (thread.stream.count, thread.stream.hash));
-        Ok(())
     }
 
-    fn ended(&mut self, tid: i32, status: i32) -> io::Result<()> {
-        let Some(thread) = self.threads.get(&tid) else { return Ok(()) };
+    fn ended(&mut self, tid: i32, status: i32) {
+        let Some(thread) = self.threads.get(&tid) else { return };
         let pid = thread.pid;
         let ip = thread.signal.unwrap_or(thread.block().start);
-        self.end_thread(tid)?;
+        self.end_thread(tid);
         if let Some(stepped) = self.processes.get_mut(&pid) {
-            if libc::WIFSIGNALED(status) {
-                stepped.process.event("killed", &format!("{tid}\t{}\t{ip}", libc::WTERMSIG(status)))?;
+            let killed = libc::WIFSIGNALED(status);
+            let text = format!("{tid}\t{}\t{ip}", libc::WTERMSIG(status));
+            let told = if killed { stepped.process.event("killed", &text) } else { Ok(()) };
+            if told.and_then(|()| stepped.process.event("exit", &format!("{tid}"))).is_err() {
+                stepped.process.mark_lost();
             }
-            stepped.process.event("exit", &format!("{tid}"))?;
         }
         if tid == pid {
             self.processes.remove(&pid);
         }
-        Ok(())
     }
 }
 
@@ -478,8 +560,8 @@ fn comm(pid: i32) -> Vec<u8> {
     name
 }
 
-/// The process that a thread belongs to.
-fn group(tid: i32) -> Option<i32> {
+/// A number in what the system tells of a thread: `Tgid` is its process, `PPid` the parent of that.
+fn status(tid: i32, name: &str) -> Option<i32> {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
 }

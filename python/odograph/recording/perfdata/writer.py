@@ -404,6 +404,11 @@ class PerfDataWriter:
         """Something that ran is not in the trace, e.g. a program that could not be followed."""
         self._facts.gaps.append({"cause": cause, "message": message, "tid": tid, "tsc": tsc})
 
+    @property
+    def lost(self) -> list[str]:
+        """What could not be recorded because no room was left: the messages of ``lost`` gaps."""
+        return [gap["message"] for gap in self._facts.gaps if gap["cause"] == "lost"]
+
     def set_exit_status(self, status: int) -> None:
         """How the program ended: its status, or 128 + the signal that killed it."""
         self._facts.exit_status = status
