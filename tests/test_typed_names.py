@@ -199,7 +199,9 @@ def test_an_unknown_name_tells_which_files_are_not_at_hand() -> None:
     gone = [Module("gone1", 0x8000, 0x9000), Module("gone2", 0x9000, 0xA000)]
     anonymous = Module("[anonymous]", 0x20000, 0x21000)
     for text in ("nobody_here", "nobody.c:12"):
-        with pytest.raises(UnknownSymbol, match=r"not found here: gone1, gone2 \(odograph to do"):
+        with pytest.raises(
+            UnknownSymbol, match=r"not found here: gone1, gone2 \(odograph info says what to do"
+        ):
             Symbols([here, *gone, anonymous]).addresses(text)
         with pytest.raises(UnknownSymbol) as caught:
             Symbols([here, anonymous]).addresses(text)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,10 @@ def test_a_child_that_has_no_files_yet_is_running(tmp_path) -> None:
     words = [f"plugin,spool={tmp_path},qemu=x", "60"]
     child = subprocess.Popen(words, executable=shutil.which("sleep"))
     try:
+        # While a process begins to execute a program, it has no command line for a moment.
+        until = time.monotonic() + 20
+        while not Path(f"/proc/{child.pid}/cmdline").read_bytes() and time.monotonic() < until:
+            time.sleep(0.01)
         assert Spool(tmp_path).running() == [child.pid]
         assert Spool(tmp_path / "another").running() == []
     finally:

@@ -39,7 +39,7 @@ fn inner(raw: &[u8], mode: ExecMode) -> Option<(Thunk, u64)> {
     }
 }
 
-/// The code of a program, as far as it can be read.
+/// The code of a program, as far as it was read before.
 #[derive(Clone, Copy)]
 pub(super) struct Code<'a> {
     pub space: Option<&'a Space>,
@@ -48,17 +48,21 @@ pub(super) struct Code<'a> {
 
 impl Code<'_> {
     fn inner(self, ip: u64) -> Option<(Thunk, u64)> {
+        let space = self.space?;
         let mut raw = [0u8; 8];
-        let known = self.space.map_or(0, |space| space.copy(ip, &mut raw));
+        // A walk asks nobody for memory: what was not read before is not known.
+        let known = (4..=raw.len())
+            .rev()
+            .find(|&size| raw.get_mut(..size).is_some_and(|room| space.copy_known(ip, room)))?;
         inner(raw.get(..known)?, self.mode)
     }
 
     /// Where the direct call at an address goes to, if there is one.
     fn call_at(self, ip: u64) -> Option<u64> {
         let mut raw = [0u8; CALL as usize];
-        let known = self.space?.copy(ip, &mut raw);
+        let is_known = self.space?.copy_known(ip, &mut raw);
         match raw {
-            [0xe8, a, b, c, d] if known == raw.len() => {
+            [0xe8, a, b, c, d] if is_known => {
                 let by = i64::from(i32::from_le_bytes([a, b, c, d]));
                 Some(ip.wrapping_add(CALL).wrapping_add_signed(by))
             }
