@@ -87,6 +87,8 @@ def test_what_is_left_out_is_said(
     said = capsys.readouterr().out
     assert what in said
     assert "--max-expanded" in said
+    assert "not read: " in said
+    assert "damage: " not in said
 
 
 def test_an_option_allows_more_and_less(tmp_path: Path) -> None:

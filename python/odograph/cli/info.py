@@ -151,5 +151,6 @@ def _lines(document: dict[str, Any]) -> list[str]:
         )
     for problem in document["problems"]:
         where = "" if problem["offset"] is None else f" (file offset {problem['offset']:#x})"
-        lines.append(f"damage: {problem['message']}{where}")
+        word = "damage" if problem["is_damage"] else "not read"
+        lines.append(f"{word}: {problem['message']}{where}")
     return lines

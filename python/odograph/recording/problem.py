@@ -8,10 +8,14 @@ __all__ = ["Problem", "Problems"]
 
 
 class Problem(NamedTuple):
-    """What is wrong and where: ``offset`` is a byte offset in the file, None if it concerns the whole."""
+    """What is wrong and where: ``offset`` is a byte offset in the file, None if it concerns the whole.
+
+    ``is_damage`` is false for what the file has, but was not read because it would take too much memory.
+    """
 
     offset: int | None
     message: str
+    is_damage: bool = True
 
     def __str__(self) -> str:
         return self.message if self.offset is None else f"{self.message} (offset {self.offset:#x})"
@@ -46,12 +50,12 @@ class Problems:
         ``left_out``: the file has it, but it would take too much memory.
         """
         if left_out is not None:
-            self.left_out = self.left_out or Problem(offset, message)
+            self.left_out = self.left_out or Problem(offset, message, False)
             self.lacks_records = self.lacks_records or left_out == "records"
         if cut and self.cut is None:
             self.cut = Problem(offset, message)
         if len(self.list) < self.LIMIT:
-            self.list.append(Problem(offset, message))
+            self.list.append(Problem(offset, message, left_out is None))
             return
         self.dropped += 1
         if self.dropped == 1:

@@ -393,7 +393,9 @@ class Recording:
             "exit_status": executed.exit_status if executed else None,
             "executed_bytes": sum(len(code.data) for code in executed.code) if executed else 0,
             "recorder_gaps": executed.gaps if executed else [],
-            "problems": [{"offset": p.offset, "message": p.message} for p in self.problems],
+            "problems": [
+                {"offset": p.offset, "message": p.message, "is_damage": p.is_damage} for p in self.problems
+            ],
         }
 
 
