@@ -12,7 +12,7 @@ pub struct CallNode {
     /// Index of the caller's path; the root is its own parent.
     pub parent: u32,
     /// Entry address of the called function, of a handler that interrupted the caller, or of what a stack began with; 0
-    /// for the root, which is whatever ran outside any call that was seen.
+    /// for the root. The root stands for code that ran outside all calls that were seen.
     pub ip: u64,
     /// How often it was called on this path.
     pub calls: u64,

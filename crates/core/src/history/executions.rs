@@ -7,12 +7,12 @@ use super::question::{Asked, Question};
 use super::stack::StackPart;
 use crate::flow::Graph;
 
-/// What is counted, and what that came to so far. None is not asked for.
+/// The counts so far. A field is None if its question was not asked.
 #[derive(Clone, Debug, Default)]
 pub struct Executions {
-    /// Of instructions.
+    /// Executions of instructions.
     pub counts: Option<Counts>,
-    /// Of blocks and edges.
+    /// Executions of blocks and edges.
     pub coverage: Option<Coverage>,
 }
 

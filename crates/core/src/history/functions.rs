@@ -163,7 +163,7 @@ impl Functions {
         if let Some(outside) = costs.first_mut() {
             outside.add_inclusive(settled.spent);
         }
-        // Stubs that only led elsewhere are none.
+        // A stub that only led to another function is left out.
         let mut nth = 0;
         costs.retain(|cost| {
             nth += 1;

@@ -193,7 +193,8 @@ impl Stream {
         self.cut_at(first, steps, end, size)
     }
 
-    /// Cuts steps into pieces of `size` bytes of trace or little more. `all`: whatever happens before the first step is told.
+    /// Cuts steps into pieces of `size` bytes of trace or little more. With `all`, the first piece also
+    /// includes the events before the first step.
     pub(super) fn cut_to(&self, (start, stop): (u64, u64), all: bool, size: u64) -> Vec<Piece> {
         let (mut first, end) = self.around(start, stop);
         if all {
