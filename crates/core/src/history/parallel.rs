@@ -116,6 +116,14 @@ struct Within<'a, P> {
     over: bool,
 }
 
+impl<P> Within<'_, P> {
+    /// Nothing belongs to the piece any more.
+    fn leave(&mut self) {
+        self.over = true;
+        self.piece.start = u64::MAX;
+    }
+}
+
 impl<P: Pass> Sink for Within<'_, P> {
     const RUNS: Runs = P::RUNS;
 
@@ -123,20 +131,22 @@ impl<P: Pass> Sink for Within<'_, P> {
         self.pass.wants(graph, node)
     }
 
-    #[inline]
+    #[inline(always)]
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        if self.over {
-            return;
-        }
         let reached = state.step + u64::from(to - from);
         if state.step >= self.piece.start && reached <= self.piece.stop {
             self.pass.run(graph, node, from, to, state);
             return;
         }
+        if self.over {
+            return;
+        }
         if let Some((from, to, step)) = clip(state, from, to, self.piece.start, self.piece.stop) {
             self.pass.run(graph, node, from, to, &RunState { step, ..*state });
         }
-        self.over = self.piece.until.is_none() && reached > self.piece.stop;
+        if self.piece.until.is_none() && reached > self.piece.stop {
+            self.leave();
+        }
     }
 
     fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
@@ -170,7 +180,9 @@ impl<P: Pass> Sink for Within<'_, P> {
     }
 
     fn checkpoint(&mut self, engine: &Engine) {
-        self.over |= self.piece.until.is_some() && engine.psb_at_hand() == self.piece.until;
+        if self.piece.until.is_some() && engine.psb_at_hand() == self.piece.until {
+            self.leave();
+        }
     }
 }
 

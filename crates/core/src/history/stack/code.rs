@@ -22,6 +22,10 @@ pub(super) struct Site {
 pub(super) enum What {
     /// A call that comes back to this address.
     Call {
+        /// Address of the call.
+        from: u64,
+        /// Where it goes, if it is a direct one.
+        to: u64,
         /// The address behind the call.
         back: u64,
         /// Only the trace says where it goes.
@@ -82,9 +86,9 @@ pub(super) struct NodeSites {
 }
 
 impl NodeSites {
-    /// What runs through all of it does nothing to the stack.
+    /// What runs through all of it does nothing to the stack, unless a jump came there from another function.
     pub fn is_dull(&self) -> bool {
-        self.begin + 1 == self.end && self.exit == Exit::Plain && self.left == 0 && !self.begins
+        self.begin + 1 == self.end && self.exit == Exit::Plain && self.left == 0
     }
 }
 
@@ -198,7 +202,10 @@ pub(super) fn look(
                 let callee = next.unwrap_or(graph.next_ip(node));
                 if indirect || callee != back && code.called_by(back, callee).is_none() {
                     let is_stub = !indirect && has_functions && owner(callee).is_none();
-                    sites.push(Site { nth, what: What::Call { back, indirect, is_stub } });
+                    sites.push(Site {
+                        nth,
+                        what: What::Call { from: ip, to: callee, back, indirect, is_stub },
+                    });
                     called = !indirect;
                 }
                 (manner, seen, changed) = (Manner::default(), (false, false), false);

@@ -529,6 +529,21 @@ impl<L: Ledger> Ops<L> {
         }
     }
 
+    /// Goes back behind the innermost call of the part, if it comes back to this address and nothing lies on it.
+    #[inline]
+    pub fn go_back(&mut self, to: u64) -> bool {
+        let Some(Op::Push(item, note)) = self.all.last() else { return false };
+        let fits = item.kind == Kind::Call && item.ip == to && self.all.len() > self.floor;
+        if fits {
+            if L::KEEPS {
+                let at = self.timer.now();
+                self.ledger.close(*note, at, at.steps, &mut self.line);
+            }
+            self.all.pop();
+        }
+        fits
+    }
+
     /// A return, or a jump that may be one.
     pub fn leap(&mut self, leap: Leap) {
         match self.find(&leap) {

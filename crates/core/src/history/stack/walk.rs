@@ -18,13 +18,21 @@ use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
 use crate::instruction::InstructionClass;
 
+/// What most runs need to know of their node: whether it [does nothing to the stack](NodeSites::is_dull), whether a
+/// function begins with it, and whether it ends with a jump.
+#[derive(Clone, Copy, Debug, Default)]
+struct Glance {
+    dull: bool,
+    begins: bool,
+    jumps: bool,
+}
+
 /// What is known of the nodes of a graph. It stays with the graph.
 #[derive(Default)]
 struct Learned {
     generation: u64,
     nodes: PerNode<NodeSites>,
-    /// Nodes that do nothing to the stack.
-    dull: PerNode<bool>,
+    glances: PerNode<Glance>,
     sites: Vec<Site>,
     /// Of nodes that begin where a function does, where that is; of others that are jumped from, nothing.
     entries: PerNode<u64>,
@@ -57,16 +65,22 @@ impl Learned {
         if let Some(known) = self.nodes.at(node) {
             *known = found;
         }
-        if let Some(dull) = self.dull.at(node) {
-            *dull = found.is_dull();
+        if let Some(glance) = self.glances.at(node) {
+            *glance = Glance { dull: found.is_dull(), begins: found.begins, jumps: jumps(graph, node) };
         }
         found
     }
 
     #[inline]
-    fn is_dull(&self, node: NodeId) -> bool {
-        self.dull.get(node).is_some_and(|dull| *dull)
+    fn glance(&self, node: NodeId) -> Glance {
+        self.glances.get(node).copied().unwrap_or_default()
     }
+}
+
+/// Whether a node ends with a jump, perhaps not taken.
+fn jumps(graph: &Graph, node: NodeId) -> bool {
+    let last = graph.metas(node).last();
+    last.is_some_and(|meta| matches!(meta.class(), InstructionClass::Jump | InstructionClass::CondJump))
 }
 
 /// What it means if nothing is traced from here on, by the node that ran last.
@@ -98,6 +112,8 @@ pub(super) struct Follow<L: Ledger> {
     left: Left,
     /// The node that ran last and up to where, if nothing happened since.
     last: Option<(NodeId, u16)>,
+    /// That node ends with a jump, or may do so.
+    jumps: bool,
     /// The first step that is not accounted for, and the time then, if it is known.
     reached: u64,
     tsc: u64,
@@ -121,6 +137,7 @@ impl<L: Ledger> Follow<L> {
             switched: false,
             left: Left::Unknown,
             last: None,
+            jumps: false,
             reached: 0,
             tsc: 0,
             knows_time: false,
@@ -154,6 +171,13 @@ impl<L: Ledger> Follow<L> {
 
     /// Where execution goes on is known, or that it never will be. `entry` is the function that begins there.
     fn arrive(&mut self, to: Option<u64>, entry: Option<u64>) {
+        if let (Some(Pending::Leap(leap)), Some(to)) = (&self.pending, to) {
+            // What most returns do.
+            if leap.manner.loaded == Loaded::No && self.ops.go_back(to) {
+                (self.pending, self.front) = (None, false);
+                return;
+            }
+        }
         if std::mem::take(&mut self.front) && self.pending.is_none() {
             self.ops.settle(Op::Arrive { to, entry });
         }
@@ -178,12 +202,14 @@ impl<L: Ledger> Follow<L> {
     /// The jump that a node ends with.
     fn jump_of(&self, graph: &Graph, node: NodeId) -> Option<Jump> {
         let (&ip, meta) = (graph.ips(node).last()?, graph.metas(node).last()?);
-        let jumps = matches!(meta.class(), InstructionClass::Jump | InstructionClass::CondJump);
+        if !jumps(graph, node) {
+            return None;
+        }
         let behind = ip.wrapping_add(u64::from(meta.size()));
         let owner = self.following.functions.owner(ip, self.code_tsc);
         // What a stub pushes is for who finds out where the call is to go: that has not gone there yet.
         let is_pushed = self.learned.nodes.get(node).is_some_and(|known| known.manner.pushed);
-        (jumps && (owner.is_some() || !is_pushed)).then_some(Jump { from: ip, behind, owner })
+        (owner.is_some() || !is_pushed).then_some(Jump { from: ip, behind, owner })
     }
 
     /// Execution came to where a function begins: from another one by a jump?
@@ -194,6 +220,19 @@ impl<L: Ledger> Follow<L> {
             let step = self.reached.saturating_sub(1);
             self.reach();
             self.ops.tail(jump.from, to, step);
+        }
+    }
+
+    /// Execution came to an instruction of a node.
+    #[inline(never)]
+    fn come(&mut self, graph: &Graph, node: NodeId, from: u16) {
+        let begins = from == 0 && self.learned.glance(node).begins;
+        let entry = if begins { self.learned.entries.get(node).copied() } else { None };
+        let Some(&ip) = graph.ips(node).get(from as usize) else { return };
+        if self.front || self.pending.is_some() {
+            self.arrive(Some(ip), entry);
+        } else if let Some(entry) = entry {
+            self.enter(graph, ip, entry);
         }
     }
 
@@ -232,39 +271,45 @@ impl<L: Ledger> Follow<L> {
         self.ops.take(0)
     }
 
-    /// What the instructions of a run do to the stack.
-    fn run_all(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
-        if self.learned.generation != graph.generation() {
-            let functions = self.following.functions.clone();
-            // It is a node of before.
-            self.last = None;
-            let left: Vec<Off> = match self.left {
-                Left::By(_) => self.left_by().into_iter().collect(),
-                _ => Vec::new(),
-            };
-            if !left.is_empty() {
-                self.left = Left::By(1);
-            }
-            self.learned = Learned { generation: graph.generation(), functions, left, ..Learned::default() };
+    /// The nodes of the graph are others now.
+    #[cold]
+    fn unlearn(&mut self, graph: &Graph) {
+        let functions = self.following.functions.clone();
+        // It is a node of before.
+        self.last = None;
+        let left: Vec<Off> = match self.left {
+            Left::By(_) => self.left_by().into_iter().collect(),
+            _ => Vec::new(),
+        };
+        if !left.is_empty() {
+            self.left = Left::By(1);
         }
+        self.learned = Learned { generation: graph.generation(), functions, left, ..Learned::default() };
+    }
+
+    /// What the instructions of a run do to the stack; `WHOLE`: they are all of the node, and all count.
+    #[inline(never)]
+    fn run_all<const WHOLE: bool>(
+        &mut self,
+        graph: &Graph,
+        node: NodeId,
+        from: u16,
+        to: u16,
+        state: &RunState,
+    ) {
         if state.has_tsc {
             self.code_tsc = state.tsc;
         }
-        let known = match self.learned.nodes.at(node) {
+        let known = match self.learned.nodes.get(node) {
             Some(known) if known.end != 0 => *known,
             _ => self.learned.learn(graph, node, self.code_tsc),
         };
-        let entry = if known.begins && from == 0 { self.learned.entries.get(node).copied() } else { None };
-        if self.front || self.pending.is_some() {
-            if let Some(&ip) = graph.ips(node).get(from as usize) {
-                self.arrive(Some(ip), entry);
-            }
-        } else if let (Some(entry), Some(&ip)) = (entry, graph.ips(node).first()) {
-            self.enter(graph, ip, entry);
+        if self.front || self.pending.is_some() || known.begins && self.jumps {
+            self.come(graph, node, from);
         }
-        self.last = Some((node, to));
+        (self.last, self.jumps) = (Some((node, to)), true);
         self.left = Left::Away;
-        if known.left != 0 && to == graph.count(node) {
+        if known.left != 0 && (WHOLE || to == graph.count(node)) {
             self.left = Left::By(known.left);
         }
         // The step behind `from`, as the history counts.
@@ -276,13 +321,13 @@ impl<L: Ledger> Follow<L> {
         }
         let limit = self.following.limit;
         let last_step = |nth: u16| step + u64::from(nth - from);
-        if limit.wrapping_sub(step) < u64::from(to - from) {
+        if !WHOLE && limit.wrapping_sub(step) < u64::from(to - from) {
             let nth = usize::from(from) + (limit - step) as usize;
             self.ip = graph.ips(node).get(nth).copied();
         }
         for at in known.begin..known.end - 1 {
             let Some(&Site { nth, what }) = self.learned.sites.get(at as usize) else { break };
-            if nth < from || nth >= to || last_step(nth) >= limit {
+            if !WHOLE && (nth < from || nth >= to || last_step(nth) >= limit) {
                 continue;
             }
             match what {
@@ -292,18 +337,14 @@ impl<L: Ledger> Follow<L> {
                     let from = graph.ips(node).get(usize::from(nth)).copied().unwrap_or(0);
                     self.ops.tail(from, to, step);
                 }
-                What::Call { back, indirect, is_stub } => {
+                What::Call { from, to, back, indirect, is_stub } => {
                     self.loaded = Loaded::No;
                     let step = last_step(nth);
                     self.ops.reach(Instant { step: step + 1, tsc });
-                    let ips = graph.ips(node);
-                    let caller = ips.get(usize::from(nth)).copied().unwrap_or(0);
                     if indirect {
-                        self.pending = Some(Pending::Call { caller, back, step });
+                        self.pending = Some(Pending::Call { caller: from, back, step });
                     } else {
-                        let callee = ips.get(usize::from(nth) + 1).copied();
-                        let callee = callee.unwrap_or_else(|| graph.next_ip(node));
-                        self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, caller, callee);
+                        self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, from, to);
                     }
                 }
                 What::Load => self.loaded = Loaded::Yes,
@@ -312,7 +353,8 @@ impl<L: Ledger> Follow<L> {
             }
         }
         (self.reached, self.tsc, self.knows_time) = (step + u64::from(to - from), state.tsc, state.has_tsc);
-        if known.exit == Exit::Plain || to != graph.count(node) || to == 0 || last_step(to - 1) >= limit {
+        let is_left = WHOLE || to == graph.count(node) && to > 0 && last_step(to - 1) < limit;
+        if known.exit == Exit::Plain || !is_left {
             return;
         }
         let step = last_step(to - 1);
@@ -345,28 +387,30 @@ impl<L: Ledger> Follow<L> {
 }
 
 impl<L: Ledger> Sink for Follow<L> {
-    #[inline]
+    // What most runs need, in the loop of the walk itself.
+    #[inline(always)]
     fn run(&mut self, graph: &Graph, node: NodeId, from: u16, to: u16, state: &RunState) {
+        if self.learned.generation != graph.generation() {
+            self.unlearn(graph);
+        }
         let step = state.step.wrapping_add_signed(self.following.base);
         let count = u64::from(to - from);
-        if self.learned.generation == graph.generation()
-            && self.learned.is_dull(node)
-            && self.following.limit.wrapping_sub(step) >= count
-            && (!L::KEEPS || self.knows_time == state.has_tsc)
-        {
-            if self.front || self.pending.is_some() {
-                if let Some(&ip) = graph.ips(node).get(from as usize) {
-                    self.arrive(Some(ip), None);
-                }
+        let is_inside = self.following.limit.wrapping_sub(step) >= count;
+        let glance = self.learned.glance(node);
+        if is_inside && glance.dull && (!L::KEEPS || self.knows_time == state.has_tsc) {
+            if self.front || self.pending.is_some() || glance.begins && self.jumps {
+                self.come(graph, node, from);
             }
             self.left = Left::Away;
-            self.last = Some((node, to));
+            (self.last, self.jumps) = (Some((node, to)), glance.jumps);
             if L::KEEPS {
                 (self.reached, self.tsc) = (step + count, state.tsc);
             }
-            return;
+        } else if is_inside && from == 0 && to == graph.count(node) {
+            self.run_all::<true>(graph, node, 0, to, state);
+        } else {
+            self.run_all::<false>(graph, node, from, to, state);
         }
-        self.run_all(graph, node, from, to, state);
     }
 
     fn rounds(&mut self, graph: &Graph, node: NodeId, rounds: u64, state: &RunState) {
