@@ -220,3 +220,15 @@ def test_images_arrive_as_they_were_sent() -> None:
             assert arrived.read(*where) == sent.read(*where)
     assert pack(moments)[0].digest == manifest.digest
     assert len(set(manifest.digests)) == len(manifest.digests) == len(contents)
+
+
+def test_small_pieces_of_code_travel_together() -> None:
+    image = odograph.Image()
+    for number in range(2000):
+        image.add_bytes(number.to_bytes(4, "little") * 8, 0x1000 * number)
+    manifest, contents = pack([(0, image, 7)])
+    assert len(contents) == 1
+    ((_, again, _),) = unpack(manifest, contents)
+    assert [again.read(0x1000 * number, 32) for number in (0, 1, 1999)] == [
+        number.to_bytes(4, "little") * 8 for number in (0, 1, 1999)
+    ]

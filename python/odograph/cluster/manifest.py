@@ -14,18 +14,23 @@ __all__ = ["Manifest", "Moment", "PackedSection", "pack", "unpack"]
 Moment = tuple[int, Image, int]
 """(TSC from which it holds, image, number of the thread that runs)."""
 
+Piece = tuple[int, int, int]
+"""Where bytes are: number of their bundle in the manifest, place in it, and size."""
+
 #: Most bytes that travel in one message.
 _PIECE = 4 << 20
+#: Pieces of fewer bytes travel together: a message costs more than they do.
+_SMALL = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class PackedSection:
-    """A visible section of an image; ``pieces`` are the numbers of its bytes in the manifest."""
+    """A visible section of an image, and where its bytes are."""
 
     vaddr: int
     asid: Asid
     name: str | None
-    pieces: tuple[int, ...]
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,47 @@ class Manifest:
     """A timeline without its bytes.
 
     ``moments`` are (tsc, number of the image, thread), ``images`` sections in the order they were added,
-    ``digests`` those of the bytes that the sections name by number. ``digest`` is that of all of it.
+    ``digests`` those of the bundles of bytes that the sections name by number. ``digest`` is that of all.
     """
 
     moments: tuple[tuple[int, int, int], ...]
     images: tuple[tuple[PackedSection, ...], ...]
     digests: tuple[str, ...]
     digest: str
+
+
+class _Bundles:
+    """Bytes to send, each once.
+
+    Small pieces lie together in bundles; large ones are bundles of their own, which recordings may share.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Piece] = {}
+        self._bundles: list[bytearray | bytes] = []
+        self._open: tuple[int, bytearray] | None = None
+
+    def add(self, data: bytes) -> Piece:
+        digest = _digest(data)
+        if digest not in self._known:
+            self._known[digest] = self._put(data)
+        return self._known[digest]
+
+    def _put(self, data: bytes) -> Piece:
+        if len(data) >= _SMALL:
+            self._bundles.append(data)
+            return len(self._bundles) - 1, 0, len(data)
+        if self._open is None or len(self._open[1]) + len(data) > _PIECE:
+            self._open = len(self._bundles), bytearray()
+            self._bundles.append(self._open[1])
+        number, bundle = self._open
+        start = len(bundle)
+        bundle += data
+        return number, start, len(data)
+
+    def all(self) -> list[bytes]:
+        """The bundles, by number."""
+        return [bytes(bundle) for bundle in self._bundles]
 
 
 def pack(moments: Iterable[Moment]) -> tuple[Manifest, dict[str, bytes]]:
@@ -50,8 +89,7 @@ def pack(moments: Iterable[Moment]) -> tuple[Manifest, dict[str, bytes]]:
     """
     numbers: dict[int, int] = {}
     images: list[tuple[PackedSection, ...]] = []
-    contents: dict[str, bytes] = {}
-    order: dict[str, int] = {}
+    bundles = _Bundles()
     packed = []
     for tsc, image, owner in moments:
         if image.version not in numbers:
@@ -61,22 +99,23 @@ def pack(moments: Iterable[Moment]) -> tuple[Manifest, dict[str, bytes]]:
                     "sections (add_file, add_bytes), or decode without a cluster"
                 )
             numbers[image.version] = len(images)
-            images.append(tuple(_sections(image, contents, order)))
+            images.append(tuple(_sections(image, bundles)))
         packed.append((tsc, numbers[image.version], owner))
-    fields = (tuple(packed), tuple(images), tuple(order))
-    return Manifest(*fields, digest=_digest(repr(fields).encode())), contents
+    contents = bundles.all()
+    digests = tuple(map(_digest, contents))
+    fields = (tuple(packed), tuple(images), digests)
+    manifest = Manifest(*fields, digest=_digest(repr(fields).encode()))
+    return manifest, dict(zip(digests, contents, strict=True))
 
 
-def _sections(image: Image, contents: dict[str, bytes], order: dict[str, int]) -> Iterable[PackedSection]:
+def _sections(image: Image, bundles: _Bundles) -> Iterable[PackedSection]:
     for section in image.sections:
         pieces = []
         for start in range(0, section.size, _PIECE):
             size = min(_PIECE, section.size - start)
             # No other section that this asid sees lies over a visible one.
             data = image.read((section.vaddr + start) % (1 << 64), size, section.asid)
-            digest = _digest(data)
-            contents.setdefault(digest, data)
-            pieces.append(order.setdefault(digest, len(order)))
+            pieces.append(bundles.add(data))
         yield PackedSection(section.vaddr, section.asid, section.filename, tuple(pieces))
 
 
@@ -89,7 +128,11 @@ def unpack(manifest: Manifest, contents: Callable[[str], bytes] | Mapping[str, b
         image = Image()
         for section in sections:
             if section not in shared:
-                data = b"".join(find(manifest.digests[piece]) for piece in section.pieces)
+                pieces = (
+                    find(manifest.digests[bundle])[start : start + size]
+                    for bundle, start, size in section.pieces
+                )
+                data = b"".join(pieces)
                 shared[section] = Image()
                 shared[section].add_bytes(data, section.vaddr, section.asid, section.name)
             image.copy_from(shared[section])
@@ -97,5 +140,5 @@ def unpack(manifest: Manifest, contents: Callable[[str], bytes] | Mapping[str, b
     return [(tsc, images[number], owner) for tsc, number, owner in manifest.moments]
 
 
-def _digest(data: bytes) -> str:
+def _digest(data: bytes | bytearray) -> str:
     return hashlib.blake2b(data, digest_size=20).hexdigest()

@@ -67,6 +67,7 @@ class Sender:
         self._run = uuid.uuid4().hex[:12]
         self._count = 0
         self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._held_bytes = 0
         self._generation = 0
 
     def threads(self) -> int:
@@ -97,10 +98,12 @@ class Sender:
             again = f"-{self._run}-{self._generation}" if self._generation else ""
             key = f"odograph-image-{digest}{again}"
             self._held[digest] = (self._client.submit(same, value, key=key, retries=_RETRIES), size)
+            self._held_bytes += size
         self._held.move_to_end(digest)
         # Whoever needs one that is let go here has it already.
-        while len(self._held) > 1 and sum(size for _, size in self._held.values()) > _MOST_KEPT:
-            self._held.popitem(last=False)
+        while len(self._held) > 1 and self._held_bytes > _MOST_KEPT:
+            _, (_, let_go) = self._held.popitem(last=False)
+            self._held_bytes -= let_go
         return self._held[digest][0]
 
     def take(self, sent: Sent) -> DecodedPart | None:
@@ -121,6 +124,7 @@ class Sender:
                     ) from error
                 # What was lost with it must not be asked for under the same keys.
                 self._held.clear()
+                self._held_bytes = 0
                 self._generation += 1
                 sent.future = self._submit(sent.task, sent.memory, f"{sent.name}-{sent.losses}")
 
