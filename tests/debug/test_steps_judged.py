@@ -76,8 +76,9 @@ def test_steps_forward_end_where_gdbs_do(gdb: Gdb, tmp_path: Path, options: tupl
     check(gdb, 0, 12, options, tmp_path)
 
 
-# Open: in optimised code a function may return to a row that gdb takes for a part of the one before it.
-@pytest.mark.xfail(reason="of some 200 steps one ends in an earlier row of the caller than gdb's")
+# Open: of 40 such programs 18 have one step or more that ends elsewhere. In optimised code a function may
+# return to a row that gdb takes for a part of the one before it; at -O0 gdb's "finish" went on, or ended elsewhere.
+@pytest.mark.xfail(reason="some steps forward end elsewhere than gdb's")
 @pytest.mark.acceptance
 @pytest.mark.parametrize("options", LEVELS)
 @pytest.mark.parametrize("seed", range(1, 21))
