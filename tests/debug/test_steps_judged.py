@@ -77,7 +77,8 @@ def test_steps_forward_end_where_gdbs_do(gdb: Gdb, tmp_path: Path, options: tupl
 
 
 # Open: of 40 such programs 18 have one step or more that ends elsewhere. In optimised code a function may
-# return to a row that gdb takes for a part of the one before it; at -O0 gdb's "finish" went on, or ended elsewhere.
+# return to a row that gdb takes for a part of the one before it; at -O0 gdb's "finish" went on
+# or ended elsewhere.
 @pytest.mark.xfail(reason="some steps forward end elsewhere than gdb's")
 @pytest.mark.acceptance
 @pytest.mark.parametrize("options", LEVELS)
