@@ -1,4 +1,4 @@
-"""Programs that call each other in all ways, made from seeds, and what valgrind's callgrind says of them."""
+"""Programs whose functions call each other in all ways, made from seeds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import random
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["WAYS", "CallCost", "callgrind", "compiled", "source"]
+__all__ = ["WAYS", "compiled", "source"]
 
-WAYS = ("call", "pointer", "recursion", "longjmp", "qsort", "signal", "coroutine")
-"""How functions of a program are entered and left."""
+WAYS = ("call", "pointer", "recursion", "longjmp", "qsort", "signal", "coroutine", "tail")
+"""How functions of a program are entered and left. Compilers make jumps of tail calls from -O2 on."""
 
 _HEAD = """
 #include <setjmp.h>
@@ -63,8 +62,28 @@ int main(void)
 """
 
 
-def source(seed: int, ways: tuple[str, ...] = WAYS) -> str:
-    """A program in C whose functions do what ``ways`` say, the same for the same seed."""
+_OWN = re.compile(r"static ((?:volatile int|jmp_buf|ucontext_t|char) )")
+_THREADS = """
+#include <pthread.h>
+
+static void *begin(void *nothing) { mine(); return nothing; }
+
+int main(void)
+{
+    pthread_t all[%(count)d];
+    for (int i = 1; i < %(count)d; i++) pthread_create(&all[i], 0, begin, 0);
+    mine();
+    for (int i = 1; i < %(count)d; i++) pthread_join(all[i], 0);
+    return 0;
+}
+"""
+
+
+def source(seed: int, ways: tuple[str, ...] = WAYS, threads: int = 1) -> str:
+    """A program in C whose functions do what ``ways`` say, the same for the same seed.
+
+    With several ``threads`` all do so, each with its own stacks and jumps.
+    """
     dice = random.Random(seed)
     count = dice.randrange(4, 9)
     names = [f"f{number}" for number in range(count)]
@@ -75,10 +94,21 @@ def source(seed: int, ways: tuple[str, ...] = WAYS) -> str:
         lines = "\n    ".join(body)
         parts.append(
             f"ALONE int {name}(int n)\n{{\n    if (fuel-- <= 0) return n;\n    {lines}\n"
-            "    sink++;\n    return n + sink;\n}"
+            f"    sink++;\n    return {_result(dice, ways, number, count)};\n}}"
         )
     inside = "fuel += 5; f1(2);" if "coroutine" in ways else ""
-    return "\n".join(parts) + _TAIL % inside
+    text = "\n".join(parts) + _TAIL % inside
+    if threads > 1:
+        text = _OWN.sub(r"static __thread \1", text).replace("int main(void)", "int mine(void)")
+        text += _THREADS % {"count": threads}
+    return text
+
+
+def _result(dice: random.Random, ways: tuple[str, ...], number: int, count: int) -> str:
+    if "tail" in ways and number + 1 < count and dice.randrange(2):
+        later = dice.randrange(number + 1, count)
+        return dice.choice((f"f{later}(n)", f"table[{later}](n)", "leaf(n)"))
+    return "n + sink"
 
 
 def _statement(dice: random.Random, ways: tuple[str, ...], number: int, count: int) -> str:
@@ -125,88 +155,3 @@ def compiled(text: str, folder: Path, *options: str) -> Path | None:
     kept = ["-O1", "-g", "-fno-optimize-sibling-calls", "-fcf-protection=none", "-fno-plt"]
     subprocess.run([compiler, *kept, *options, "-o", program, path], check=True)
     return program
-
-
-@dataclass(slots=True)
-class CallCost:
-    """What callgrind says of a function: instructions of its own and with its callees, and calls of it.
-
-    ``reached`` are its callees and theirs. ``recursive``: calls of it are open inside others, so that the sum
-    with callees counts some twice.
-    """
-
-    own: int = 0
-    inclusive: int = 0
-    calls: int = 0
-    callees: set[str] = field(default_factory=set)
-    reached: set[str] = field(default_factory=set)
-    recursive: bool = False
-
-
-def callgrind(program: Path, folder: Path) -> dict[str, CallCost]:
-    """The functions of the program's own file, by name."""
-    out = folder / "callgrind.out"
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--separate-recs=1"]
-    subprocess.run([*command, str(program)], check=True, capture_output=True, timeout=120)
-    names: dict[str, str] = {}
-
-    def named(text: str) -> str:
-        found = re.match(r"\((\d+)\)(?: (.*))?", text)
-        assert found is not None
-        if found[2] is not None:
-            names[found[1]] = found[2].split("'")[0]
-        return names[found[1]]
-
-    costs: dict[str, CallCost] = {}
-    files: dict[str, str] = {}
-
-    def objects(text: str) -> str:
-        found = re.match(r"\((\d+)\)(?: (.*))?", text)
-        assert found is not None
-        if found[2] is not None:
-            files[found[1]] = found[2]
-        return files[found[1]]
-
-    here, mine, callee, called = CallCost(), False, "", 0
-    own: set[str] = set()
-    current = ""
-    for line in out.read_text().splitlines():
-        key, _, value = line.partition("=")
-        if key == "ob":
-            mine = objects(value) == str(program)
-        elif key == "cob":
-            objects(value)
-        elif key == "fn":
-            current = named(value)
-            here = costs.setdefault(current, CallCost())
-            if mine:
-                own.add(current)
-        elif key == "cfn":
-            callee = named(value)
-        elif key == "calls":
-            called = int(value.split()[0])
-        elif re.match(r"[+\-*\d]", line) and current:
-            cost = int(line.split()[1])
-            if called:
-                costs.setdefault(callee, CallCost()).calls += called
-                here.inclusive += cost
-                here.callees.add(callee)
-                called = 0
-            else:
-                here.own += cost
-                here.inclusive += cost
-    for name, cost in costs.items():
-        cost.reached = _reached(costs, name)
-        cost.recursive = name in cost.reached
-    return {name: costs[name] for name in own}
-
-
-def _reached(costs: dict[str, CallCost], name: str) -> set[str]:
-    found: set[str] = set()
-    pending = list(costs[name].callees)
-    while pending:
-        callee = pending.pop()
-        if callee not in found:
-            found.add(callee)
-            pending += costs[callee].callees
-    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import odograph
-from callprograms import callgrind
+from judgedcosts import callgrind_by_name
 from odograph.frame import Found
 from odograph.recording import qemu
 from odograph.recording.record import record
@@ -40,7 +40,7 @@ def test_functions_that_are_jumped_to_cost_what_callgrind_says(tmp_path: Path) -
     if shutil.which("valgrind") is None:
         pytest.skip("needs valgrind")
     program, recording = recorded(tmp_path, "-O2")
-    judged = callgrind(program, tmp_path)
+    judged = callgrind_by_name(program, tmp_path)
     found = costs(recording)
     for name in NAMES:
         assert (name, *found[name]) == (name, judged[name].calls, judged[name].own)

@@ -177,6 +177,35 @@ impl Lines {
         named::code_of(&units, typed)
     }
 
+    /// Where rows of the line tables begin, sorted: those at which statements begin, and the others.
+    ///
+    /// Rows of a line that is divided into blocks continue the one before them, as debuggers take them.
+    pub fn starts(&self) -> (Vec<u64>, Vec<u64>) {
+        let (mut statements, mut others) = (Vec::new(), Vec::new());
+        for unit in self.units.all() {
+            let (mut before, mut divided) = ((0, 0), false);
+            each_row(unit, |row| {
+                let continues = before == (row.file, row.line);
+                before = (row.file, row.line);
+                divided = row.is_block || divided && continues;
+                if continues && divided {
+                    return true;
+                }
+                if row.is_stmt {
+                    statements.push(row.start);
+                } else {
+                    others.push(row.start);
+                }
+                true
+            });
+        }
+        for starts in [&mut statements, &mut others] {
+            starts.sort_unstable();
+            starts.dedup();
+        }
+        (statements, others)
+    }
+
     /// Where the code of a line begins: the line, or the next one that has any, and each address at which code of it
     /// begins behind other code or in another function. None if the file has no such line or none behind it.
     ///

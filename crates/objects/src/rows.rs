@@ -11,6 +11,10 @@ pub(crate) struct Row {
     /// 0: no line.
     pub(crate) line: u32,
     pub(crate) column: u32,
+    /// A debugger may stop at its start.
+    pub(crate) is_stmt: bool,
+    /// It is one of several blocks of code that its line has.
+    pub(crate) is_block: bool,
 }
 
 /// Gives the rows of a unit to `take` until that says false; those of a sequence are in order of address.
@@ -18,17 +22,21 @@ pub(crate) fn each_row<R: Reader>(unit: UnitRef<'_, R>, mut take: impl FnMut(Row
     let Some(program) = unit.line_program.clone() else { return };
     let mut rows = program.rows();
     let mut last: Option<Row> = None;
+    // Of rows at one address, any may say that a statement begins.
+    let mut begins = false;
     // A damaged row ends the table, and nothing says where the row before it ends.
     while let Ok(Some((_, row))) = rows.next_row() {
         let address = row.address();
         if let Some(mut before) = last.take() {
             before.end = address;
+            begins = before.start == address && before.is_stmt;
             // Of several rows at one address the last one counts.
             if before.start < address && !take(before) {
                 return;
             }
         }
         if row.end_sequence() {
+            begins = false;
             continue;
         }
         let column = match row.column() {
@@ -36,7 +44,17 @@ pub(crate) fn each_row<R: Reader>(unit: UnitRef<'_, R>, mut take: impl FnMut(Row
             ColumnType::Column(column) => u32::try_from(column.get()).unwrap_or(0),
         };
         let line = row.line().map_or(0, |line| u32::try_from(line.get()).unwrap_or(0));
-        last = Some(Row { start: address, end: address, file: row.file_index(), line, column });
+        let is_stmt = row.is_stmt() || begins;
+        let is_block = row.discriminator() != 0;
+        last = Some(Row {
+            start: address,
+            end: address,
+            file: row.file_index(),
+            line,
+            column,
+            is_stmt,
+            is_block,
+        });
     }
 }
 

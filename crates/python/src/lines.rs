@@ -93,6 +93,11 @@ impl RawLines {
         py.detach(|| self.opened().lines().and_then(|lines| lines.addresses_of(file, line)))
     }
 
+    /// Where rows of the line tables begin, sorted: those at which statements begin, and the others.
+    fn _starts(&self, py: Python<'_>) -> (Vec<u64>, Vec<u64>) {
+        py.detach(|| self.opened().lines().map(|lines| lines.starts()).unwrap_or_default())
+    }
+
     /// Where code begins of functions that a name means: (address, name, whether it was inlined there).
     fn _code_of(&self, py: Python<'_>, name: &str) -> Vec<(u64, String, bool)> {
         let found = py.detach(|| self.opened().lines().map(|lines| lines.code_of(name)).unwrap_or_default());

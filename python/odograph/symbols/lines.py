@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from odograph._native import RawLines
 from odograph.frame import Inlined
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Addresses = np.ndarray[Any, np.dtype[np.uint64]]
 
 __all__ = ["Call", "Calls", "Lines", "Source", "utf8"]
 
@@ -88,6 +94,16 @@ class Lines:
         *inner, (function, raw, file, line, _) = places
         inlined = tuple(Inlined(name or "??", its_file, its_line) for name, _, its_file, its_line, _ in inner)
         return Source(function, file, line, inlined, raw)
+
+    @cached_property
+    def statements(self) -> Addresses:
+        """Where statements begin, ascending.
+
+        Rows of a line that is divided into blocks continue the one before them, as debuggers take them.
+        """
+        import numpy as np
+
+        return np.array(self._raw._starts()[0], dtype=np.uint64)
 
     def calls_at(self, address: int) -> Calls | None:
         """The calls of the function at an address; None where nothing is known."""

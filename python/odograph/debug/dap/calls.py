@@ -23,12 +23,16 @@ class Span(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """The calls of one stack, in order, and how they are ordered by their ends."""
+    """The calls of one stack, in order, and how they are ordered by their ends.
+
+    ``made`` are the numbers of those that are no jumps: what a function jumps to runs in its place.
+    """
 
     call: Steps
     end: Steps
     order: np.ndarray[Any, np.dtype[np.intp]]
     by_end: Steps
+    made: np.ndarray[Any, np.dtype[np.intp]]
 
 
 class Calls:
@@ -43,7 +47,7 @@ class Calls:
         self._stacks: dict[int, _Rows] = {}
 
     @cached_property
-    def _columns(self) -> tuple[Steps, Steps, np.ndarray[Any, Any]]:
+    def _columns(self) -> tuple[Steps, Steps, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         pairs = self._history.pairs()
         end = np.asarray(pairs["end"], dtype=np.int64)
         stack = np.asarray(pairs["stack"], dtype=np.int64)
@@ -52,6 +56,7 @@ class Calls:
             np.asarray(pairs["call"], dtype=np.int64),
             np.where(end < 0, len(self._history), end),
             np.where(begins_stack, -1, stack),
+            np.asarray(pairs["kind"]) != "tail",
         )
 
     @cached_property
@@ -65,22 +70,23 @@ class Calls:
         at = int(np.searchsorted(steps, step, side="right")) - 1
         stack = int(stacks[at]) if at >= 0 else 0
         if stack not in self._stacks:
-            call, end, of = self._columns
+            call, end, of, made = self._columns
             mine = of == stack
             call, end = call[mine], end[mine]
             order = np.argsort(end, kind="stable")
-            self._stacks[stack] = _Rows(call, end, order, end[order])
+            self._stacks[stack] = _Rows(call, end, order, end[order], np.flatnonzero(made[mine]))
         return self._stacks[stack]
 
     def _span(self, call: int, end: int) -> Span:
         return Span(call, -1 if end == len(self._history) else end)
 
     def made_at(self, step: int) -> Span | None:
-        """The call that the instruction at a step is; or what interrupted the function behind it."""
+        """The call that the instruction at a step is; or what interrupted the function behind it. No jump."""
         rows = self._rows(step)
-        row = int(np.searchsorted(rows.call, step))
-        found = row < len(rows.call) and rows.call[row] == step
-        return self._span(int(rows.call[row]), int(rows.end[row])) if found else None
+        call, end = rows.call[rows.made], rows.end[rows.made]
+        row = int(np.searchsorted(call, step))
+        found = row < len(call) and call[row] == step
+        return self._span(int(call[row]), int(end[row])) if found else None
 
     def ended_at(self, step: int) -> Span | None:
         """The call that is over behind a step, as by a return; of several the outermost."""
@@ -100,13 +106,14 @@ class Calls:
         return self._span(int(rows.call[row]), int(rows.end[row]))
 
     def begun(self, here: int, start: int, stop: int) -> tuple[Steps, Steps]:
-        """Calls made at the steps ``start`` to ``stop`` (exclusive): their first steps, and their last.
+        """Calls, but no jumps, made at the steps ``start`` to ``stop`` (exclusive): first and last steps.
 
         Those on the stack that runs at the step ``here``.
         """
         rows = self._rows(here)
-        some = slice(*np.searchsorted(rows.call, (start, stop)).tolist())
-        return rows.call[some] + 1, rows.end[some]
+        call, end = rows.call[rows.made], rows.end[rows.made]
+        some = slice(*np.searchsorted(call, (start, stop)).tolist())
+        return call[some] + 1, end[some]
 
     def ended(self, here: int, start: int, stop: int) -> tuple[Steps, Steps]:
         """The same of calls that end at these steps."""

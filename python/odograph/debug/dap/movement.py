@@ -19,6 +19,9 @@ _FEWEST, _MOST = 1 << 8, 1 << 20
 """Steps that are looked at at once."""
 _STUB = 4
 """Instructions after which a function is entered, if stubs come before it."""
+_RESTORER_STEPS = 2
+"""Instructions that the handler of a signal returns to: mov $15, %rax; syscall."""
+_RESTORER_CODE = bytes.fromhex("48 c7 c0 0f 00 00 00 0f 05")
 
 
 class Movement:
@@ -38,7 +41,11 @@ class Movement:
     # Forward ----------------------------------------------------------------------------------------------
 
     def over(self, by_instruction: bool) -> Halt:
-        """The next line or instruction of this function, or of its caller if it returns."""
+        """The next line or instruction of this function, or of its caller if it returns.
+
+        A line begins where a statement of another line does. What a function returns to lies in the middle of
+        one, so its caller goes on to the next. Where no line is known, it stops at once.
+        """
         here = self._line()
         if by_instruction or not here:
             made = self.calls.made_at(self._target.step)
@@ -53,36 +60,68 @@ class Movement:
         return self._run_to(self._next_line(here, enters=True))
 
     def out(self) -> Halt:
-        """Behind the call of this function."""
-        return self._run_to(self._behind(self.calls.around(self._target.step).end))
+        """Behind the call of this function; a handler of a signal returns to what goes back to the kernel."""
+        return self._run_to(self._behind_function(self._target.step))
+
+    def _behind_function(self, step: int) -> int:
+        """The first step behind the function that runs at a step."""
+        end = self.calls.around(step).end
+        first = end - _RESTORER_STEPS + 1
+        if step < first:
+            at = int(self._history.ips(first, first + 1)[0])
+            if self._target.read_code(at, len(_RESTORER_CODE)) == _RESTORER_CODE:
+                return first
+        return self._behind(end)
 
     def _behind(self, end: int) -> int:
         return end + 1 if end >= 0 else len(self._history)
 
     def _next_line(self, here: int, enters: bool) -> int:
-        """The first step of this function, or of one that it calls, that belongs to another line."""
-        start = self._target.step + 1
-        stop = self._behind(self.calls.around(self._target.step).end)
+        """The first step of this function, or of one that it calls, at which another line begins.
+
+        Of its caller if it returns before that, of the caller of that, and so on.
+        """
+        step = self._target.step
+        while True:
+            stop = self._behind(self.calls.around(step).end)
+            found = self._next_line_before(stop, step, here, enters)
+            if found is not None or stop >= len(self._history):
+                return stop if found is None else found
+            # It went on in the middle of a line.
+            step, line = stop, int(self._lines(self._history.ips(stop, stop + 1))[0])
+            begins = bool(self._places.statements(self._history.ips(stop, stop + 1))[0])
+            if not line or (begins and line != here):
+                return stop
+            here = line
+
+    def _next_line_before(self, stop: int, step: int, here: int, enters: bool) -> int | None:
+        """The same, if it lies before the step ``stop``."""
+        start = step + 1
         size = _FEWEST
         while start < stop:
             end = min(start + size, stop)
             ips = self._history.ips(start, end)
             # The instruction that it stands at may be a call, too.
-            begins, ends = self.calls.begun(self._target.step, start - 1, end)
+            begins, ends = self.calls.begun(step, start - 1, end)
             if enters and len(begins):
                 # A call may go by way of a stub.
                 ways = begins[:, None] + np.arange(_STUB)
                 entries = self._lines(ips[np.minimum(ways - start, len(ips) - 1)]) * (ways <= ends[:, None])
                 over = ~entries.any(axis=1)
+                entered = begins[~over] + np.argmax(entries[~over] != 0, axis=1)
                 begins, ends = begins[over], ends[over]
+            else:
+                entered = begins[:0]
             steps = np.flatnonzero(~_covered(start, end, begins, ends))
             lines = self._lines(ips[steps])
-            others = np.flatnonzero((lines != 0) & (lines != here))
-            if len(others):
-                return start + int(steps[others[0]])
+            # What lies in the middle of another line does not begin it, wherever it was jumped to from.
+            reached = (lines != 0) & (lines != here) & self._places.statements(ips[steps])
+            reached |= np.isin(steps + start, entered)
+            if reached.any():
+                return start + int(steps[np.argmax(reached)])
             start = max(end, int(ends.max()) + 1 if len(ends) else end)
             size = min(4 * size, _MOST)
-        return stop
+        return None
 
     # Backward ---------------------------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from odograph.symbols import Lines
 
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     from odograph.debug.target import Target
 
 __all__ = ["Line", "Places"]
+
+Addresses = np.ndarray[Any, np.dtype[np.uint64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _TOP = 1 << 64
 
@@ -33,6 +38,16 @@ class Places:
         name = self._target.symbols.describe(address)
         file, line = name.inlined[0][1:] if name.inlined else (name.file, name.line)
         return Line(file, line) if file is not None and line else None
+
+    def statements(self, addresses: Addresses) -> Flags:
+        """At which of these addresses a statement begins."""
+        found = np.zeros(addresses.shape, dtype=bool)
+        for module in self._target.symbols.modules:
+            here = (addresses >= module.address) & (addresses < module.end)
+            if module.path and here.any():
+                inside = addresses[here] - np.uint64(module.bias % _TOP)
+                found[here] = np.isin(inside, Lines.of_file(module.path).statements)
+        return found
 
     def addresses_of(self, file: str, line: int) -> tuple[int, list[int]] | None:
         """The line, or the next one that has code, and where code of it begins; None if there is none."""

@@ -33,10 +33,12 @@ pub(super) enum What {
         /// What it calls is in no function that is known.
         is_stub: bool,
     },
-    /// A jump to the entry of another function.
+    /// A jump to the entry of another function, or to a stub that leads to one.
     Tail {
-        /// The entry.
+        /// Where it goes.
         to: u64,
+        /// It is a stub, in no function that is known.
+        is_stub: bool,
     },
     /// The stack pointer gets another value.
     Load,
@@ -213,11 +215,13 @@ pub(super) fn look(
             InstructionClass::Jump if meta.detail() == Detail::Direct => {
                 // The last one leads to another node, which begins at the entry.
                 let to = ips.get(usize::from(nth) + 1).copied();
-                let found = to.and_then(|to| Some((to, entry(to)?)));
-                if let Some((to, _)) = found.filter(|&(_, entry)| owner(ip) != Some(entry)) {
-                    if !returns(code, to) {
-                        sites.push(Site { nth, what: What::Tail { to } });
-                    }
+                let Some(to) = to else { continue };
+                let here = owner(ip);
+                let is_stub =
+                    here.is_some() && owner(to).is_none() && leads_on(graph, node, usize::from(nth) + 1);
+                let enters = entry(to).is_some_and(|entry| here != Some(entry)) && !returns(code, to);
+                if enters || is_stub {
+                    sites.push(Site { nth, what: What::Tail { to, is_stub } });
                 }
             }
             InstructionClass::Return => {
@@ -251,6 +255,17 @@ pub(super) fn look(
         }
     }
     (NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left: 0, begins: false }, left)
+}
+
+/// A stub begins with an instruction of a node: all it does is jump to where a cell says.
+fn leads_on(graph: &Graph, node: NodeId, nth: usize) -> bool {
+    let mut metas = graph.metas(node).iter().skip(nth);
+    // It may begin with an instruction that says that indirect branches may come here.
+    let jump = metas.next().and_then(|meta| match meta.class() {
+        InstructionClass::Other => metas.next(),
+        _ => Some(meta),
+    });
+    jump.is_some_and(|meta| meta.class() == InstructionClass::Jump && meta.detail() != Detail::Direct)
 }
 
 /// A thunk begins at an address that returns for the function that jumps there.

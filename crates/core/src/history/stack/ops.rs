@@ -128,7 +128,7 @@ pub(super) enum Op<N> {
     /// function that begins there, if one does.
     Arrive { to: Option<u64>, entry: Option<u64> },
     /// A jump goes from one address to the entry of another function.
-    Tail { from: u64, to: u64, step: u64 },
+    Tail { from: u64, to: u64, step: u64, is_stub: bool },
     /// The same, where nothing is traced from there on.
     Leave(Option<u64>),
     /// The part ends with a branch whose target is not known.
@@ -474,7 +474,7 @@ impl<L: Ledger> Ops<L> {
         if is_stub {
             self.redirect(leap.to, leap.step);
         } else {
-            self.tail(leap.from, leap.to, leap.step);
+            self.tail(leap.from, leap.to, leap.step, false);
         }
     }
 
@@ -488,10 +488,10 @@ impl<L: Ledger> Ops<L> {
         }
     }
 
-    /// A jump goes to the entry of another function.
-    pub fn tail(&mut self, from: u64, to: u64, step: u64) {
+    /// A jump goes to the entry of another function, or to a stub that leads to one.
+    pub fn tail(&mut self, from: u64, to: u64, step: u64, is_stub: bool) {
         if self.top().is_none() {
-            self.settle(Op::Tail { from, to, step });
+            self.settle(Op::Tail { from, to, step, is_stub });
             return;
         }
         match self.all.last() {
@@ -501,7 +501,7 @@ impl<L: Ledger> Ops<L> {
                 if tails.count() == MOST_TAILS {
                     self.end(self.all.len() - 1, false);
                 }
-                self.open(Item::new(Kind::Tail, from, step), from, to);
+                self.open(Item { is_stub, ..Item::new(Kind::Tail, from, step) }, from, to);
             }
         }
     }

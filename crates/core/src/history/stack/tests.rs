@@ -91,7 +91,7 @@ fn happen<L: Ledger>(ops: &mut Ops<L>, happening: Happening, step: u64) {
         }
         Happening::FarReturn(to) => ops.far_return(to, step),
         Happening::Enter(to, off) => ops.enter(to, behind, off, 0),
-        Happening::Tail(to) => ops.tail(50, to, step),
+        Happening::Tail(to) => ops.tail(50, to, step, false),
         Happening::Lost => ops.settle(Op::Lost(behind)),
     }
 }

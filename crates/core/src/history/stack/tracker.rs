@@ -208,7 +208,7 @@ impl<L: Ledger> Tracker<L> {
             }
             Op::Lost(_) => self.lose(),
             Op::Arrive { to, entry } => self.arrive(to, entry),
-            Op::Tail { from, to, step } => self.tail(from, to, step),
+            Op::Tail { from, to, step, is_stub } => self.tail(from, to, step, is_stub),
             Op::Leave(to) => {
                 if matches!(self.state.pending, Some(Pending::FarCall { .. } | Pending::FarReturn { .. })) {
                     self.state.pending = None;
@@ -582,7 +582,7 @@ impl<L: Ledger> Tracker<L> {
             };
             if !leap.is_return && !leap.manner.popped && leap.manner.loaded == Loaded::No {
                 if leap.enters {
-                    self.tail(leap.from, leap.to, leap.step);
+                    self.tail(leap.from, leap.to, leap.step, false);
                 }
                 return;
             }
@@ -628,7 +628,7 @@ impl<L: Ledger> Tracker<L> {
             if leap.enters && is_thunk {
                 self.redirect(to, step);
             } else if leap.enters {
-                self.tail(from, to, step);
+                self.tail(from, to, step, false);
             }
             return;
         }
@@ -682,8 +682,8 @@ impl<L: Ledger> Tracker<L> {
         self.put(item.by_stub(step), note);
     }
 
-    /// A jump goes to the entry of another function.
-    fn tail(&mut self, from: u64, to: u64, step: u64) {
+    /// A jump goes to the entry of another function, or to a stub that leads to one.
+    fn tail(&mut self, from: u64, to: u64, step: u64, is_stub: bool) {
         if self.top().is_some_and(|(item, _)| item.is_stub) {
             self.redirect(to, step);
             return;
@@ -692,7 +692,7 @@ impl<L: Ledger> Tracker<L> {
         if items.take_while(|(_, item)| item.kind == Kind::Tail).count() == MOST_TAILS {
             self.pop();
         }
-        self.open(Item::new(Kind::Tail, from, step), from, to);
+        self.open(Item { is_stub, ..Item::new(Kind::Tail, from, step) }, from, to);
     }
 
     /// Something is not known of this stack.
@@ -970,7 +970,7 @@ impl<L: Ledger> Tracker<L> {
             _ => None,
         };
         if let (None, Some((from, to))) = (self.state.pending, enters) {
-            self.tail(from, to, self.books.step().saturating_sub(1));
+            self.tail(from, to, self.books.step().saturating_sub(1), false);
         }
         let (Some(pending), Some(to)) = (self.state.pending.take(), to) else { return };
         match pending {

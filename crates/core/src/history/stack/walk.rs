@@ -219,7 +219,7 @@ impl<L: Ledger> Follow<L> {
         if jump.enters(to, entry) {
             let step = self.reached.saturating_sub(1);
             self.reach();
-            self.ops.tail(jump.from, to, step);
+            self.ops.tail(jump.from, to, step, false);
         }
     }
 
@@ -331,11 +331,11 @@ impl<L: Ledger> Follow<L> {
                 continue;
             }
             match what {
-                What::Tail { to } => {
+                What::Tail { to, is_stub } => {
                     let step = last_step(nth);
                     self.ops.reach(Instant { step: step + 1, tsc });
                     let from = graph.ips(node).get(usize::from(nth)).copied().unwrap_or(0);
-                    self.ops.tail(from, to, step);
+                    self.ops.tail(from, to, step, is_stub);
                 }
                 What::Call { from, to, back, indirect, is_stub } => {
                     self.loaded = Loaded::No;
