@@ -297,3 +297,27 @@ def test_an_exception_from_progress_ends_decoding_on_any_number_of_threads(threa
 
     with pytest.raises(Enough):
         decode(many_psbs(400_000), image(), threads=threads, progress=enough)
+
+
+def test_gaps_are_kept_in_a_few_bytes_each() -> None:
+    """Overflows, and packets that contradict what came before."""
+    from resource import RUSAGE_SELF, getrusage
+
+    data = start(BASE) + bytes.fromhex("02f3 9901 01") * 500_000
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    lost = decode(data, image())
+    assert lost.gap_count == 1_000_000
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 30_000
+
+
+def test_gaps_can_be_asked_for_by_step_and_without_notes() -> None:
+    lost = decode(many_psbs(3) + LOOP + bytes.fromhex("02f3") * 5 + LOOP, image())
+    gaps = lost.gaps()
+    steps = sorted({gap.step for gap in gaps})
+    assert lost.gap_count == len(gaps) >= 6
+    assert list(lost.gap_steps()) == steps
+    assert lost.gaps_before(steps[0], steps[0], 2) == [gap for gap in gaps if gap.step == steps[0]][:2]
+    assert lost.gaps_before(0, len(lost), 100, notes=False) == gaps
+    assert lost.gaps_before(0, len(lost), 100, notes=True) == []
+    counts = [lost.count_gaps_before(0, len(lost), notes=notes) for notes in (None, False, True)]
+    assert counts == [len(gaps), len(gaps), 0]

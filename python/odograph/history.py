@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -345,13 +346,23 @@ class History(Sequence[Instruction]):
         """How many gaps there are, without making a list of them. Notes do not count."""
         return self._raw.gap_count()
 
-    def gaps_before(self, first: int, last: int, most: int) -> list[Gap]:
-        """The gaps and notes before steps ``first`` to ``last``, both included; at most ``most``."""
-        return [_gap(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most)]
+    def gap_steps(self) -> array[int]:
+        """The steps before which execution was lost, each once, ascending. Notes do not count."""
+        return array("Q", self._raw.gap_steps())
 
-    def count_gaps_before(self, first: int, last: int) -> int:
-        """How many gaps and notes stand before steps ``first`` to ``last``, both included."""
-        return self._raw.count_gaps(max(0, first), max(0, last))
+    def gaps_before(self, first: int, last: int, most: int, *, notes: bool | None = None) -> list[Gap]:
+        """The gaps and notes before steps ``first`` to ``last``, both included; at most ``most``.
+
+        ``notes``: only notes (True), or only gaps (False).
+        """
+        return [_gap(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most, notes)]
+
+    def count_gaps_before(self, first: int, last: int, *, notes: bool | None = None) -> int:
+        """How many gaps and notes stand before steps ``first`` to ``last``, both included.
+
+        ``notes`` as for :meth:`gaps_before`.
+        """
+        return self._raw.count_gaps(max(0, first), max(0, last), notes)
 
     def gap_kinds(self, most: int = 256) -> list[tuple[Gap, int, int]]:
         """The gaps and notes by cause, code and, where memory was missing, page.

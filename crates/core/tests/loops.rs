@@ -43,7 +43,7 @@ fn check(seed: u64, marked: bool) -> Told {
     let stream = stream_of(&known.trace, &image);
     let notes: Vec<_> = stream.notes().iter().map(|note| (note.step, note.ip.unwrap())).collect();
     assert_eq!(notes, known.notes, "seed {seed}");
-    assert_eq!(stream.gaps(), [], "seed {seed}");
+    assert!(stream.gaps().is_empty(), "seed {seed}");
     assert!(ips_of(&stream) == known.ips, "seed {seed}: other instructions");
     let plain = DecodeOptions::default();
     let mut cramped = plain.clone();
@@ -121,7 +121,7 @@ fn a_mark_that_no_recorder_writes_is_a_gap_and_takes_no_time() {
         let (trace, image) = itself(&[mark(count)]);
         let stream = stream_of(&trace, &image);
         assert_eq!((stream.steps(), stream.gaps().len(), stream.notes().len()), (1, 1, 0));
-        assert_eq!(stream.gaps()[0].cause, GapCause::Endless);
+        assert_eq!(stream.gaps().first().map(|gap| gap.cause), Some(GapCause::Endless));
     }
 }
 

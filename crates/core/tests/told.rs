@@ -34,7 +34,7 @@ fn told(stream: &Stream, offset: u64, step: u64, events: &mut Vec<Told>, gaps: &
     assert!(stream.events(0..u64::MAX, 0, &mut columns, &mut || false).is_ok());
     let rows = columns.offset.iter().zip(&columns.tsc).zip(&columns.value);
     events.extend(rows.map(|((at, &tsc), &value)| (at + offset, tsc, value)));
-    let moved = |gap: &Gap| Gap { offset: gap.offset + offset, step: gap.step + step, ..*gap };
+    let moved = |gap: Gap| Gap { offset: gap.offset + offset, step: gap.step + step, ..gap };
     gaps.extend(stream.gaps().iter().map(moved));
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use odograph_core::error::PtError;
-use odograph_core::flow::{Gap, GapCause, Moment, Timeline};
+use odograph_core::flow::{Gap, GapCause, Gaps, Moment, Timeline};
 use odograph_core::history::{
     self, Ask, BlockColumns, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
     Executions, Hashing, InstructionColumns, Interrupted, OnError, Resync, Rows, StackPart, Stream, Wanted,
@@ -125,9 +125,8 @@ impl Part {
     }
 
     /// Of the gaps or notes of its stream, those that belong to the part.
-    fn own<'a>(&'a self, gaps: &'a [Gap]) -> impl Iterator<Item = &'a Gap> {
-        let first = gaps.partition_point(|gap| gap.offset < self.within.start);
-        let inside = gaps.iter().skip(first).take_while(|gap| gap.offset < self.within.end);
+    fn own<'a>(&'a self, gaps: &'a Gaps) -> impl Iterator<Item = Gap> + 'a {
+        let inside = gaps.from_offset(self.within.start).take_while(|gap| gap.offset < self.within.end);
         inside.filter(|gap| self.has(gap.step))
     }
 
@@ -184,6 +183,10 @@ pub fn gap_error(py: Python<'_>, gap: &Gap) -> PyErr {
 
 /// One gap: step, cause, code, offset, bytes lost, ip, cr3, vmcs, time.
 type RawGap = (u64, &'static str, Option<u8>, u64, u64, Option<u64>, Option<u64>, Option<u64>, Option<i64>);
+
+fn is_note(gap: &RawGap) -> bool {
+    gap.1 == GapCause::Ambiguous.name()
+}
 
 impl RawHistory {
     /// All of a stream; `base` is the offset of its first byte in the trace it was cut from.
@@ -634,21 +637,32 @@ impl RawHistory {
             .build()
     }
 
-    /// The gaps before steps `first..=last`, at most `most`.
-    #[pyo3(signature = (first=0, last=u64::MAX, most=None))]
-    fn gaps(&self, first: u64, last: u64, most: Option<usize>) -> Vec<RawGap> {
+    /// The gaps before steps `first..=last`, at most `most`; only `notes`, or none of them.
+    #[pyo3(signature = (first=0, last=u64::MAX, most=None, notes=None))]
+    fn gaps(&self, first: u64, last: u64, most: Option<usize>, notes: Option<bool>) -> Vec<RawGap> {
         let inside = self.each_gap().filter(|gap| (first..=last).contains(&gap.0));
-        inside.take(most.unwrap_or(usize::MAX)).collect()
+        let wanted = inside.filter(|gap| notes.is_none_or(|notes| notes == is_note(gap)));
+        wanted.take(most.unwrap_or(usize::MAX)).collect()
     }
 
     /// How many gaps there are; notes are none.
     fn gap_count(&self) -> usize {
-        self.each_gap().filter(|gap| gap.1 != GapCause::Ambiguous.name()).count()
+        self.each_gap().filter(|gap| !is_note(gap)).count()
     }
 
-    /// How many gaps and notes stand before the steps `first` to `last`, both included.
-    fn count_gaps(&self, first: u64, last: u64) -> usize {
-        self.each_gap().filter(|gap| (first..=last).contains(&gap.0)).count()
+    /// The steps before which there are gaps, each once, ascending, as numbers of 8 bytes. Notes do not count.
+    fn gap_steps<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let mut steps: Vec<u64> = self.each_gap().filter(|gap| !is_note(gap)).map(|gap| gap.0).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        numbers(py, &steps, u64::to_ne_bytes)
+    }
+
+    /// How many gaps and notes stand before the steps `first` to `last`, both included; only `notes`, or none of them.
+    #[pyo3(signature = (first, last, notes=None))]
+    fn count_gaps(&self, first: u64, last: u64, notes: Option<bool>) -> usize {
+        let inside = self.each_gap().filter(|gap| (first..=last).contains(&gap.0));
+        inside.filter(|gap| notes.is_none_or(|notes| notes == is_note(gap))).count()
     }
 
     /// The gaps by cause, code and, where memory was missing, page: the first one, their number and the bytes they

@@ -68,7 +68,7 @@ fn load_history(
         (Some(error), Err(Stale::Interrupted)) => Err(error),
         (_, Err(stale)) => Ok(Loaded::Stale(stale.to_string())),
         (_, Ok(stream)) => match stream.gaps().first() {
-            Some(gap) if raise_on_gap => Err(gap_error(py, gap)),
+            Some(gap) if raise_on_gap => Err(gap_error(py, &gap)),
             _ => Ok(Loaded::History(RawHistory::of(stream, base, crate::history::clock(clock)))),
         },
     }

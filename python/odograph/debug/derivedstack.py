@@ -167,7 +167,7 @@ class DerivedStack:
     @cached_property
     def _breaks(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Steps at which something happened besides instructions."""
-        gaps = [gap.step for gap in self._history.gaps() if not gap.is_note]
+        gaps = np.asarray(self._history.gap_steps())
         return np.sort(np.concatenate([np.asarray(self._history.events()["step"]), gaps]).astype(np.int64))
 
     def _is_as_before(self, step: int) -> bool:

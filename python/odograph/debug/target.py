@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from odograph.counted import counted
 from odograph.debug.derivedstack import DerivedStack, StackMoment
 from odograph.debug.halt import Halt, HaltReason
 from odograph.debug.memory import CodeMemory
@@ -18,7 +20,7 @@ from odograph.errors import InvalidArgument
 from odograph.processor import ReplayProcessor, StopReason
 
 if TYPE_CHECKING:
-    from odograph.history import Gap, History
+    from odograph.history import History
     from odograph.processor import Handle, Processor
     from odograph.processor.filters import Filter
     from odograph.recorded import Recording
@@ -31,6 +33,8 @@ _FEWEST, _MOST = 1 << 6, 1 << 20
 """Instructions that are looked at at once while stepping over a range."""
 _ASK_EVERY = 0.02
 _CODE_64 = 3
+_LOSSES = 8
+"""Losses at one step that are told."""
 
 
 class Target:
@@ -51,11 +55,7 @@ class Target:
             )
         self.processor = ReplayProcessor(self.history)
         self._stack = DerivedStack(self.history)
-        self._gaps: dict[int, list[Gap]] = {}
-        for gap in self.history.gaps():
-            if gap.is_note:
-                continue
-            self._gaps.setdefault(gap.step, []).append(gap)
+        self._gaps = self.history.gap_steps()
         self._met_at: dict[Handle, frozenset[int]] = {}
         self._start = -1
         self._skips_start = False
@@ -149,9 +149,17 @@ class Target:
             self._moment = (self.step, moment)
         return self._moment[1]
 
-    def gaps_at(self, step: int) -> Sequence[Gap]:
-        """Execution that was lost right before a step."""
-        return self._gaps.get(step, ())
+    def lost_at(self, step: int) -> list[str]:
+        """What execution was lost right before a step: the first losses, and how many more there are."""
+        at = bisect_left(self._gaps, step)
+        if at == len(self._gaps) or self._gaps[at] != step:
+            return []
+        found = self.history.gaps_before(step, step, _LOSSES, notes=False)
+        lines = [str(gap) for gap in found]
+        if len(found) == _LOSSES:
+            more = self.history.count_gaps_before(step, step, notes=False) - len(found)
+            lines += [f"… and {counted(more, 'more gap')}"] if more else []
+        return lines
 
     # What is in memory ------------------------------------------------------------------------------------
 
@@ -261,8 +269,9 @@ class Target:
                 outside = (ips < start) | (ips >= end) | np.isin(ips, met)
                 found = int(np.argmax(outside)) if outside.any() else -1
                 reached = here + 1 + found if found >= 0 else min(here + len(ips), len(self.history) - 1)
-                gap = next((step for step in sorted(self._gaps) if here < step <= reached), None)
-                if gap is not None:
+                ahead = bisect_right(self._gaps, here)
+                if ahead < len(self._gaps) and self._gaps[ahead] <= reached:
+                    gap = self._gaps[ahead]
                     self.processor.goto(gap)
                     return Halt(HaltReason.GAP, message=self._lost(gap))
                 self.processor.goto(reached)
@@ -305,7 +314,7 @@ class Target:
         return Halt(HaltReason.END)
 
     def _lost(self, step: int) -> str:
-        return "".join(f"execution was lost here: {gap}\n" for gap in self.gaps_at(step))
+        return "".join(f"execution was lost here: {lost}\n" for lost in self.lost_at(step))
 
     # Interrupting -----------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,7 @@ class ReplayProcessor(Processor):
         self._epoch = 0
         self._pc: int | None = None
         self._pc_known = False
-        self._gaps = sorted({gap.step for gap in history.gaps() if not gap.is_note})
+        self._gaps = history.gap_steps()
         self._before_gap = False
         """The gap at this step still lies ahead."""
         self._last_search: _Search | None = None
@@ -221,10 +221,10 @@ class ReplayProcessor(Processor):
         return self._stop(reason)
 
     def _run(self, limit: int | None, reverse: bool, across_gaps: bool) -> Stop:
-        gaps = [] if across_gaps else self._gaps
+        gaps: Sequence[int] = () if across_gaps else self._gaps
         return self._run_back(limit, gaps) if reverse else self._run_on(limit, gaps)
 
-    def _run_on(self, limit: int | None, gaps: list[int]) -> Stop:
+    def _run_on(self, limit: int | None, gaps: Sequence[int]) -> Stop:
         here = self._step
         if gaps and self._before_gap:
             self._before_gap = False
@@ -243,7 +243,7 @@ class ReplayProcessor(Processor):
             return self._stop(StopReason.STEPS)
         return self._stop(StopReason.GAP if bound == gap else StopReason.END)
 
-    def _run_back(self, limit: int | None, gaps: list[int]) -> Stop:
+    def _run_back(self, limit: int | None, gaps: Sequence[int]) -> Stop:
         here = self._step
         at = bisect_left(gaps, here)
         if at < len(gaps) and gaps[at] == here and not self._before_gap:

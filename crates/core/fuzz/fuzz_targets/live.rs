@@ -22,7 +22,7 @@ fn tell(told: &mut Told, hashing: Hashing, stream: &Stream, step: u64, base: u64
     for ((step, kind), offset) in columns.step.into_iter().zip(columns.kind).zip(columns.offset) {
         told.3.push((step, kind, offset + base));
     }
-    told.2.extend(stream.gaps().iter().map(|gap| Gap { step: gap.step + step, offset: gap.offset + base, ..*gap }));
+    told.2.extend(stream.gaps().iter().map(|gap| Gap { step: gap.step + step, offset: gap.offset + base, ..gap }));
     told.0 += stream.steps();
     let hashing = stream.hash(0, stream.steps(), hashing, &mut || false).ok()?;
     told.1 = hashing.value();

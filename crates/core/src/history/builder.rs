@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stream::{DecodeError, Resync};
 use crate::event::Event;
-use crate::flow::{Checkpoint, Engine, FlowError, Gap, Progress, Runs, Sink, Where};
+use crate::flow::{Checkpoint, Engine, FlowError, Gap, Gaps, Progress, Runs, Sink, Where};
 
 /// Instructions without a look at whether to stop.
 const STEPS_UNASKED: u64 = 1 << 22;
@@ -19,9 +19,9 @@ pub(super) struct Builder {
     pub base: u64,
     pub distance: u64,
     pub checkpoints: Vec<Checkpoint>,
-    pub gaps: Vec<Gap>,
+    pub gaps: Gaps,
     /// Where nothing was lost but something is open.
-    pub notes: Vec<Gap>,
+    pub notes: Gaps,
     pub moments: Vec<(u64, usize, u64)>,
     pub events: u64,
     /// The PSB to stop at.
@@ -46,9 +46,8 @@ impl Builder {
         for checkpoint in self.checkpoints.iter_mut().chain(&mut self.reached) {
             checkpoint.move_by(by);
         }
-        for gap in self.gaps.iter_mut().chain(&mut self.notes) {
-            gap.offset = gap.offset.wrapping_add_signed(by);
-        }
+        self.gaps.move_by(by);
+        self.notes.move_by(by);
         for (_, _, offset) in &mut self.moments {
             *offset = offset.wrapping_add_signed(by);
         }

@@ -150,7 +150,7 @@ impl Ground {
         steps: u64,
         tsc: (Option<u64>, Option<u64>),
     ) -> Result<Stream, DecodeError> {
-        if let (OnError::Raise, Some(&gap)) = (self.options.on_error, built.gaps.first()) {
+        if let (OnError::Raise, Some(gap)) = (self.options.on_error, built.gaps.first()) {
             return Err(DecodeError::Gap(gap));
         }
         Ok(self.stream_of(built, steps, tsc))

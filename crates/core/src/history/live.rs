@@ -182,7 +182,7 @@ impl Live {
             part => part,
         };
         if let (OnError::Raise, Some(part)) = (self.options.on_error, &part) {
-            if let Some(&gap) = part.stream.gaps().first() {
+            if let Some(gap) = part.stream.gaps().first() {
                 let gap = Gap { offset: gap.offset + part.offset, step: gap.step + part.first_step, ..gap };
                 self.gap = Some(gap);
                 return Err(DecodeError::Gap(gap).into());

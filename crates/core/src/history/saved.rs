@@ -14,7 +14,7 @@ use super::knowledge::Knowledge;
 use super::stream::{DecodeOptions, Pass, Resync, Stream, TraceBytes};
 use crate::config::TraceConfig;
 use crate::event::EventDecoder;
-use crate::flow::{Checkpoint, EngineOptions, Gap, OtherMemory, Reads, Runs, Sink, Timeline};
+use crate::flow::{Checkpoint, EngineOptions, Gaps, OtherMemory, Reads, Runs, Sink, Timeline};
 
 /// What a written stream begins with.
 const MAGIC: &[u8; 8] = b"ODOGRAPH";
@@ -106,8 +106,8 @@ struct Found {
     events: u64,
     first_tsc: Option<u64>,
     last_tsc: Option<u64>,
-    gaps: Vec<Gap>,
-    notes: Vec<Gap>,
+    gaps: Gaps,
+    notes: Gaps,
     moments: Vec<(u64, usize, u64)>,
     /// All return sites on stacks.
     sites: Vec<u64>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::knowledge::Knowledge;
 use crate::config::TraceConfig;
-use crate::flow::{Checkpoint, Code, EngineOptions, Gap, RunState, Sink, Timeline};
+use crate::flow::{Checkpoint, Code, EngineOptions, Gap, Gaps, RunState, Sink, Timeline};
 
 /// The bytes of a trace, shared and never changed.
 pub type TraceBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -85,8 +85,8 @@ pub struct Stream {
     pub(super) timeline: Timeline,
     pub(super) knowledge: Arc<Knowledge>,
     pub(super) checkpoints: Vec<Checkpoint>,
-    pub(super) gaps: Vec<Gap>,
-    pub(super) notes: Vec<Gap>,
+    pub(super) gaps: Gaps,
+    pub(super) notes: Gaps,
     pub(super) moments: Vec<(u64, usize, u64)>,
     pub(super) steps: u64,
     pub(super) events: u64,
@@ -118,12 +118,12 @@ impl Stream {
     }
 
     /// Lost execution, in order.
-    pub fn gaps(&self) -> &[Gap] {
+    pub fn gaps(&self) -> &Gaps {
         &self.gaps
     }
 
     /// Where nothing was lost, but the trace leaves something open; in order.
-    pub fn notes(&self) -> &[Gap] {
+    pub fn notes(&self) -> &Gaps {
         &self.notes
     }
 

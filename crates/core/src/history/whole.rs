@@ -107,8 +107,8 @@ impl Whole {
             .checkpoints
             .extend(built.checkpoints.into_iter().map(|checkpoint| checkpoint.behind(&here)));
         let behind = |gap: Gap| Gap { step: gap.step + base, ..gap };
-        self.built.gaps.extend(built.gaps.into_iter().map(behind));
-        self.built.notes.extend(built.notes.into_iter().map(behind));
+        self.built.gaps.extend(built.gaps.iter().map(behind));
+        self.built.notes.extend(built.notes.iter().map(behind));
         self.built
             .moments
             .extend(built.moments.into_iter().map(|(step, moment, offset)| (step + base, moment, offset)));

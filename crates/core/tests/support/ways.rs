@@ -43,7 +43,7 @@ fn told_by<'a>(streams: impl IntoIterator<Item = (&'a Stream, u64, u64)>) -> Tol
             let (kind, offset) = (columns.kind[row], columns.offset[row] + base);
             (columns.step[row], columns.after[row], kind, columns.ip[row], offset, columns.tsc[row])
         }));
-        let placed = |gap: &Gap| Gap { step: gap.step + step, offset: gap.offset + base, ..*gap };
+        let placed = |gap: Gap| Gap { step: gap.step + step, offset: gap.offset + base, ..gap };
         told.gaps.extend(stream.gaps().iter().map(placed));
         told.notes.extend(stream.notes().iter().map(placed));
         told.steps += stream.steps();

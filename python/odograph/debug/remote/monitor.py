@@ -17,7 +17,7 @@ from odograph.processor.filters import all_of, filter_of
 if TYPE_CHECKING:
     from odograph.debug.remote.session import Session
     from odograph.debug.target import Target
-    from odograph.history import Gap
+    from odograph.history import History
 
 __all__ = ["command"]
 
@@ -46,7 +46,7 @@ def command(session: Session, rest: str) -> str:
 def _where(session: Session, arguments: list[str]) -> str:
     target = session.target
     time = "" if target.time is None else f", {target.time / 1e9:.9f} s"
-    lost = "".join(f"\n{gap}" for gap in target.gaps_at(target.step))
+    lost = "".join(f"\n{lost}" for lost in target.lost_at(target.step))
     return f"step {target.step} of {target.last}{time}: {_place(target, target.pc)}{lost}\n"
 
 
@@ -106,18 +106,17 @@ def _step(session: Session, arguments: list[str]) -> str:
 
 
 def _gaps(session: Session, arguments: list[str]) -> str:
-    found = session.target.history.gaps()
-    gaps = [gap for gap in found if not gap.is_note]
-    notes = [gap for gap in found if gap.is_note]
-    lost = _some(gaps, "gap") if gaps else "nothing was lost\n"
-    return lost + ("where nothing is known to be lost:\n" + _some(notes, "note") if notes else "")
+    history = session.target.history
+    lost = _some(history, "gap", notes=False) or "nothing was lost\n"
+    notes = _some(history, "note", notes=True)
+    return lost + ("where nothing is known to be lost:\n" + notes if notes else "")
 
 
-def _some(gaps: list[Gap], noun: str) -> str:
-    """The first ones, a line each, and how many more there are."""
-    more = len(gaps) - _SHOWN
+def _some(history: History, noun: str, *, notes: bool) -> str:
+    """The first gaps or notes, a line each, and how many more there are."""
+    more = history.count_gaps_before(0, len(history), notes=notes) - _SHOWN
     rest = f"… and {counted(more, f'more {noun}')}\n" if more > 0 else ""
-    return "".join(f"{gap}\n" for gap in gaps[:_SHOWN]) + rest
+    return "".join(f"{gap}\n" for gap in history.gaps_before(0, len(history), _SHOWN, notes=notes)) + rest
 
 
 def _interval(text: str) -> tuple[int, int] | None:
