@@ -78,12 +78,15 @@ def check_is_the_journals(seed: int, folder: Path) -> None:
                 assert inclusive[one] > inclusive[other], (one, other)
 
 
-def check_known_frames_are_the_journals(seed: int, folder: Path) -> int:
-    """Frames that are no guesses are right where each call begins; how many were compared."""
+def check_known_frames_are_the_journals(seed: int, folder: Path) -> tuple[int, int]:
+    """Frames that are no guesses are right where each call begins; how many were compared, and of how many.
+
+    One program in fifty has fewer than 300 frames in all.
+    """
     history, names, journal = recorded(seed, True, folder)
     begins = sorted(step for ip in names for step in history.find(ip).tolist())
     assert len(begins) == len(journal.stacks)
-    compared = 0
+    compared = there = 0
     for nth in random.Random(seed).sample(range(len(begins)), min(len(begins), 300)):
         frames = history.stack(begins[nth])
         known = list(itertools.takewhile(lambda frame: not frame.is_guess, frames))
@@ -91,10 +94,12 @@ def check_known_frames_are_the_journals(seed: int, folder: Path) -> int:
         found = [place for place in places if place in names.values()]
         expected = journal.stacks[nth][::-1]
         assert found == list(expected[: len(found)]), (begins[nth], found, expected)
-        if len(known) == len(frames):
+        # A stack that is not complete says so.
+        if frames.is_complete and len(known) == len(frames):
             assert len(found) == len(expected), (begins[nth], found, expected)
         compared += len(found)
-    return compared
+        there += len(expected)
+    return compared, there
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -108,20 +113,19 @@ def test_calls_on_coroutines_of_fifty_programs_are_those_of_their_journals(seed:
     check_is_the_journals(seed, tmp_path)
 
 
-# Open: after a wrong choice between stacks that waited at one place, some frames are wrong and no guesses.
-OPEN = pytest.mark.xfail(reason="a wrong choice between stacks may leave wrong frames that are no guesses")
+def check_that_few_frames_are_guesses(seed: int, folder: Path) -> None:
+    compared, there = check_known_frames_are_the_journals(seed, folder)
+    assert compared > min(300, there * 9 // 10)
 
 
-@OPEN
 @pytest.mark.parametrize("seed", range(2))
 def test_frames_of_coroutines_that_wait_at_one_place_are_right_or_guesses(seed: int, tmp_path: Path) -> None:
-    assert check_known_frames_are_the_journals(seed, tmp_path) > 300
+    check_that_few_frames_are_guesses(seed, tmp_path)
 
 
-@OPEN
 @pytest.mark.acceptance
 @pytest.mark.parametrize("seed", range(2, 52))
 def test_frames_of_fifty_programs_whose_coroutines_wait_at_one_place_are_right_or_guesses(
     seed: int, tmp_path: Path
 ) -> None:
-    assert check_known_frames_are_the_journals(seed, tmp_path) > 300
+    check_that_few_frames_are_guesses(seed, tmp_path)

@@ -21,6 +21,8 @@ pub(super) struct Revealed {
     pub is_return: bool,
     /// What was thought to lie below this frame does: there is no edge any more.
     pub resolves: bool,
+    /// There was no frame below: the stack had ended.
+    pub is_end: bool,
 }
 
 impl Revealed {

@@ -34,6 +34,10 @@ pub(super) struct Lines {
     waiting: HashMap<u64, BTreeSet<u64>, foldhash::fast::RandomState>,
     /// Stacks that may go on at more places than are known.
     overfull: usize,
+    /// Those with an edge on top: where they go on is not known.
+    unsure: usize,
+    /// When those were left that have an edge below what is known.
+    edged: BTreeSet<u64>,
     /// When the next one is left.
     next: u64,
 }
@@ -75,24 +79,78 @@ impl Lines {
         Lines::landmarks(chains, top).nth(MOST_LANDMARKS).is_some()
     }
 
-    /// What lies below the place of a stack at which it would go on at an address may not be what is there. The edge has the
-    /// note of what lies below all frames.
+    /// The first thing on a stack that is no landmark is an edge.
+    fn is_unsure<N: Copy + Default>(chains: &Chains<N>, top: Link) -> bool {
+        let first = chains.walk(top).find(|(_, item)| !item.is_passed_by());
+        first.is_some_and(|(_, item)| item.is_edge())
+    }
+
+    /// It is not known at which place some stack goes on.
+    pub fn has_unsure(&self) -> bool {
+        self.unsure > 0
+    }
+
+    /// What lies on a stack that waits from a link down may not be what is there: nor is anything that another stack has
+    /// otherwise, which ends at `other` and may be this one. The edge has the note of what lies below all frames.
     pub fn doubt<N: Copy + Default>(
         &mut self,
         chains: &mut Chains<N>,
         number: u32,
-        left: Link,
+        (left, other): (Link, Link),
         edge: (Item, N),
     ) {
         let Some(at) = self.left.get(&number).copied() else { return };
-        let Some(line) = self.all.get_mut(&at) else { return };
-        if chains.get(left).is_some_and(|(item, _)| item.kind == Kind::Doubt) {
-            return;
+        let Some(line) = self.all.get(&at).copied() else { return };
+        let mut others = chains.walk(other);
+        let is_shared = |&(link, item): &(Link, Item)| {
+            let same = |(_, other): (Link, Item)| (other.kind, other.ip) == (item.kind, item.ip);
+            link != left && others.next().is_some_and(same)
+        };
+        let above: Vec<Link> = chains.walk(line.top).take_while(is_shared).map(|(link, _)| link).collect();
+        drop(others);
+        let rest = above.last().map_or(line.top, |&last| chains.get(last).map_or(0, |(_, below)| below));
+        // A doubt that lies there belongs to what may be another stack now; the one at the bottom says that more lies below.
+        let rest = match chains.get(rest) {
+            Some((item, below)) if item.kind == Kind::Doubt && below != 0 => below,
+            _ => rest,
+        };
+        self.uncount(chains, at, line.top);
+        let below = chains.push(rest, edge.0, chains.note(rest).unwrap_or(edge.1));
+        let top = above.into_iter().rev().fold(below, |below, link| chains.push_again(below, link));
+        self.all.insert(at, Line { top, ..line });
+        self.count(chains, at, top);
+    }
+
+    /// The numbers of stacks that have an edge below what is known of them.
+    pub fn with_edges(&self) -> Vec<u32> {
+        self.edged.iter().filter_map(|at| self.all.get(at)).map(|line| line.number).collect()
+    }
+
+    fn count<N: Copy + Default>(&mut self, chains: &Chains<N>, at: u64, top: Link) {
+        for (ip, _) in Lines::places(chains, top) {
+            self.waiting.entry(ip).or_default().insert(at);
         }
-        let above: Vec<Link> =
-            chains.walk(line.top).take_while(|&(link, _)| link != left).map(|(link, _)| link).collect();
-        let below = chains.push(left, edge.0, chains.note(left).unwrap_or(edge.1));
-        line.top = above.into_iter().rev().fold(below, |below, link| chains.push_again(below, link));
+        self.overfull += usize::from(Lines::overfills(chains, top));
+        if Lines::is_unsure(chains, top) {
+            self.unsure += 1;
+        } else if chains.edge(top) != 0 {
+            self.edged.insert(at);
+        }
+    }
+
+    fn uncount<N: Copy + Default>(&mut self, chains: &Chains<N>, at: u64, top: Link) {
+        self.overfull -= usize::from(Lines::overfills(chains, top));
+        if !self.edged.remove(&at) && Lines::is_unsure(chains, top) {
+            self.unsure -= 1;
+        }
+        for (ip, _) in Lines::places(chains, top) {
+            if let Some(waiting) = self.waiting.get_mut(&ip) {
+                waiting.remove(&at);
+                if waiting.is_empty() {
+                    self.waiting.remove(&ip);
+                }
+            }
+        }
     }
 
     /// A stack is left; the one that is forgotten for that, if one is.
@@ -100,10 +158,7 @@ impl Lines {
         let forgotten = if self.all.len() >= MOST_WAITING { self.forget_one(chains) } else { None };
         let at = self.next;
         self.next += 1;
-        for (ip, _) in Lines::places(chains, line.top) {
-            self.waiting.entry(ip).or_default().insert(at);
-        }
-        self.overfull += usize::from(Lines::overfills(chains, line.top));
+        self.count(chains, at, line.top);
         self.left.insert(line.number, at);
         self.all.insert(at, line);
         forgotten
@@ -118,6 +173,12 @@ impl Lines {
     /// All of them, the one left first in front.
     pub fn iter(&self) -> impl Iterator<Item = &Line> + '_ {
         self.all.values()
+    }
+
+    /// Stacks wait for an address, besides one.
+    pub fn is_waited_for(&self, ip: u64, but: u32) -> bool {
+        let but = self.left.get(&but);
+        self.waiting.get(&ip).is_some_and(|waiting| waiting.iter().any(|at| Some(at) != but))
     }
 
     /// Stacks that wait for an address, the one left first in front and `preferred` before it, with what is left of them.
@@ -142,17 +203,16 @@ impl Lines {
     pub fn take<N: Copy + Default>(&mut self, chains: &Chains<N>, number: u32) -> Option<Line> {
         let at = self.left.remove(&number)?;
         let line = self.all.remove(&at)?;
-        self.overfull -= usize::from(Lines::overfills(chains, line.top));
-        for (ip, _) in Lines::places(chains, line.top) {
-            if let Some(waiting) = self.waiting.get_mut(&ip) {
-                waiting.remove(&at);
-                if waiting.is_empty() {
-                    self.waiting.remove(&ip);
-                }
-            }
-        }
+        self.uncount(chains, at, line.top);
         Some(line)
     }
+}
+
+/// Below an edge of a stack may be a landmark at an address.
+pub(super) fn has_likely_landmark<N: Copy + Default>(chains: &Chains<N>, top: Link, ip: u64) -> bool {
+    let below = chains.edge(top);
+    Lines::landmarks(chains, below).take(MOST_LANDMARKS).any(|(place, _)| place == ip)
+        || Lines::overfills(chains, below)
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ mod ledger;
 mod lines;
 mod names;
 mod ops;
+#[cfg(test)]
+mod simulated;
 mod stacks;
 mod switch;
 #[cfg(test)]

@@ -317,7 +317,7 @@ impl Stacks {
     /// The stack before the instruction of a step is executed; behind the last step, the one at the end. At most so many
     /// frames are listed.
     pub fn at(&self, step: u64, most: usize, ask: Ask<'_>) -> Result<CallStack, Interrupted> {
-        Ok(self.frames(&self.tracker(step, ask)?, step, most))
+        Ok(CallStack::of(&self.tracker(step, ask)?, &self.below, step, most))
     }
 
     /// The stack behind the last step where it is known from elsewhere that execution goes on at `ip`, and the frames that
@@ -331,9 +331,10 @@ impl Stacks {
         let mut tracker = self.tracker(step, ask)?;
         tracker.below = Below::default();
         tracker.go_on_at(ip);
-        let stack = self.frames(&tracker, step, usize::MAX);
-        let revealed =
-            stack.edge.map(|edge| tracker.below.of(edge, 0).0.map(|one| one.frame(false)).collect());
+        let stack = CallStack::of(&tracker, &self.below, step, usize::MAX);
+        let revealed = stack.edge.map(|edge| {
+            tracker.below.of(edge, 0).0.filter(|one| !one.is_end).map(|one| one.frame(false)).collect()
+        });
         Ok((stack, revealed.unwrap_or_default()))
     }
 
@@ -403,8 +404,11 @@ impl Stacks {
         }
         Ok(tracker)
     }
+}
 
-    fn frames(&self, tracker: &Tracker<()>, step: u64, most: usize) -> CallStack {
+impl CallStack {
+    /// What a tracker says of the running stack before a step, and what was revealed of it later.
+    pub(super) fn of(tracker: &Tracker<()>, below_edges: &Below, step: u64, most: usize) -> CallStack {
         let mut stack = CallStack { ip: tracker.ip, ..CallStack::default() };
         let mut is_guess = false;
         let mut at = tracker.state.line.top;
@@ -432,12 +436,14 @@ impl Stacks {
             if is_guess {
                 continue;
             }
-            let (revealed, left) = self.below.of(item.ip, step);
+            let (revealed, left) = below_edges.of(item.ip, step);
             let mut resolved = false;
             for one in revealed {
                 resolved = one.resolves;
                 ends = Some(item).filter(|_| !resolved);
-                stack.list(one.frame(false), most);
+                if !one.is_end {
+                    stack.list(one.frame(false), most);
+                }
             }
             at = left.unwrap_or(at);
             if !resolved {
@@ -448,15 +454,13 @@ impl Stacks {
         // Of the edge at the bottom, at least this was revealed later, across other edges.
         stack.bottom = ends.filter(|item| item.kind == Kind::Doubt).map(|item| item.ip);
         if let Some(bottom) = stack.bottom {
-            for one in self.below.at_bottom(bottom, stack.edge, step) {
+            for one in below_edges.at_bottom(bottom, stack.edge, step).filter(|one| !one.is_end) {
                 stack.list(one.frame(true), most);
             }
         }
         stack
     }
-}
 
-impl CallStack {
     /// Lists a frame, or counts it where there are enough.
     fn list(&mut self, frame: StackFrame, most: usize) {
         if self.frames.len() < most {

@@ -1,4 +1,22 @@
 //! Switches from one stack of a thread to another, as those of coroutines.
+//!
+//! Several stacks may wait where execution goes on. Then one of them is chosen, and which of them each one is stays open:
+//! that which runs, and those that go on waiting. The rule: *what lies above the uppermost edge of a stack is right, whichever
+//! was chosen.* So
+//!
+//! - the stack that runs gets an edge below what is called from then on, and is a [candidate](Candidate) among the others;
+//! - a return below that edge leaves only candidates that wait for that address, or may: it is their common evidence. A
+//!   candidate that does not fit waits as it did, and has no doubt. If one is left that is known, the edge is gone;
+//! - when the stack is left before that, each candidate that is left may hold what the chosen one held. So it gets an edge below
+//!   what both have in common from the top down, often no more than the call behind which they wait. That edge is a new one even
+//!   where another one lay, because an edge stands for one stack only;
+//! - a candidate that has nothing in common with the chosen one has an edge on top: where it goes on is not known, and while it
+//!   waits each switch may be to it;
+//! - a landmark below an edge may lie on any stack that has an edge: if a jump goes to such a one, it is not known of any of these
+//!   where it waits;
+//! - a stack that has an edge anywhere on the way down to where it goes on is in doubt from the beginning.
+//!
+//! What stacks have in common below the edge is not made out: the frames there are guesses, even if all candidates have them.
 
 use std::sync::Arc;
 
@@ -6,9 +24,9 @@ use super::below::Revealed;
 use super::chain::{Chains, Item, Kind, Link};
 use super::code::Loaded;
 use super::ledger::Ledger;
-use super::lines::{Line, MOST_CONSIDERED};
+use super::lines::{has_likely_landmark, Line, MOST_CONSIDERED};
 use super::ops::Leap;
-use super::tracker::Tracker;
+use super::tracker::{Tracker, MOST_FLOATING};
 
 /// A stack that may be the one that runs.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +35,8 @@ pub(super) struct Candidate {
     number: Option<u32>,
     /// What is left of it.
     pub left: Link,
+    /// That was in doubt before.
+    is_doubtful: bool,
 }
 
 /// Which of several stacks that waited for the same address went on there: known only later, so another walk helps.
@@ -28,6 +48,36 @@ pub(super) struct Choices {
     pub made: Vec<u32>,
     /// Choices that proved wrong.
     pub revised: u64,
+}
+
+/// How a return goes with what is thought to lie on a stack.
+enum Return {
+    /// Behind a call: what is left below, and whether that is in doubt.
+    Behind(Link, bool),
+    /// What lies on the stack is not known.
+    Unknown,
+    /// The outermost function returns.
+    End,
+    /// It is not this stack.
+    Elsewhere,
+}
+
+impl Return {
+    fn of<N: Copy + Default>(chains: &Chains<N>, (left, doubtful): (Link, bool), to: u64) -> Return {
+        let mut doubtful = doubtful;
+        let found = chains.walk(left).find(|(_, item)| {
+            doubtful |= item.is_edge();
+            !item.is_passed_by() && !item.is_edge()
+        });
+        match found {
+            Some((link, item)) if item.is_call() && item.ip == to => {
+                Return::Behind(chains.get(link).map_or(0, |(_, below)| below), doubtful)
+            }
+            _ if doubtful => Return::Unknown,
+            None => Return::End,
+            Some(_) => Return::Elsewhere,
+        }
+    }
 }
 
 impl Choices {
@@ -64,13 +114,30 @@ impl<L: Ledger> Tracker<L> {
 
     /// Which stack runs stays open: edges say so, in it and in those that may run instead.
     pub fn drop_candidates(&mut self) {
+        let (_, was) = self.state.chosen;
         for candidate in std::mem::take(&mut self.state.candidates).iter() {
             if let Some(number) = candidate.number {
-                let edge = (self.edge(Kind::Doubt), self.books.bottom_of(number));
-                Arc::make_mut(&mut self.state.lines).doubt(&mut self.chains, number, candidate.left, edge);
-                self.kept = self.kept.max(self.chains.len());
+                self.doubt_line(number, (candidate.left, was));
             }
         }
+    }
+
+    fn doubt_line(&mut self, number: u32, places: (Link, Link)) {
+        let edge = (self.edge(Kind::Doubt), self.books.bottom_of(number));
+        Arc::make_mut(&mut self.state.lines).doubt(&mut self.chains, number, places, edge);
+        self.kept = self.kept.max(self.chains.len());
+    }
+
+    /// Any stack that waits and has an edge may have gone on: where it waits is not known any more.
+    pub fn doubt_edged(&mut self) {
+        for number in self.state.lines.with_edges() {
+            self.doubt_line(number, (0, 0));
+        }
+    }
+
+    /// There may be a landmark at an address on any stack that has an edge.
+    pub fn may_float(&self, to: u64) -> bool {
+        self.state.floating.len() >= MOST_FLOATING || self.state.floating.contains(&to)
     }
 
     /// Another stack runs, with nothing on it that is known; it begins if it is run from the start of a function.
@@ -84,7 +151,7 @@ impl<L: Ledger> Tracker<L> {
             self.books.begin_stack(number, from, to);
         } else {
             self.books.begin_unseen(number);
-            self.foreign |= !self.state.open;
+            self.foreign |= !self.state.open && !self.state.lines.has_unsure();
             let edge = self.edge(Kind::Doubt);
             self.push(edge);
         }
@@ -99,33 +166,52 @@ impl<L: Ledger> Tracker<L> {
     /// A stack that waits for an address goes on; false if there is none. `landmark`: where the running one may go on.
     pub fn switch(&mut self, to: u64, landmark: Option<Link>) -> bool {
         let own = self.state.line;
-        let mut found = self.state.lines.waiting_for(&self.chains, to, own.resumer);
-        if found.is_empty() {
+        if !self.state.lines.is_waited_for(to, own.number) {
             return false;
         }
-        let is_overfull = found.len() >= MOST_CONSIDERED || self.state.lines.is_overfull();
         self.leave();
+        let mut found = self.state.lines.waiting_for(&self.chains, to, own.resumer);
+        let is_overfull = found.len() >= MOST_CONSIDERED || self.state.lines.is_overfull();
+        found.retain(|(line, _)| line.number != own.number);
         // A switch from a stack to itself is possible, too.
         let call = || self.top_call_of(own.top).filter(|(item, _)| item.ip == to).map(|(_, below)| below);
         found.extend(landmark.or_else(call).map(|left| (own, left)));
-        let unseen = self.state.open || is_overfull;
+        let is_likely = |chains: &Chains<L::Note>, (line, left): &(Line, Link)| {
+            chains.edge(line.top) != chains.edge(*left)
+        };
+        let tops = found.iter().map(|(line, _)| line.top).chain([own.top]);
+        let floats = self.may_float(to)
+            || found.iter().any(|found| is_likely(&self.chains, found))
+            || tops.into_iter().any(|top| has_likely_landmark(&self.chains, top, to));
+        let unseen = self.state.open || is_overfull || floats || self.state.lines.has_unsure();
         if found.len() > 1 || unseen {
             let known = self.choices.known.get(self.state.choices as usize);
             let right = found.iter().position(|(line, _)| Some(&line.number) == known);
             found.swap(0, right.unwrap_or(0));
         }
         let Some(&(line, left)) = found.first() else { return true };
+        let first_is_likely = is_likely(&self.chains, &(line, left));
         self.run(line, left);
+        if floats {
+            self.doubt_edged();
+        }
         if own.resumer != Some(line.number) {
             self.state.line.resumer = Some(own.number);
         }
         let others = found.iter().skip(1);
-        let mut candidates: Vec<Candidate> =
-            others.map(|&(line, left)| Candidate { number: Some(line.number), left }).collect();
+        let mut candidates: Vec<Candidate> = others
+            .map(|found| Candidate {
+                number: Some(found.0.number),
+                left: found.1,
+                is_doubtful: is_likely(&self.chains, found),
+            })
+            .collect();
         if unseen {
-            candidates.push(Candidate { number: None, left: 0 });
+            candidates.push(Candidate { number: None, left: 0, is_doubtful: true });
         }
         if !candidates.is_empty() {
+            self.state.is_doubtful =
+                first_is_likely || self.top().is_some_and(|(item, _)| item.kind == Kind::Doubt);
             self.doubt();
             self.state.chosen = (self.state.line.top, line.top);
             self.state.candidates = Arc::new(candidates);
@@ -169,7 +255,7 @@ impl<L: Ledger> Tracker<L> {
     /// settled where the return went.
     pub fn settle_candidates(&mut self, to: u64, leap: &Leap) -> bool {
         let (edge_link, was) = self.state.chosen;
-        let is_end = |&(link, item): &(Link, Item)| link == edge_link || item.is_frame();
+        let is_end = |(_, item): &(Link, Item)| item.is_edge() || item.is_frame();
         let first = self.chains.walk(self.state.line.top).find(is_end);
         // What was called since comes first.
         if leap.manner.loaded != Loaded::No
@@ -182,41 +268,39 @@ impl<L: Ledger> Tracker<L> {
             self.drop_candidates();
             return false;
         };
-        // What is left of a stack behind this return, and whether that is in doubt. None: it is not this stack.
-        let next = |chains: &Chains<L::Note>, left: Link| {
-            let mut doubtful = false;
-            let found = chains.walk(left).find(|(_, item)| {
-                doubtful |= item.kind == Kind::Doubt;
-                !item.is_passed_by() && item.kind != Kind::Doubt
-            });
-            match found.filter(|(_, item)| item.is_call() && item.ip == to) {
-                Some((link, _)) => chains.get(link).map(|(_, below)| (below, doubtful)),
-                None => doubtful.then_some((0, true)),
-            }
+        let mine = (mine, self.state.is_doubtful);
+        let returned = |left: (Link, bool)| Return::of(&self.chains, left, to);
+        let seen = self.state.candidates.iter().filter(|candidate| candidate.number.is_some());
+        let lefts = seen.map(|candidate| (candidate.left, candidate.is_doubtful));
+        let is_known = lefts.chain([mine]).any(|left| matches!(returned(left), Return::Behind(..)));
+        // Stacks that were begun may return anywhere in the end, but not where calls do.
+        let next = |left: (Link, bool)| match returned(left) {
+            Return::Behind(below, doubtful) => Some((below, doubtful)),
+            Return::Unknown => Some((0, true)),
+            Return::End if !is_known => Some((0, false)),
+            Return::End | Return::Elsewhere => None,
         };
         // The stack that nobody saw fits always.
-        let mut fitting: Vec<(Candidate, bool)> = self
-            .state
-            .candidates
-            .iter()
-            .filter_map(|candidate| match candidate.number {
-                Some(_) => next(&self.chains, candidate.left)
-                    .map(|(left, doubtful)| (Candidate { left, ..*candidate }, doubtful)),
-                None => Some((*candidate, true)),
-            })
-            .collect();
-        let (left, doubtful) = match next(&self.chains, mine) {
+        let fits =
+            |candidate: &Candidate| match candidate.number {
+                Some(_) => next((candidate.left, candidate.is_doubtful))
+                    .map(|(left, is_doubtful)| Candidate { left, is_doubtful, ..*candidate }),
+                None => Some(*candidate),
+            };
+        let mut fitting: Vec<Candidate> = self.state.candidates.iter().filter_map(fits).collect();
+        let first = next(mine);
+        let (left, doubtful) = match first {
             Some(fits) => fits,
             None if fitting.is_empty() => {
                 self.doubt();
                 return false;
             }
             None => {
-                let (first, doubtful) = fitting.remove(0);
+                let first = fitting.remove(0);
                 // It was another one: this one still waits as it did.
                 let resumer = self.state.line.resumer;
                 self.choices.revised += 1;
-                let waiting = Line { top: self.put_back(was, mine), ..self.state.line };
+                let waiting = Line { top: self.put_back(was, mine.0), ..self.state.line };
                 let lines = Arc::make_mut(&mut self.state.lines);
                 let forgotten = lines.add(&self.chains, waiting);
                 let found = first.number.map(|number| lines.take(&self.chains, number));
@@ -241,18 +325,32 @@ impl<L: Ledger> Tracker<L> {
                     }
                 }
                 self.choices.revise(self.state.line.number);
-                (first.left, doubtful)
+                (first.left, first.is_doubtful)
             }
         };
         self.kept = self.kept.max(self.chains.len());
+        if left == 0 && doubtful {
+            let lost: Vec<u64> = self
+                .chains
+                .walk(self.state.line.top)
+                .filter(|(_, item)| item.kind == Kind::Landmark)
+                .map(|(_, item)| item.ip)
+                .collect();
+            lost.into_iter().for_each(|ip| self.float(ip));
+        }
         self.cut_to(left);
         let resolves = fitting.is_empty() && !doubtful;
-        self.reveal_at(edge.ip, Revealed { ip: to, step: leap.step, is_return: true, resolves });
+        let is_end = left == 0 && resolves && !is_known;
+        self.reveal_at(edge.ip, Revealed { ip: to, step: leap.step, is_return: true, resolves, is_end });
+        if is_end {
+            self.books.reveal();
+        }
         if !resolves {
+            self.state.is_doubtful = doubtful || self.top().is_some_and(|(item, _)| item.kind == Kind::Doubt);
             self.push_doubt(edge);
             self.state.chosen.0 = self.state.line.top;
         }
-        self.state.candidates = Arc::new(fitting.into_iter().map(|(candidate, _)| candidate).collect());
+        self.state.candidates = Arc::new(fitting);
         true
     }
 }

@@ -13,10 +13,10 @@ use super::ops::{Leap, Off, Op, Ops};
 use super::tracker::{Beginning, Tracker};
 
 /// Numbers without a pattern (xorshift).
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

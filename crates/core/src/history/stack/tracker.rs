@@ -17,7 +17,7 @@ use super::books::Books;
 use super::chain::{Chains, Item, Kind, Link, MOST_OPEN};
 use super::code::Loaded;
 use super::ledger::{EntryKind, Ledger, Spent, Timer};
-use super::lines::{Line, Lines};
+use super::lines::{has_likely_landmark, Line, Lines};
 use super::names::Names;
 use super::ops::{goes_on, Jump, Leap, Off, Op, Ops, Pending, Stage, MOST_TAILS, SOON};
 use super::switch::{Candidate, Choices};
@@ -30,6 +30,9 @@ const FREE_WORK: u64 = 1 << 26;
 const HURRIED: usize = 1 << 10;
 /// Most addresses that are remembered because nothing explained going there.
 const MOST_UNEXPLAINED: usize = 1 << 12;
+
+/// Most landmarks that may lie on any stack with an edge: of more, any address may be one.
+pub(super) const MOST_FLOATING: usize = 64;
 
 /// How many items of a stack stand for an address; kept once a search was long.
 type Index = HashMap<(bool, u64), u32, foldhash::fast::RandomState>;
@@ -48,9 +51,13 @@ pub(super) struct State {
     pub candidates: Arc<Vec<Candidate>>,
     /// The edge on top of what the candidates are candidates for, and what `line` was when it was left.
     pub chosen: (Link, Link),
+    /// What lies below that edge was in doubt before.
+    pub is_doubtful: bool,
     pub next_number: u32,
     /// Choices between stacks that wait for the same address.
     pub choices: u64,
+    /// Landmarks that were taken off a stack which may have been another one: that one still has them.
+    pub floating: Arc<Vec<u64>>,
     /// Number of the next edge.
     next_edge: u64,
     pending: Option<Pending>,
@@ -409,6 +416,8 @@ impl<L: Ledger> Tracker<L> {
             if item.is_edge() {
                 let (number, doubtful) = passed.unwrap_or((item.ip, false));
                 passed = Some((number, doubtful || item.kind == Kind::Doubt));
+            } else if passed.is_some() && item.kind == Kind::Landmark {
+                self.float(item.ip);
             }
             self.pop();
         }
@@ -416,6 +425,13 @@ impl<L: Ledger> Tracker<L> {
             self.pop();
         }
         passed
+    }
+
+    /// A landmark may lie on any stack that has an edge.
+    pub fn float(&mut self, ip: u64) {
+        if self.state.floating.len() < MOST_FLOATING && !self.state.floating.contains(&ip) {
+            Arc::make_mut(&mut self.state.floating).push(ip);
+        }
     }
 
     /// A new edge.
@@ -522,7 +538,10 @@ impl<L: Ledger> Tracker<L> {
         match (passed, item, step) {
             (Some((edge, doubtful)), Some(item), Some(step)) => {
                 let is_return = item.is_call();
-                self.reveal_at(edge, Revealed { ip: item.ip, step, is_return, resolves: !doubtful });
+                self.reveal_at(
+                    edge,
+                    Revealed { ip: item.ip, step, is_return, resolves: !doubtful, is_end: false },
+                );
                 if doubtful {
                     self.push_doubt(Item::edge(Kind::Doubt, edge));
                 }
@@ -543,7 +562,7 @@ impl<L: Ledger> Tracker<L> {
     fn reveal(&mut self, ip: u64, step: u64, is_return: bool) -> bool {
         let Some((link, edge)) = self.top_frame().filter(|(_, item)| item.is_edge()) else { return false };
         self.pop_edges(link, true);
-        self.reveal_at(edge.ip, Revealed { ip, step, is_return, resolves: false });
+        self.reveal_at(edge.ip, Revealed { ip, step, is_return, resolves: false, is_end: false });
         self.push(edge);
         true
     }
@@ -623,8 +642,10 @@ impl<L: Ledger> Tracker<L> {
             // What the handler jumped to returned for it.
             self.pop_to(link, false);
         }
+        // What is not known of this stack comes before other stacks.
+        let is_below = self.top_frame().is_some_and(|(_, item)| item.is_edge());
         let goes = handler.is_some()
-            || self.switch(to, None)
+            || !is_below && self.switch(to, None)
             || self.land(to)
             || self.land_in_function(from, to)
             || self.reveal(to, step, true);
@@ -686,23 +707,28 @@ impl<L: Ledger> Tracker<L> {
         if !leap.is_return && here.is_some() && here == self.names.function(to) {
             return;
         }
+        self.drop_candidates();
         let landmark = self.find(to, true);
         if self.switch(to, landmark) {
             return;
         }
+        let is_alone = !(self.state.open || self.state.lines.is_overfull() || self.state.lines.has_unsure());
         if let Some(link) = landmark {
+            if self.may_float(to) || has_likely_landmark(&self.chains, self.state.line.top, to) {
+                self.doubt_edged();
+            }
             let mut deeper = self.chains.walk(link).take(HURRIED).skip(1);
             let rival = deeper.any(|(_, item)| item.kind == Kind::Landmark && item.ip == to);
             drop(deeper);
             self.pop_to(link, false);
-            if rival || self.state.open || self.state.lines.is_overfull() {
+            if rival || !is_alone {
                 self.doubt();
             }
             return;
         }
         if let Some(link) = self.find(to, false) {
             self.go_back(link, None);
-            if self.state.open {
+            if !is_alone {
                 self.doubt();
             }
             return;
