@@ -79,9 +79,9 @@ def check_is_the_journals(seed: int, folder: Path) -> None:
 
 
 def check_known_frames_are_the_journals(seed: int, folder: Path) -> tuple[int, int]:
-    """Frames that are no guesses are right where each call begins.
+    """Frames that are no guesses are right where each call begins; how many were compared, and of how many.
 
-    Gives how many were compared, and how many there are. One program in fifty has fewer than 300 in all.
+    One program in fifty has fewer than 300 frames in all.
     """
     history, names, journal = recorded(seed, True, folder)
     begins = sorted(step for ip in names for step in history.find(ip).tolist())

@@ -11,13 +11,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import odograph
 from landmarks import evenly, landmarks
 from odograph import History
 from odograph.frame import Found, Frame, Stack
-from odograph.recording import ptrace
+from odograph.recording import ptrace, qemu
+from odograph.recording.record import record
 from odograph.unwind import open_core
 from truestacks import TrueStacks, Verdict, compare, judge, record_with_pointers, returned_to
 
@@ -370,3 +372,39 @@ def test_a_stack_says_what_its_frames_are(tmp_path: Path) -> None:
         history.stack(0, most=0)
     # Where the trace is too short for two pieces, any piece is.
     assert compare(history, truth, [0, 1, len(history) - 1])["right"] == 3
+
+
+@pytest.mark.parametrize("way", range(4))
+def test_stacks_and_pairs_know_the_same_callers_where_assembly_switches_stacks(
+    way: int, tmp_path: Path
+) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    if qemu.unavailable() is not None:
+        pytest.skip("needs qemu-user")
+    program, path = tmp_path / "ownswitch", tmp_path / "ownswitch.data"
+    source = PROGRAMS / "ownswitch.c"
+    subprocess.run(["gcc", "-O2", f"-DWAY={way}", "-o", program, source], check=True)
+    assert record([str(program)], path, backend="qemu").status == 0
+    history = odograph.open(path).history()
+    symbols = history.symbols
+    assert symbols is not None
+    leaf, resume = ["leaf", "main"], ["leaf", "deeper", "body"]
+    stacks = [history.stack(int(step)) for step in history.find("leaf")]
+    places = [[str(frame.function) for frame in stack] for stack in stacks]
+    assert [place[:2] if "main" in place else place for place in places] == [
+        resume,
+        leaf,
+        *[resume, ["leaf", "body"], resume, leaf] * 3,
+    ]
+    pairs = history.pairs()
+    calls, ends, numbers = (np.asarray(pairs[name]) for name in ("call", "end", "stack"))
+    kinds = np.asarray(pairs["kind"])
+    for step, stack in zip(history.find("leaf").tolist(), stacks, strict=True):
+        assert stack.is_complete
+        assert not any(frame.is_guess for frame in stack)
+        row = int(np.flatnonzero(calls == step - 1)[0])
+        is_open = (calls < step) & ((ends < 0) | (step <= ends)) & (numbers == numbers[row])
+        opened = sorted(calls[is_open & (kinds == "call")].tolist(), reverse=True)
+        # Each frame but the innermost has the step of its call.
+        assert [frame.step for frame in stack[1:]] == opened

@@ -93,6 +93,8 @@ pub(super) fn touch(raw: &[u8], mode: ExecMode) -> Touch {
         0x5c if rex & 1 == 0 => return Touch::Load,
         0x58..=0x5f | 0x8f | 0x9d => return Touch::Pop,
         0xc9 => return Touch::Restore,
+        // xchg %rax,%rsp and mov $number,%rsp.
+        0x94 | 0xbc if rex & 1 == 0 => return Touch::Load,
         0x81 | 0x83 | 0x87 | 0x89 | 0x8b | 0x8d | 0xc7 | 0xff => {}
         _ => return Touch::Nothing,
     }
@@ -100,7 +102,8 @@ pub(super) fn touch(raw: &[u8], mode: ExecMode) -> Touch {
     let on_top = mode == 0 && base == STACK;
     match opcode {
         0x81 | 0x83 if mode == 3 && base == STACK => Touch::Adjust,
-        0x87 if mode == 3 && (reg == STACK || base == STACK) => Touch::Load,
+        0x87 if reg == STACK || mode == 3 && base == STACK => Touch::Load,
+        0xc7 if mode == 3 && base == STACK => Touch::Load,
         0x87 | 0x89 if on_top => Touch::WriteTop,
         0xc7 if on_top => Touch::WriteTop,
         0x89 if mode == 3 && base == STACK => {
@@ -157,6 +160,13 @@ mod tests {
             (b"\x48\x8b\xa2\xa0\x00\x00\x00", Touch::Load),
             (b"\x48\x8b\x26", Touch::Load),
             (b"\x48\x87\xe0", Touch::Load),
+            // xchg %rax,%rsp, xchg %r12,%rax, xchg %rsp,(%rdi) and mov $number,%rsp.
+            (b"\x48\x94", Touch::Load),
+            (b"\x49\x94", Touch::Nothing),
+            (b"\x48\x87\x27", Touch::Load),
+            (b"\xbc\x00\x10\x00\x00", Touch::Load),
+            (b"\x49\xbc\x00\x10\x00\x00\x00\x00\x00\x00", Touch::Nothing),
+            (b"\x48\xc7\xc4\x00\x10\x00\x00", Touch::Load),
             (b"\x48\x89\x04\x24", Touch::WriteTop),
             (b"\x48\x87\x04\x24", Touch::WriteTop),
             (b"\x48\x8b\x04\x24", Touch::ReadTop),
