@@ -232,7 +232,7 @@ class Difference:
 
 _BLOCK = 50
 """The most instructions without a branch that are expected here."""
-_SWITCHES = frozenset({"swapcontext", "setcontext", "__start_context"})
+_SWITCHES = frozenset({"swapcontext", "setcontext", "__start_context", "switch_to"})
 
 
 def costs_of(histories: Iterable[History], file: File) -> dict[Key, _Ours]:

@@ -204,7 +204,7 @@ JUDGED: list[tuple[str, Sequence[str], Sequence[str]]] = [
     ),
     *(("children.c", (level,), ("/bin/true", "/nowhere")) for level in ("-O0", "-O2")),
     *(("family.c", (level,), ()) for level in ("-O0", "-O2")),
-    *(("remapped.c", (level,), ()) for level in ("-O0", "-O2")),
+    *((name, (level,), ()) for name in ("remapped.c", "ownswitch.c") for level in ("-O0", "-O2")),
     *(("stacks.c", (level,), ()) for level in ("-O0", "-O1")),
     *((name, (level,), ()) for name in ("stacks.cpp", "throws.cpp") for level in ("-O0", "-O2")),
     ("stacks.rs", ("-O",), ()),
