@@ -18,6 +18,8 @@ from clustertraces import BASE, CODE, FUNCTION, LOOP, recording, run_trace, turn
 from odograph.cluster import Answers, Cluster
 from odograph.cluster.cluster import What
 from odograph.cluster.manifest import pack, unpack
+from odograph.recording import qemu
+from odograph.recording.record import record
 
 T = TypeVar("T")
 
@@ -108,6 +110,22 @@ def test_commands_over_a_directory(tmp_path: Path, cluster: Cluster) -> None:
         assert (code, text) == (2, "")
         assert "--cluster" in errors
     assert run("functions", str(tmp_path / "a.perf.data"), "--cluster", "nowhere")[0] == 2
+
+
+def test_names_are_those_of_the_program_that_ran(tmp_path: Path, cluster: Cluster) -> None:
+    if qemu.unavailable() is not None:
+        pytest.skip("needs qemu-user")
+    path = tmp_path / "replaced.data"
+    assert record(["/bin/sh", "-c", "exec /bin/true"], path, backend="qemu").status == 0
+    here = odograph.open(path).history()
+    assert len(here.spans) > 1
+    address = cluster.client.scheduler.address
+    for command in ("functions", "coverage"):
+        alone = run(command, str(path), "--json")
+        assert alone[0] == 0
+        assert run(command, str(path), "--json", f"--cluster={address}") == alone
+    [answer] = cluster.find(path, "malloc").answers
+    assert np.array_equal(answer.value, here.find("malloc"))
 
 
 def run(*words: str) -> tuple[int, str, str]:

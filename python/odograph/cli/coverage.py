@@ -13,6 +13,9 @@ from odograph.cli.output import json_option, write_json, write_lines
 from odograph.cli.threads import decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from odograph.history import History
     from odograph.symbols import Symbols
     from odograph.views.covered import Passes
 
@@ -59,16 +62,16 @@ def command(
             if tid in (None, answer.tid):
                 key = (answer.path, answer.value.pid)
                 processes.setdefault(key, []).append((answer.tid, answer.comm))
-                passes.setdefault(key, []).append((answer.value, answer.value.symbols))
+                one = answer.value
+                passes.setdefault(key, []).extend(
+                    [(one, one.symbols)] if one.history is None else _by_span(one.history)
+                )
     else:
         recording = source.open()
         for thread in decoded(recording, tid):
             key = (recording.path, thread.pid)
             processes.setdefault(key, []).append((thread.tid, thread.comm))
-            history = recording.history(thread.tid)
-            passes.setdefault(key, []).extend(
-                (history.part(span.start, span.stop), span.symbols) for span in history.spans
-            )
+            passes.setdefault(key, []).extend(_by_span(recording.history(thread.tid)))
     rows = [(*key, threads, covered(passes.get(key, ()))) for key, threads in processes.items()]
     symbols = {id(one): one for parts in passes.values() for _, one in parts}
     paths = list(dict.fromkeys(path for path, _ in processes))
@@ -102,3 +105,9 @@ def command(
     lines += ["", *nameless_lines(unnamed)] if unnamed else []
     write_lines(lines)
     return 1 if failed else 0
+
+
+def _by_span(history: History) -> Iterator[tuple[Passes, Symbols | None]]:
+    """The parts of a history in which names stay the same, and those names."""
+    for span in history.spans:
+        yield history.part(span.start, span.stop), span.symbols

@@ -67,8 +67,10 @@ def command(
         total = sum(answer.steps for answer in wanted)
         names = [answer.value.symbols for answer in wanted]
         lists = [
-            function_costs(answer.value.functions(), symbols)
-            for answer, symbols in zip(wanted, names, strict=True)
+            function_costs(answer.value.functions(), answer.value.symbols)
+            if answer.value.history is None
+            else history_costs(answer.value.history)
+            for answer in wanted
         ]
         pids = [answer.value.pid for answer in wanted]
         broken = answers.broken

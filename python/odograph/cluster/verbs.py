@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
-from odograph.history import Where, has_names, wanted
+from odograph.history import History, Where, has_names, wanted
 from odograph.selection import Coverage
 from odograph.table import Table
 
@@ -62,17 +62,25 @@ class Finding:
     def __init__(self, where: Where) -> None:
         self._where = where
 
-    def _of(self, recording: Recording, tid: int) -> Find:
-        return Find(wanted(self._where, recording.symbols(tid) if has_names(self._where) else None))
+    def _of(self, recording: Recording, tid: int) -> Find | None:
+        """The question for a thread; None if a name may mean one thing at one time and another at another."""
+        if not has_names(self._where):
+            return Find(wanted(self._where, None))
+        if len(recording.epochs(tid)) > 1:
+            return None
+        return Find(wanted(self._where, recording.symbols(tid)))
 
     def questions(self, recording: Recording) -> tuple[Question, ...]:
-        return tuple(dict.fromkeys(self._of(recording, thread.tid) for thread in recording.threads))
+        every = (self._of(recording, thread.tid) for thread in recording.threads)
+        return tuple(dict.fromkeys(question for question in every if question is not None))
 
     def answer(
         self, recording: Recording, thread: Thread, sums: list[Sum]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
-        number = self.questions(recording).index(self._of(recording, thread.tid))
-        return cast("Steps", sums[number]).steps()
+        question = self._of(recording, thread.tid)
+        if question is None:
+            return recording.history(thread.tid).find(self._where)
+        return cast("Steps", sums[self.questions(recording).index(question)]).steps()
 
 
 class Passing(Generic[T]):
@@ -113,12 +121,17 @@ def _tables(total: Sum, recording: Recording, thread: Thread) -> list[Table]:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What passes gave for a thread, under the names that a history has for them, and names of its code."""
+    """What passes gave for a thread, under the names that a history has for them, and names of its code.
+
+    ``history`` is that of a thread whose names change, as they do with another program: what they mean is
+    to be asked of its spans, since the sums are those of all of them.
+    """
 
     steps: int
     pid: int
     symbols: Symbols
     tables: dict[str, list[Table]]
+    history: History | None = None
 
     def counts(self) -> Table:
         """Executions of instructions."""
@@ -149,7 +162,9 @@ class Naming:
             total = sums[asked.index(_question_for(question, recording, thread))]
             tables[question.name] = _tables(total, recording, thread)
         steps = sum(piece.steps[1] - piece.steps[0] for piece in recording.pieces(thread))
-        return Passed(steps, thread.pid, recording.symbols(thread.tid), tables)
+        history = recording.history(thread.tid)
+        changing = history if len(history.spans) > 1 else None
+        return Passed(steps, thread.pid, recording.symbols(thread.tid), tables, changing)
 
 
 COUNTING = Passing(Passes("counts"), lambda tables: tables[0])
