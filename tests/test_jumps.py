@@ -111,3 +111,33 @@ def has(symbols: odograph.Symbols, name: str) -> bool:
         return symbols.resolve(name) > 0
     except KeyError:
         return False
+
+
+EDGES = """
+#define ALONE __attribute__((noinline, noclone))
+volatile int sink;
+ALONE void leaf(void) { sink++; }
+ALONE void other(void) { leaf(); sink++; }
+__asm__(".p2align 12\\n.skip " PLACE "\\n.type thunk,@function\\nthunk: call 1f\\n"
+        "2: pause\\nlfence\\njmp 2b\\n1: mov %rax,(%rsp)\\nret\\n.size thunk,.-thunk\\n");
+int main(void)
+{
+    __asm__ volatile("mov %0,%%rax\\nsub $128,%%rsp\\ncall thunk\\nadd $128,%%rsp"
+                     :: "r"(other) : "rax", "memory", "cc");
+    leaf();
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("place", [4091, 4085, 4095])
+def test_thunks_that_lie_across_pages_are_not_seen(tmp_path: Path, place: int) -> None:
+    """The call of the thunk, or what it calls, is the first or last code of a page."""
+    if shutil.which("gcc") is None or qemu.unavailable() is not None:
+        pytest.skip("needs gcc and qemu-user")
+    program, path = tmp_path / "edges", tmp_path / "edges.data"
+    (tmp_path / "edges.c").write_text(EDGES)
+    options = ["-O1", f'-DPLACE="{place}"']
+    subprocess.run(["gcc", *options, "-o", program, tmp_path / "edges.c"], check=True)
+    assert record([str(program)], path, backend="qemu").status == 0
+    assert main_stacks(odograph.open(path), "leaf") == [["leaf", "other", "main"], ["leaf", "main"]]

@@ -139,15 +139,6 @@ impl Ledger for CallTree {
         OpenPath { path, ..note }
     }
 
-    fn cancel(&mut self, note: OpenPath, top: OpenPath, at: Spent, (): &mut ()) {
-        if note.path != 0 && note.path != top.path {
-            self.move_call(note.path, top.path, at.since(note.begin));
-        }
-        if let Some(node) = self.nodes.get_mut(top.path as usize).filter(|_| note.path != 0) {
-            node.calls = node.calls.wrapping_sub(1);
-        }
-    }
-
     fn spend(&mut self, top: OpenPath, spent: Spent) {
         if let Some(node) = self.nodes.get_mut(top.path as usize) {
             node.own = node.own.wrapping_add(spent.steps);

@@ -234,17 +234,6 @@ impl Ledger for Functions {
         OpenFunction { number, ..note }
     }
 
-    fn cancel(&mut self, note: OpenFunction, top: OpenFunction, at: Spent, line: &mut OpenCounts) {
-        line.down(note.number);
-        let spent = at.since(note.begin);
-        if let Some(cost) = self.costs.get_mut(note.number as usize).filter(|_| note.number != 0) {
-            cost.calls -= 1;
-            cost.own = cost.own.wrapping_sub(spent.steps);
-            cost.own_ticks = cost.own_ticks.wrapping_sub(spent.ticks);
-            self.spend(top, spent);
-        }
-    }
-
     fn spend(&mut self, top: OpenFunction, spent: Spent) {
         if let Some(cost) = self.costs.get_mut(top.number as usize) {
             cost.own = cost.own.wrapping_add(spent.steps);

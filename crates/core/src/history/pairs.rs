@@ -114,12 +114,6 @@ impl Ledger for Pairs {
         note
     }
 
-    fn cancel(&mut self, note: OpenPair, _: OpenPair, _: Spent, (): &mut ()) {
-        if note.row > 0 && note.row == self.rows.len() as u64 {
-            self.rows.pop();
-        }
-    }
-
     fn spend(&mut self, _: OpenPair, _: Spent) {}
 
     fn close(&mut self, note: OpenPair, at: Spent, step: u64, (): &mut ()) {

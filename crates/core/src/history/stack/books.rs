@@ -145,12 +145,6 @@ impl<L: Ledger> Books<L> {
         self.ledger.redirect(note, callee, at, &mut self.here.line)
     }
 
-    /// The innermost frame of the stack that runs proves to be none.
-    pub fn cancel(&mut self, note: L::Note, top: L::Note) {
-        let at = self.at();
-        self.ledger.cancel(note, top, at, &mut self.here.line);
-    }
-
     /// The step that everything is accounted for up to.
     pub fn step(&self) -> u64 {
         self.now().steps

@@ -80,11 +80,6 @@ impl Item {
         self.is_frame() || self.kind == Kind::Tail
     }
 
-    /// What was called does nothing but make another call at once, as thunks do that a return then leads elsewhere from.
-    pub fn leads_to(&self, next: &Item) -> bool {
-        (self.is_call() || self.kind == Kind::Tail) && self.step.wrapping_add(1) == next.step
-    }
-
     /// Looking for the innermost frame passes it by.
     pub fn is_passed_by(&self) -> bool {
         matches!(self.kind, Kind::Landmark | Kind::Tail)

@@ -127,9 +127,6 @@ pub trait Ledger: Default + Clone + Debug {
     /// The innermost call turns out to be one of another address: it went there by way of a stub.
     fn redirect(&mut self, note: Self::Note, callee: u64, at: Spent, line: &mut Self::Line) -> Self::Note;
 
-    /// The innermost call turns out to be none: what was executed in it belongs to `top`, the one below.
-    fn cancel(&mut self, note: Self::Note, top: Self::Note, at: Spent, line: &mut Self::Line);
-
     /// A call is still open in the end.
     fn leave_open(&mut self, _note: Self::Note, _at: Spent, _line: &mut Self::Line) {}
 
@@ -167,7 +164,6 @@ impl Ledger for () {
     fn reopen(&mut self, _: (), _: &mut ()) {}
     fn spend(&mut self, _: (), _: Spent) {}
     fn redirect(&mut self, _: (), _: u64, _: Spent, _: &mut ()) {}
-    fn cancel(&mut self, _: (), _: (), _: Spent, _: &mut ()) {}
     fn close(&mut self, _: (), _: Spent, _: u64, _: &mut ()) {}
     fn absorb(&mut self, _: (), _: (), _: &(), _: u32) {}
     fn translate(&self, _: &(), _: ()) {}
@@ -205,11 +201,6 @@ impl<A: Ledger, B: Ledger> Ledger for (A, B) {
 
     fn redirect(&mut self, note: Self::Note, callee: u64, at: Spent, line: &mut Self::Line) -> Self::Note {
         (self.0.redirect(note.0, callee, at, &mut line.0), self.1.redirect(note.1, callee, at, &mut line.1))
-    }
-
-    fn cancel(&mut self, note: Self::Note, top: Self::Note, at: Spent, line: &mut Self::Line) {
-        self.0.cancel(note.0, top.0, at, &mut line.0);
-        self.1.cancel(note.1, top.1, at, &mut line.1);
     }
 
     fn leave_open(&mut self, note: Self::Note, at: Spent, line: &mut Self::Line) {

@@ -151,8 +151,6 @@ const MOST_OPS: usize = 4 << 20;
 
 /// Most jumps to other functions that lie on a frame: more of them take the place of the last one.
 pub(super) const MOST_TAILS: usize = 64;
-/// Steps behind a call within which code that leads elsewhere does so.
-pub(super) const SOON: u64 = 2;
 
 /// What was kept up to an operation that depends on more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -458,17 +456,6 @@ impl<L: Ledger> Ops<L> {
         }
     }
 
-    /// A call that was made at a place of the list, and all above, proves to be none.
-    fn cancel(&mut self, at: usize) {
-        self.close(at + 1..self.all.len());
-        let cancelled = self.all.get(at).copied();
-        self.all.truncate(at);
-        if let (true, Some(Op::Push(_, note))) = (L::KEEPS, cancelled) {
-            let now = self.timer.now();
-            self.ledger.cancel(note, self.top_note(), now, &mut self.line);
-        }
-    }
-
     /// A jump goes to the entry of another function, from a stub or not.
     fn enter_by(&mut self, is_stub: bool, leap: &Leap) {
         if is_stub {
@@ -549,20 +536,14 @@ impl<L: Ledger> Ops<L> {
         match self.find(&leap) {
             Top::Frame(at) => self.end(at, true),
             Top::Other if leap.changes_top() => {
-                let Some((at, item)) = self.top() else { return };
-                let below = self.items().find(|(below, _)| *below < at).map(|(_, below)| below);
-                match below {
-                    None if leap.enters => self.settle(Op::Leap(leap)),
-                    _ => {
-                        let is_soon = item.step + SOON >= leap.step && at + 1 == self.all.len();
-                        if leap.enters && is_soon {
-                            self.cancel(at);
-                        } else {
-                            self.end(at, false);
-                        }
-                        if leap.enters {
-                            self.enter_by(is_soon && below.is_some_and(|below| below.leads_to(&item)), &leap);
-                        }
+                let Some((at, _)) = self.top() else { return };
+                let is_lowest = !self.items().any(|(below, _)| below < at);
+                if is_lowest && leap.enters {
+                    self.settle(Op::Leap(leap));
+                } else {
+                    self.end(at, false);
+                    if leap.enters {
+                        self.tail(leap.from, leap.to, leap.step);
                     }
                 }
             }

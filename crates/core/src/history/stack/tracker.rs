@@ -19,7 +19,7 @@ use super::code::Loaded;
 use super::ledger::{EntryKind, Ledger, Spent, Timer};
 use super::lines::{has_likely_landmark, Line, Lines};
 use super::names::Names;
-use super::ops::{goes_on, Jump, Leap, Off, Op, Ops, Pending, Stage, MOST_TAILS, SOON};
+use super::ops::{goes_on, Jump, Leap, Off, Op, Ops, Pending, Stage, MOST_TAILS};
 use super::switch::{Candidate, Choices};
 
 /// A search that is longer than this many items is worth an index.
@@ -607,18 +607,7 @@ impl<L: Ledger> Tracker<L> {
         if leap.is_jump() {
             if let Some((link, item)) = top.filter(|_| leap.changes_top()) {
                 if item.is_call() {
-                    let below = self.chains.get(link).and_then(|(_, below)| self.chains.get(below));
-                    let is_soon = item.step + SOON >= step && self.state.line.top == link;
-                    let is_stub = is_soon && below.is_some_and(|(below, _)| below.leads_to(&item));
-                    if leap.enters && is_soon {
-                        self.cancel(link);
-                    } else {
-                        self.pop_to(link, true);
-                    }
-                    if leap.enters && is_stub {
-                        self.redirect(to, step);
-                        return;
-                    }
+                    self.pop_to(link, true);
                 } else if item.is_edge() {
                     // The call that is over is not known.
                     self.doubt();
@@ -664,14 +653,6 @@ impl<L: Ledger> Tracker<L> {
                 }
             }
         }
-    }
-
-    /// A call proves to be none.
-    fn cancel(&mut self, link: Link) {
-        self.pop_to(link, false);
-        let note = self.top_note();
-        self.drop_top();
-        self.books.cancel(note, self.top_note());
     }
 
     /// The innermost call went to another address, by way of a stub that jumped there at a step.
