@@ -543,7 +543,7 @@ impl<L: Ledger> Ops<L> {
                 } else {
                     self.end(at, false);
                     if leap.enters {
-                        self.tail(leap.from, leap.to, leap.step);
+                        self.tail(leap.from, leap.to, leap.step, false);
                     }
                 }
             }
