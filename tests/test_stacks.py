@@ -125,7 +125,8 @@ def random_parts(history: History, count: int, questions: int, random_numbers: r
     # The work of the dynamic linker is the longer part, and the duller one.
     main = 0
     for name in ("main", "schedule"):
-        with contextlib.suppress(KeyError):
+        # A thread need not run either.
+        with contextlib.suppress(KeyError, IndexError):
             main = int(history.find(name)[0])
     parts: list[Part] = []
     for part in range(count):
