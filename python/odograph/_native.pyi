@@ -21,6 +21,7 @@ __all__ = [
     "RawHeldThread",
     "RawHistory",
     "RawImage",
+    "RawImageLog",
     "RawInstructionDecoder",
     "RawInstructionListing",
     "RawLines",
@@ -35,6 +36,7 @@ __all__ = [
     "RawStream",
     "RawSum",
     "RawTable",
+    "RawTimeline",
     "UwxEnv",
     "__version__",
     "count_packets",
@@ -153,7 +155,7 @@ def save_history(history: RawHistory) -> bytes: ...
 def load_history(
     saved: ReadableBuffer,
     trace: ReadableBuffer,
-    moments: Sequence[tuple[int, RawImage, int]],
+    moments: RawTimeline | Sequence[tuple[int, RawImage, int]],
     config: dict[str, Any],
     *,
     raise_on_gap: bool,
@@ -178,11 +180,27 @@ class RawMapping:
     def check(self) -> None: ...
 
 @final
+class RawImageLog:
+    def __new__(cls) -> Self: ...
+    def __len__(self) -> int: ...
+    def push(self, tsc: int, image: RawImage) -> None: ...
+    def time(self, at: int) -> int: ...
+    def before(self, tsc: int) -> int: ...
+    def copy_to(self, at: int, image: RawImage) -> None: ...
+
+@final
+class RawTimeline:
+    def __new__(cls, regions: Sequence[tuple[int, int, RawImageLog, int, int]]) -> Self: ...
+    def __len__(self) -> int: ...
+    def moment(self, at: int) -> tuple[int, int]: ...
+    def copy_to(self, at: int, image: RawImage) -> tuple[int, int]: ...
+
+@final
 class RawHistory:
     @staticmethod
     def decode(
         trace: ReadableBuffer,
-        moments: Sequence[tuple[int, RawImage, int]],
+        moments: RawTimeline | Sequence[tuple[int, RawImage, int]],
         config: dict[str, Any],
         *,
         raise_on_gap: bool,
@@ -247,7 +265,7 @@ class RawAssembly:
     def __new__(
         cls,
         trace: ReadableBuffer,
-        moments: Sequence[tuple[int, RawImage, int]],
+        moments: RawTimeline | Sequence[tuple[int, RawImage, int]],
         config: dict[str, Any],
         *,
         to_psb: bool,
@@ -270,7 +288,7 @@ class RawAssembly:
 def decode_part(
     place: bytes,
     trace: ReadableBuffer,
-    moments: Sequence[tuple[int, RawImage, int]],
+    moments: RawTimeline | Sequence[tuple[int, RawImage, int]],
     config: dict[str, Any],
     *,
     to_psb: bool,

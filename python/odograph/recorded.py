@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from odograph._native import RawEntries, RawHistory, count_packets, save_history, skipped_bytes
@@ -21,7 +19,7 @@ from odograph.history import Clock, History, clock_of, thread_count
 from odograph.image import Image
 from odograph.saved import Index, IndexUse, default_path, write_index
 from odograph.selection import Answers, Question, Selection
-from odograph.timeline import Starts, image_moments
+from odograph.timeline import ImageMoments, Moments, Starts, image_moments
 
 if TYPE_CHECKING:
     from odograph.recording.binaries import CodeSource, Missing
@@ -80,7 +78,7 @@ class Undecoded:
     """
 
     trace: memoryview
-    moments: list[tuple[int, Image, int]]
+    moments: Moments
     config: dict[str, Any]
     to_psb: bool
     clock: Clock
@@ -96,11 +94,13 @@ class Undecoded:
             if progress is not None:
                 progress(self.base + offset, self.size)
 
-        return RawHistory.decode(self.trace, self.moments, self.config, **self._how(), progress=report)
+        return RawHistory.decode(
+            self.trace, self.moments.timeline, self.config, **self._how(), progress=report
+        )
 
     def load(self, index: Index, name: str) -> RawHistory | None:
         """Takes what an index holds by a name, if it is of these."""
-        return index.load(name, self.trace, self.moments, self.config, **self._how())
+        return index.load(name, self.trace, self.moments.timeline, self.config, **self._how())
 
     def _how(self) -> dict[str, Any]:
         return {
@@ -126,11 +126,11 @@ class Recording:
         self.resync = resync
         self.config: TraceConfig = config if config is not None else _config_of(source)
         self._decoded: dict[int, list[tuple[RawHistory, bool]]] = {}
-        self._images: dict[int, list[tuple[int, Image]]] = {}
+        self._images: dict[int, ImageMoments] = {}
         self._starts: Starts = {}
         self._streams: dict[int | None, list[TraceStream]] | None = None
         self._pieces: dict[int, dict[int, list[Piece]]] = {}
-        self._owners: dict[int, list[tuple[int, int]]] = {}
+        self._owners: dict[int, Moments] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
         self._epochs: dict[int, list[Epoch]] = {}
@@ -163,19 +163,25 @@ class Recording:
         """Memory of a thread's process at the end of the recording."""
         return self.source.image(tid)
 
-    def images(self, tid: int | None = None) -> list[tuple[int, Image]]:
-        """Memory of a thread's process over time: (TSC from which it holds, image), ascending."""
+    def images(self, tid: int | None = None) -> Sequence[tuple[int, Image]]:
+        """Memory of a thread's process over time: (TSC from which it holds, image), ascending.
+
+        There may be many: each is made when it is asked for.
+        """
+        return self._images_of(tid)
+
+    def _images_of(self, tid: int | None) -> ImageMoments:
         if self.kind == "raw":
-            return [(0, self.source.user_image or Image())]
+            return _one_image(self.source.user_image)
         pid = self.source.thread(tid).pid
         if pid not in self._images:
             self._images[pid] = image_moments(self.source, pid, self._starts)
         return self._images[pid]
 
-    def served_images(self, tid: int | None = None) -> list[tuple[int, Image]]:
+    def served_images(self, tid: int | None = None) -> ImageMoments:
         """The same without bytes of files that debuggers may not see; see ``RecordingFile.serves``."""
         if self.kind == "raw":
-            return self.images(tid)
+            return self._images_of(tid)
         pid = self.source.thread(tid).pid
         answers: dict[str, bool] = {}
 
@@ -185,7 +191,7 @@ class Recording:
             return answers[source.path]
 
         moments = image_moments(self.source, pid, uses=uses)
-        return moments if not all(answers.values()) else self.images(tid)
+        return moments if not all(answers.values()) else self._images_of(tid)
 
     def info(self) -> dict[str, Any]:
         """What the recording says without decoding, ready for JSON."""
@@ -517,8 +523,9 @@ class Recording:
         for (step, moment, offset), (last, next_moment, end) in zip(cuts, ends, strict=True):
             if (step, offset) == (last, end):
                 continue
-            tsc, tid = owners[moment]
-            until = _END if next_moment is None else owners[next_moment][0]
+            tsc, region = owners.region(moment)
+            tid = stream.regions[region].tid
+            until = _END if next_moment is None else owners.region(next_moment)[0]
             yield tid, Piece(part, (step, last), (offset, end), (max(tsc, first), until))
 
     def _decode(
@@ -551,7 +558,7 @@ class Recording:
     def undecoded(self, stream: TraceStream, thread: Thread) -> list[Undecoded]:
         """What is to be decoded of a stream in which ``thread`` ran, divided where data is missing."""
         trace = stream.read()
-        moments, self._owners[stream.idx] = self._moments(stream, thread)
+        moments = self._owners[stream.idx] = self._moments(stream, thread)
         recorded = self.source.pt.cpu
         lost_at = {lost.offset for lost in stream.breaks}
         return [
@@ -579,31 +586,27 @@ class Recording:
             return ("perf", conversion.zero, conversion.mult, conversion.shift)
         return clock_of(self.config)
 
-    def _moments(
-        self, stream: TraceStream, thread: Thread
-    ) -> tuple[list[tuple[int, Image, int]], list[tuple[int, int]]]:
-        """Images over the time of a stream, and whose they are: (tsc, tid) for each."""
+    def _moments(self, stream: TraceStream, thread: Thread) -> Moments:
+        """Images over the time of a stream, and whose they are."""
         if self.kind == "raw" or not stream.regions:
-            image = self.source.user_image or Image()
-            return [(0, image, 0)], [(0, thread.tid)]
-        moments: list[tuple[int, Image, int]] = []
-        owners: list[tuple[int, int]] = []
+            return Moments([(0, 0, _one_image(self.source.user_image), _END)])
         for region in stream.regions:
             if region.pid not in self._images:
                 self._images[region.pid] = image_moments(self.source, region.pid, self._starts)
         ends = [region.tsc_start for region in stream.regions[1:]] + [1 << 64]
-        for region, end in zip(stream.regions, ends, strict=True):
-            images = self._images[region.pid]
-            first = bisect_right(images, region.tsc_start, key=itemgetter(0))
-            last = bisect_left(images, end, key=itemgetter(0))
-            current = images[max(0, first - 1)][1]
-            for tsc, image in [(region.tsc_start, current), *images[first:last]]:
-                moments.append((tsc, image, region.tid & 0xFFFFFFFF))
-                owners.append((tsc, region.tid))
-        return moments, owners
+        return Moments(
+            (region.tsc_start, region.tid & 0xFFFFFFFF, self._images[region.pid], end)
+            for region, end in zip(stream.regions, ends, strict=True)
+        )
 
     def __repr__(self) -> str:
         return f"<Recording {self.path!r}: {self.kind}, {len(self.threads)} threads>"
+
+
+def _one_image(image: Image | None) -> ImageMoments:
+    images = ImageMoments()
+    images.add(0, image or Image())
+    return images
 
 
 def _nothing_before(stream: TraceStream, begin: int, part: RawHistory) -> tuple[int, Piece] | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, overload
 
+from odograph._native import RawImageLog, RawTimeline
 from odograph.image import Image
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from odograph.recording.processmemory import Change, Inherited, Mapping
     from odograph.recording.recording import Recording
 
-__all__ = ["CodeBytes", "Starts", "image_moments"]
+__all__ = ["CodeBytes", "ImageMoments", "Moments", "Starts", "image_moments"]
 
 _PAGE = 512
 _USER_END = (1 << 63) - 1
@@ -157,6 +158,82 @@ def _split(address: int, data: bytes) -> Iterable[tuple[int, int, bytes]]:
         at += len(piece)
 
 
+class ImageMoments(Sequence[tuple[int, Image]]):
+    """(TSC from which it holds, image), ascending. Images are kept as changes, and made when asked for."""
+
+    def __init__(self) -> None:
+        self.log = RawImageLog()
+
+    def add(self, tsc: int, image: Image) -> None:
+        """An image holds from a time on, in the place of one that was to hold from then."""
+        self.log.push(tsc, image)
+
+    def __len__(self) -> int:
+        return len(self.log)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, Image]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, Image]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, Image] | list[tuple[int, Image]]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError("there is no such image")
+        image = Image()
+        self.log.copy_to(at, image)
+        return self.log.time(at), image
+
+    def number_at(self, tsc: int) -> int:
+        """The number of the image that holds at a time: the first one before all."""
+        return max(self.number_behind(tsc) - 1, 0)
+
+    def number_behind(self, tsc: int) -> int:
+        """How many images hold from ``tsc`` on or longer."""
+        return self.log.before(tsc + 1) if tsc + 1 < 1 << 64 else len(self)
+
+    def number_before(self, tsc: int) -> int:
+        """How many images hold from before ``tsc`` on."""
+        return self.log.before(tsc) if tsc < 1 << 64 else len(self)
+
+
+class Moments(Sequence[tuple[int, Image, int]]):
+    """Memory of threads that ran one after the other: (TSC from which it holds, image, number of the thread).
+
+    ``regions`` are (TSC from which a thread runs, its number, the images of its process, the TSC at which the
+    next one runs).
+    """
+
+    def __init__(self, regions: Iterable[tuple[int, int, ImageMoments, int]]) -> None:
+        parts = []
+        for tsc, owner, images, end in regions:
+            first = images.number_at(tsc)
+            parts.append((tsc, owner, images.log, first, max(images.number_before(end), first + 1)))
+        self.timeline = RawTimeline(parts)
+
+    def __len__(self) -> int:
+        return len(self.timeline)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, Image, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, Image, int]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, Image, int] | list[tuple[int, Image, int]]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError("there is no such moment")
+        image = Image()
+        tsc, owner = self.timeline.copy_to(at, image)
+        return tsc, image, owner
+
+    def region(self, moment: int) -> tuple[int, int]:
+        """(TSC from which it holds, number of its region) of a moment."""
+        return self.timeline.moment(moment)
+
+
 class _Start(NamedTuple):
     """With what a program begins: memory, and the executed bytes in it, as an image and for comparing."""
 
@@ -259,12 +336,12 @@ def image_moments(
     starts: Starts | None = None,
     *,
     uses: Callable[[CodeSource], bool] | None = None,
-) -> list[tuple[int, Image]]:
+) -> ImageMoments:
     """(tsc, image) pairs, ascending; the first holds from TSC 0. ``uses`` as for ``Recording.fill``.
 
     ``starts`` keeps what children have of their parents, for other processes with the same ``uses``.
     """
-    moments: list[tuple[int, Image]] = []
+    moments = ImageMoments()
     builder = _Builder(recording, {} if starts is None else starts, uses)
     for program in _programs(recording.image_timeline(pid, whole=False)):
         start = program.start
@@ -304,17 +381,15 @@ def image_moments(
                     builder.remove(change.mapping)
         if applied_at == start:
             _note(moments, applied_at, builder, code)
-    return moments or [(0, recording.user_image or Image())]
+    if not moments:
+        moments.add(0, recording.user_image or Image())
+    return moments
 
 
-def _note(moments: list[tuple[int, Image]], tsc: int, builder: _Builder, code: CodeBytes | None) -> None:
+def _note(moments: ImageMoments, tsc: int, builder: _Builder, code: CodeBytes | None) -> None:
     if code is not None:
         builder.keep(code)
-    image = builder.snapshot()
-    if moments and moments[-1][0] == tsc:
-        moments[-1] = (tsc, image)
-    else:
-        moments.append((tsc, image))
+    moments.add(tsc, builder.snapshot())
 
 
 def _programs(entries: list[tuple[int | None, list[Change]]]) -> list[_Program]:

@@ -8,7 +8,8 @@ use pyo3::types::PyBytes;
 
 use crate::config::{Config, UnknownSizes};
 use crate::error;
-use crate::history::{self, RawClock, RawHistory, RawMoment};
+use crate::history::{self, RawClock, RawHistory};
+use crate::timeline::RawMoments;
 
 /// A trace that is put together from its parts.
 #[pyclass(frozen, module = "odograph._native")]
@@ -46,7 +47,7 @@ impl RawAssembly {
     fn new(
         py: Python<'_>,
         trace: &Bound<'_, PyAny>,
-        moments: Vec<RawMoment<'_>>,
+        moments: RawMoments<'_>,
         config: Config,
         to_psb: bool,
         clock: RawClock,
@@ -55,7 +56,7 @@ impl RawAssembly {
         base: u64,
     ) -> PyResult<RawAssembly> {
         let trace = Arc::new(history::lend(trace)?);
-        let timeline = history::timeline(&moments);
+        let timeline = moments.timeline();
         let Config(config, unknown) = config;
         let options = history::options(to_psb, threads);
         let assembly = py.detach(|| Assembly::new(trace, &config, timeline, options, size));
@@ -127,7 +128,7 @@ fn decode_part<'py>(
     py: Python<'py>,
     place: &[u8],
     trace: &Bound<'py, PyAny>,
-    moments: Vec<RawMoment<'py>>,
+    moments: RawMoments<'py>,
     config: Config,
     to_psb: bool,
     clock: RawClock,
@@ -135,7 +136,7 @@ fn decode_part<'py>(
     let place = PartPlace::from_bytes(place)
         .ok_or_else(|| error::invalid_argument(py, "this is no place of a part"))?;
     let trace = Arc::new(history::lend(trace)?);
-    let timeline = history::timeline(&moments);
+    let timeline = moments.timeline();
     let options = history::options(to_psb, 1);
     let decoded = py.detach(|| {
         let (part, stream) = place.decode(trace, &config.0, timeline, options, |_| false)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use odograph_core::error::PtError;
-use odograph_core::flow::{Gap, GapCause, Gaps, Moment, Timeline};
+use odograph_core::flow::{Gap, GapCause, Gaps};
 use odograph_core::history::{
     self, Ask, BlockColumns, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
     Executions, Hashing, InstructionColumns, Interrupted, OnError, Resync, Rows, StackPart, Stream, Wanted,
@@ -18,10 +18,10 @@ use pyo3::types::PyBytes;
 
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
-use crate::image::RawImage;
 use crate::mapped;
 use crate::sums;
 use crate::table::{RawTable, TableBuilder};
+use crate::timeline::RawMoments;
 
 /// Trace bytes lent by a Python object for as long as a history lives.
 pub struct Lent(PyBuffer<u8>);
@@ -50,16 +50,6 @@ pub fn lend(trace: &Bound<'_, PyAny>) -> PyResult<Lent> {
 
 /// The clock of a stream as Python passes it: None, ("perf", zero, mult, shift) or ("nominal", ratio, 0, 0).
 pub type RawClock = Option<(String, u64, u32, u16)>;
-
-/// An image from a time (TSC) on, and the number of the thread that runs.
-pub type RawMoment<'py> = (u64, PyRef<'py, RawImage>, u32);
-
-/// Memory over time.
-pub fn timeline(moments: &[RawMoment<'_>]) -> Timeline {
-    let moment =
-        |(tsc, image, owner): &RawMoment<'_>| Moment { tsc: *tsc, image: image.snapshot(), owner: *owner };
-    Timeline::new(moments.iter().map(moment).collect())
-}
 
 /// How to decode, damage being gaps.
 pub fn options(to_psb: bool, threads: usize) -> DecodeOptions {
@@ -424,7 +414,7 @@ impl RawHistory {
     fn decode(
         py: Python<'_>,
         trace: &Bound<'_, PyAny>,
-        moments: Vec<RawMoment<'_>>,
+        moments: RawMoments<'_>,
         config: Config,
         raise_on_gap: bool,
         to_psb: bool,
@@ -434,7 +424,7 @@ impl RawHistory {
         base: u64,
     ) -> PyResult<RawHistory> {
         let trace = Arc::new(lend(trace)?);
-        let timeline = timeline(&moments);
+        let timeline = moments.timeline();
         let Config(config, unknown) = config;
         let options = DecodeOptions {
             on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },

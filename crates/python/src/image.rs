@@ -18,7 +18,7 @@ use crate::asid::{or_any, PyAsid};
 use crate::error::{self, Kind, Place};
 
 /// A Python function that answers for memory no section holds.
-struct Callback {
+pub struct Callback {
     function: Py<PyAny>,
     /// The function may also return the negative of a libipt error.
     statuses: bool,
@@ -138,6 +138,25 @@ impl RawImage {
     // Always taken before the image's lock, so that both callbacks change together.
     fn callback(&self) -> MutexGuard<'_, Option<Arc<Callback>>> {
         self.callback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image of this moment, with its callback.
+    pub fn with_callback(&self) -> (Image, Option<Arc<Callback>>) {
+        let callback = self.callback();
+        (self.snapshot(), callback.clone())
+    }
+
+    /// Becomes an image with its callback, except for the name.
+    pub fn become_(&self, other: &Image, callback: Option<Arc<Callback>>) {
+        let mut ours = self.callback();
+        let before = {
+            let mut image = self.image();
+            let named = other.renamed(image.name());
+            (std::mem::replace(&mut *image, named), std::mem::replace(&mut *ours, callback))
+        };
+        drop(ours);
+        // Dropping a function may run Python code, which may use this image.
+        drop(before);
     }
 
     fn replace_callback(&self, callback: Option<Arc<Callback>>) {
@@ -299,18 +318,8 @@ impl RawImage {
 
     /// Makes this image what `source` is now, except for the name.
     fn _assign(&self, source: &Bound<'_, RawImage>) {
-        let (snapshot, callback) = {
-            let theirs = source.get().callback();
-            (source.get().snapshot(), theirs.clone())
-        };
-        let mut ours = self.callback();
-        let before = {
-            let mut image = self.image();
-            let named = snapshot.renamed(image.name());
-            (std::mem::replace(&mut *image, named), std::mem::replace(&mut *ours, callback))
-        };
-        drop(ours);
-        drop(before);
+        let (snapshot, callback) = source.get().with_callback();
+        self.become_(&snapshot, callback);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -27,6 +27,7 @@ mod saved;
 mod stack;
 mod sums;
 mod table;
+mod timeline;
 
 use pyo3::pymodule;
 
@@ -61,6 +62,7 @@ mod _native {
         crate::ia64::register(module)?;
         crate::disassemble::register(module)?;
         crate::table::register(module)?;
+        crate::timeline::register(module)?;
         crate::recorder::register(module)
     }
 }

@@ -9,8 +9,9 @@ use pyo3::types::PyBytes;
 
 use crate::config::Config;
 use crate::error::{self, Kind, Place};
-use crate::history::{gap_error, lend, options, timeline, RawClock, RawHistory, RawMoment, ASK_EVERY};
+use crate::history::{gap_error, lend, options, RawClock, RawHistory, ASK_EVERY};
 use crate::mapped;
+use crate::timeline::RawMoments;
 
 /// A history, or why there is none.
 #[derive(IntoPyObject)]
@@ -39,7 +40,7 @@ fn load_history(
     py: Python<'_>,
     saved: &Bound<'_, PyAny>,
     trace: &Bound<'_, PyAny>,
-    moments: Vec<RawMoment<'_>>,
+    moments: RawMoments<'_>,
     config: Config,
     raise_on_gap: bool,
     to_psb: bool,
@@ -49,7 +50,7 @@ fn load_history(
 ) -> PyResult<Loaded> {
     let (saved, trace) = (lend(saved)?, Arc::new(lend(trace)?));
     let bytes = trace.clone();
-    let timeline = timeline(&moments);
+    let timeline = moments.timeline();
     let options = options(to_psb, threads);
     let mut raised: Option<PyErr> = None;
     let loaded = py.detach(|| {

@@ -41,7 +41,7 @@ class Assembling:
         self.fitted, self.misfits = 0, 0
         self._assembly = RawAssembly(
             undecoded.trace,
-            undecoded.moments,
+            undecoded.moments.timeline,
             undecoded.config,
             to_psb=undecoded.to_psb,
             clock=undecoded.clock,

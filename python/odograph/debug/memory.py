@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from odograph.debug.modules import open_object
@@ -11,6 +10,7 @@ from odograph.errors import ImageError
 if TYPE_CHECKING:
     from odograph.debug.modules import LoadedFile
     from odograph.image import Image
+    from odograph.timeline import ImageMoments
 
 __all__ = ["CodeMemory"]
 
@@ -21,14 +21,14 @@ class CodeMemory:
     ``images`` are (TSC from which it holds, image), ascending.
     """
 
-    def __init__(self, images: list[tuple[int, Image]]) -> None:
+    def __init__(self, images: ImageMoments) -> None:
         self._images = images
 
     def image(self, tsc: int | None) -> Image:
         """The image of a moment; the last one if the time is not known."""
         if tsc is None:
             return self._images[-1][1]
-        return self._images[max(bisect_right(self._images, tsc, key=lambda moment: moment[0]) - 1, 0)][1]
+        return self._images[self._images.number_at(tsc)][1]
 
     def read(self, address: int, size: int, tsc: int | None, files: list[LoadedFile]) -> bytes:
         """Bytes from an address; short where they are no longer known, empty if the first one is not."""

@@ -24,7 +24,7 @@ use super::passed::Passed;
 use super::repair::Repair;
 use super::return_stack::ReturnStack;
 use super::sink::{Gap, GapCause, RunState, Sink};
-use super::timeline::{Moment, Timeline};
+use super::timeline::{Timeline, When};
 use crate::asid::Asid;
 use crate::config::TraceConfig;
 use crate::error::PtError;
@@ -125,6 +125,8 @@ pub struct Engine {
     options: EngineOptions,
     timeline: Timeline,
     moment: usize,
+    /// The image of that moment.
+    image: Image,
     next_moment: u64,
     position: Position,
     /// Node the engine stands in, 0 if none.
@@ -183,6 +185,7 @@ impl Engine {
             graph,
             mode: options.initial_mode,
             options,
+            image: timeline.first_image(),
             timeline,
             moment: 0,
             next_moment: u64::MAX,
@@ -269,11 +272,10 @@ impl Engine {
         self.events.has_tsc().then(|| self.events.tsc())
     }
 
-    fn image(&self) -> Image {
-        self.timeline.get(self.moment).map(|moment| moment.image.clone()).unwrap_or_default()
-    }
-
     fn set_moment(&mut self, moment: usize) {
+        if self.moment != moment {
+            self.image = self.timeline.image_after(&self.image, self.moment, moment);
+        }
         self.moment = moment;
         self.next_moment = self.timeline.get(moment + 1).map_or(u64::MAX, |next| next.tsc);
         self.enter();
@@ -302,7 +304,7 @@ impl Engine {
     }
 
     /// Goes over to the last moment that has come and is `fit`.
-    fn go_to_moment<S: Sink>(&mut self, sink: &mut S, offset: u64, fit: impl Fn(&Moment) -> bool) {
+    fn go_to_moment<S: Sink>(&mut self, sink: &mut S, offset: u64, fit: impl Fn(&When) -> bool) {
         if !self.events.has_tsc() {
             return;
         }
@@ -310,7 +312,7 @@ impl Engine {
         let mut found = self.moment;
         let mut next = self.moment + 1;
         while let Some(moment) = self.timeline.get(next).filter(|moment| moment.tsc <= now) {
-            if fit(moment) {
+            if fit(&moment) {
                 found = next;
             }
             next += 1;
@@ -329,9 +331,8 @@ impl Engine {
     /// Addresses have come to mean something else (image, address space or mode changed).
     fn enter(&mut self) {
         let here = self.ip_here();
-        let image = self.image();
         self.stack.forget_nodes(&self.graph);
-        self.graph.enter(&image, self.asid, self.mode);
+        self.graph.enter(&self.image, self.asid, self.mode);
         if self.node == 0 || self.position != Position::Enabled {
             return;
         }

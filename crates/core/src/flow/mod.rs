@@ -32,4 +32,4 @@ pub use instructions::{Insn, InstructionDecoder};
 pub use reads::{OtherMemory, Reads};
 pub use return_stack::ReturnStack;
 pub use sink::{Gap, GapCause, RunState, Runs, Sink, Where};
-pub use timeline::{Moment, Timeline};
+pub use timeline::{Moment, Region, Timeline};

@@ -44,8 +44,8 @@ impl Reads {
         let outline = timeline.outline();
         let mut moments = HashMap::new();
         for (at, &(.., same)) in outline.iter().enumerate() {
-            if let (true, Some(moment)) = (at == same, timeline.get(at)) {
-                moments.insert(moment.image.version(), at);
+            if let (true, Some(version)) = (at == same, timeline.version(at)) {
+                moments.insert(version, at);
             }
         }
         let mut spaces: Vec<SpaceReads> = Vec::new();
@@ -77,7 +77,8 @@ impl Reads {
         let code = Arc::new(Code::default());
         for reads in &self.spaces {
             let other = |address| OtherMemory { asid: reads.asid, address };
-            let image = timeline.get(reads.moment).ok_or(other(0))?.image.clone();
+            timeline.version(reads.moment).ok_or(other(0))?;
+            let image = timeline.image(reads.moment);
             let (_, space) = code.space(&image, reads.asid);
             // From the highest address down: what is read in one piece ends where something is known already.
             let mut bytes = Vec::new();

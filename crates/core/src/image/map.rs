@@ -86,8 +86,15 @@ impl SectionMap {
             self.chunks.push(Arc::new(vec![part]));
             return;
         };
+        let at = chunk.partition_point(|other| other.first < part.first);
+        if Arc::get_mut(chunk).is_none() {
+            // A copy for one more.
+            let mut parts = Vec::with_capacity(chunk.len() + 1);
+            parts.extend_from_slice(chunk);
+            *chunk = Arc::new(parts);
+        }
         let parts = Arc::make_mut(chunk);
-        parts.insert(parts.partition_point(|other| other.first < part.first), part);
+        parts.insert(at, part);
         if parts.len() > LARGEST_CHUNK {
             let tail = parts.split_off(parts.len() / 2);
             self.chunks.insert(index + 1, Arc::new(tail));

@@ -9,6 +9,7 @@ mod cache;
 mod changes;
 mod file;
 mod layers;
+mod log;
 mod map;
 mod pages;
 mod section;
@@ -30,6 +31,7 @@ use map::SectionMap;
 use section::{BytesSource, EmptySection, Part, Source};
 
 pub use cache::{SectionCache, MAX_ISID};
+pub use log::ImageLog;
 pub use section::Section;
 
 /// The fields of an [`Asid`], for sorting; unknown comes first.

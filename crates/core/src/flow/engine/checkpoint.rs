@@ -172,12 +172,7 @@ impl Engine {
         }
         self.events.take_met_cyc();
         if self.events.has_tsc() {
-            let now = self.events.tsc();
-            let mut moment = 0;
-            while self.timeline.get(moment + 1).is_some_and(|next| next.tsc <= now) {
-                moment += 1;
-            }
-            self.set_moment(moment);
+            self.set_moment(self.timeline.at(self.events.tsc()));
         } else {
             self.enter();
         }
