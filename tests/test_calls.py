@@ -21,6 +21,8 @@ from odograph.table import Table
 
 FRAMES = ("call", "interrupt", "tail")
 """Kinds of rows in ``pairs`` that are frames on a stack."""
+WINDOWS = 200
+"""Random windows in all for each way to get at the calls; the programs of a full list share them."""
 
 
 def recorded(seed: int, folder: Path, threads: int = 1) -> tuple[Path, Path]:
@@ -155,7 +157,7 @@ def answers(history: History) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_all_answers_agree_about_open_calls(seed: int, tmp_path: Path) -> None:
     _, path = recorded(seed, tmp_path)
     history = odograph.open(path).history()
@@ -164,11 +166,12 @@ def test_all_answers_agree_about_open_calls(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(2, 52))
 def test_all_answers_agree_about_open_calls_of_fifty_programs(seed: int, tmp_path: Path) -> None:
     _, path = recorded(seed, tmp_path)
     history = odograph.open(path).history()
-    assert check_agrees(history, 200, 5, seed) > 500
+    windows = WINDOWS // 50
+    assert check_agrees(history, windows, 15, seed) > 3 * windows
     check_costs(history)
 
 
@@ -180,7 +183,7 @@ def check_threads(seed: int, windows: int, folder: Path) -> None:
         assert check_agrees(recording.history(thread.tid), windows, 5, seed) > windows
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1, 2))
 def test_all_answers_agree_on_each_of_several_threads(seed: int, tmp_path: Path) -> None:
     check_threads(seed, 3, tmp_path)
 
@@ -188,7 +191,7 @@ def test_all_answers_agree_on_each_of_several_threads(seed: int, tmp_path: Path)
 @pytest.mark.acceptance
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_all_answers_agree_on_each_thread_of_ten_programs(seed: int, tmp_path: Path) -> None:
-    check_threads(seed, 200, tmp_path)
+    check_threads(seed, WINDOWS // 10, tmp_path)
 
 
 def check_ways(seed: int, windows: int, folder: Path, cluster: Cluster, patch: pytest.MonkeyPatch) -> None:
@@ -211,7 +214,7 @@ def check_ways(seed: int, windows: int, folder: Path, cluster: Cluster, patch: p
         assert check_agrees(history, windows, 5, seed) > windows
 
 
-@pytest.mark.parametrize("seed", range(3, 5))
+@pytest.mark.parametrize("seed", range(3, 4))
 def test_all_answers_agree_however_they_were_decoded(
     seed: int, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,11 +222,11 @@ def test_all_answers_agree_however_they_were_decoded(
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("seed", range(5, 15))
+@pytest.mark.parametrize("seed", range(4, 14))
 def test_all_answers_agree_however_ten_programs_were_decoded(
     seed: int, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_ways(seed, 200, tmp_path, cluster, monkeypatch)
+    check_ways(seed, WINDOWS // 10, tmp_path, cluster, monkeypatch)
 
 
 def check_seeded(seed: int, windows: int, folder: Path) -> int:
@@ -258,15 +261,15 @@ def check_seeded(seed: int, windows: int, folder: Path) -> int:
     return compared
 
 
-@pytest.mark.parametrize("seed", range(5, 7))
+@pytest.mark.parametrize("seed", range(5, 6))
 def test_stacks_from_a_seed_agree_with_open_calls(seed: int, tmp_path: Path) -> None:
     assert check_seeded(seed, 10, tmp_path) > 5
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("seed", range(7, 17))
+@pytest.mark.parametrize("seed", range(6, 16))
 def test_stacks_from_a_seed_agree_with_open_calls_of_ten_programs(seed: int, tmp_path: Path) -> None:
-    assert check_seeded(seed, 200, tmp_path) > 100
+    assert check_seeded(seed, WINDOWS // 10, tmp_path) > WINDOWS // 20
 
 
 def test_parts_put_together_answer_as_the_whole(tmp_path: Path, cluster: Cluster) -> None:
@@ -317,18 +320,18 @@ def check_live(seed: int, pieces: int, folder: Path) -> None:
     assert compared >= 1
 
 
-@pytest.mark.parametrize("seed", range(2, 4))
+@pytest.mark.parametrize("seed", range(2, 3))
 def test_a_live_stream_answers_as_the_whole_up_to_there(seed: int, tmp_path: Path) -> None:
     check_live(seed, 5, tmp_path)
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("seed", range(4, 14))
+@pytest.mark.parametrize("seed", range(3, 13))
 def test_live_streams_of_ten_programs_answer_as_the_whole_up_to_there(seed: int, tmp_path: Path) -> None:
     check_live(seed, 60, tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_parts_of_a_history_have_steps_of_their_own(seed: int, tmp_path: Path) -> None:
     _, path = recorded(seed, tmp_path)
     history = odograph.open(path).history()
