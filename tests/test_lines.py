@@ -226,3 +226,23 @@ def test_an_entry_that_makes_no_sense_hides_neither_lines_nor_functions(tmp_path
     for lines in known:
         assert ("main", False) in [(name, is_inlined) for _, name, is_inlined in lines.code_of("main")]
     assert known[0].addresses_of("odd.c", 15) == known[1].addresses_of("odd.c", 15)
+
+
+def test_pieces_that_debuggers_step_by_are_gdbs(program: Path) -> None:
+    if not shutil.which("gdb"):
+        pytest.skip("needs gdb")
+    pieces = Lines(program).pieces
+    dice = random.Random(3)
+    addresses = pieces.start.tolist()
+    addresses += [dice.randrange(addresses[0] - 8, int(pieces.end[-1]) + 8) for _ in range(100)]
+    words = [word for address in addresses for word in ("-ex", f"info line *{address}")]
+    command = ["gdb", "-batch", "-nx", "-ex", "set width 0", *words, str(program)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    pattern = re.compile(r'Line (\d+) of ".*" starts at address (0x[0-9a-f]+).* ends at (0x[0-9a-f]+)')
+    for address, text in zip(addresses, filter(None, said), strict=True):
+        row = int(pieces.start.searchsorted(address, side="right")) - 1
+        is_known = row >= 0 and address < pieces.end[row]
+        found = (int(pieces.line[row]) & 0xFFFFFFFF, int(pieces.start[row]), int(pieces.end[row]))
+        match = pattern.match(text)
+        judged = (int(match[1]), int(match[2], 16), int(match[3], 16)) if match else None
+        assert (found if is_known else None) == judged

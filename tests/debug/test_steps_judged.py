@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from debugruns import record
 from judgedsteps import chosen, ends_by_dap, ends_by_gdb
@@ -87,3 +89,58 @@ def test_steps_forward_of_twenty_programs_end_where_gdbs_do(
     gdb: Gdb, tmp_path: Path, seed: int, options: tuple[str, ...]
 ) -> None:
     check(gdb, seed, 40, options, tmp_path)
+
+
+JUMPS_INTO_LINES = """
+    .file 1 "written.c"
+    .text
+    .globl main
+    .type main, @function
+main:
+    .loc 1 10
+    nop
+    jmp 1f
+    .loc 1 20
+    nop
+1:  nop
+    jmp 2f
+    .loc 1 30
+    nop
+2:  .loc 1 20
+    nop
+    .loc 1 40
+    nop
+    .loc 1 0
+    nop
+    .loc 1 50 is_stmt 0
+    nop
+    jmp 3f
+    .loc 1 51 is_stmt 0
+    nop
+3:  nop
+    .loc 1 51 is_stmt 1
+    nop
+    .loc 1 60
+    .loc 1 61
+    .loc 1 62 is_stmt 0
+    xor %eax, %eax
+    ret
+    .size main, . - main
+    .section .note.GNU-stack, "", @progbits
+"""
+
+
+def test_who_jumps_into_the_middle_of_a_line_is_in_that_line(gdb: Gdb, tmp_path: Path) -> None:
+    (tmp_path / "written.s").write_text(JUMPS_INTO_LINES)
+    program = tmp_path / "written"
+    subprocess.run(["gcc", "-o", program, tmp_path / "written.s"], check=True)
+    recorded = record(program, tmp_path / "written.data", "qemu")
+    recording = odograph.open(recorded.path)
+    first, last = (int(recording.history().find(name)[0]) for name in ("main", "exit"))
+    ips = recording.history().ips(first, last)
+    (module,) = (one for one in recording.history().symbols.modules if one.name == "written")
+    steps = [first + int(at) for at in np.flatnonzero((ips >= module.address) & (ips < module.end))]
+    judged, found = ends_by_gdb(gdb, recorded, steps), ends_by_dap(recording, steps)
+    assert [one.over for one in found] == [one.over for one in judged]
+    # From the line 10 into the line 20, which begins once more: that is the same line still.
+    assert found[0].over == steps[5]

@@ -14,7 +14,7 @@ use object::{Object, ReadRef};
 use crate::calls::{self, Calls, Functions};
 use crate::debugfiles::{debug_file, shared_debug_file};
 use crate::named::{self, NamedCode};
-use crate::rows::{each_row, file_name};
+use crate::rows::{each_piece, each_row, file_name, Piece};
 use crate::section::section;
 use crate::source::with_file;
 use crate::units::Units;
@@ -32,6 +32,21 @@ pub struct Place {
     pub line: Option<u32>,
     /// The column, from 1.
     pub column: Option<u32>,
+}
+
+/// Code that debuggers take for one piece of a line, from `start` to `end` (not included).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinePiece {
+    /// Where it begins.
+    pub start: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// A number of its source file, the same for the same path.
+    pub file: u32,
+    /// The line, from 1.
+    pub line: u32,
+    /// A statement begins at its start.
+    pub is_stmt: bool,
 }
 
 /// The source of one file's code.
@@ -177,33 +192,29 @@ impl Lines {
         named::code_of(&units, typed)
     }
 
-    /// Where rows of the line tables begin, sorted: those at which statements begin, and the others.
+    /// The code that debuggers step by, sorted by address.
     ///
-    /// Rows of a line that is divided into blocks continue the one before them, as debuggers take them.
-    pub fn starts(&self) -> (Vec<u64>, Vec<u64>) {
-        let (mut statements, mut others) = (Vec::new(), Vec::new());
+    /// Rows of a line that is divided into blocks continue the row before them, and so do rows without a line. Of rows
+    /// at one address the last one counts at which a statement begins; if there is none, the last one.
+    pub fn pieces(&self) -> Vec<LinePiece> {
+        let mut pieces = Vec::new();
+        let mut numbers: HashMap<String, u32> = HashMap::new();
         for unit in self.units.all() {
-            let (mut before, mut divided) = ((0, 0), false);
-            each_row(unit, |row| {
-                let continues = before == (row.file, row.line);
-                before = (row.file, row.line);
-                divided = row.is_block || divided && continues;
-                if continues && divided {
-                    return true;
+            let mut files: HashMap<u64, u32> = HashMap::new();
+            each_piece(unit, |piece| {
+                let file = *files.entry(piece.file).or_insert_with(|| {
+                    let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                    *numbers.entry(file_name(unit, piece.file).unwrap_or_default()).or_insert(next)
+                });
+                let Piece { start, end, line, is_stmt, .. } = piece;
+                // Code that the linker removed is left with the address 0.
+                if start != 0 {
+                    pieces.push(LinePiece { start, end, file, line, is_stmt });
                 }
-                if row.is_stmt {
-                    statements.push(row.start);
-                } else {
-                    others.push(row.start);
-                }
-                true
             });
         }
-        for starts in [&mut statements, &mut others] {
-            starts.sort_unstable();
-            starts.dedup();
-        }
-        (statements, others)
+        pieces.sort_unstable_by_key(|piece| piece.start);
+        pieces
     }
 
     /// Where the code of a line begins: the line, or the next one that has any, and each address at which code of it

@@ -11,10 +11,6 @@ pub(crate) struct Row {
     /// 0: no line.
     pub(crate) line: u32,
     pub(crate) column: u32,
-    /// A debugger may stop at its start.
-    pub(crate) is_stmt: bool,
-    /// It is one of several blocks of code that its line has.
-    pub(crate) is_block: bool,
 }
 
 /// Gives the rows of a unit to `take` until that says false; those of a sequence are in order of address.
@@ -22,21 +18,17 @@ pub(crate) fn each_row<R: Reader>(unit: UnitRef<'_, R>, mut take: impl FnMut(Row
     let Some(program) = unit.line_program.clone() else { return };
     let mut rows = program.rows();
     let mut last: Option<Row> = None;
-    // Of rows at one address, any may say that a statement begins.
-    let mut begins = false;
     // A damaged row ends the table, and nothing says where the row before it ends.
     while let Ok(Some((_, row))) = rows.next_row() {
         let address = row.address();
         if let Some(mut before) = last.take() {
             before.end = address;
-            begins = before.start == address && before.is_stmt;
             // Of several rows at one address the last one counts.
             if before.start < address && !take(before) {
                 return;
             }
         }
         if row.end_sequence() {
-            begins = false;
             continue;
         }
         let column = match row.column() {
@@ -44,17 +36,56 @@ pub(crate) fn each_row<R: Reader>(unit: UnitRef<'_, R>, mut take: impl FnMut(Row
             ColumnType::Column(column) => u32::try_from(column.get()).unwrap_or(0),
         };
         let line = row.line().map_or(0, |line| u32::try_from(line.get()).unwrap_or(0));
-        let is_stmt = row.is_stmt() || begins;
-        let is_block = row.discriminator() != 0;
-        last = Some(Row {
-            start: address,
-            end: address,
-            file: row.file_index(),
-            line,
-            column,
-            is_stmt,
-            is_block,
-        });
+        last = Some(Row { start: address, end: address, file: row.file_index(), line, column });
+    }
+}
+
+/// Code that debuggers take for one piece of a line, from `start` to `end` (not included).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) file: u64,
+    pub(crate) line: u32,
+    /// A statement begins at its start.
+    pub(crate) is_stmt: bool,
+}
+
+/// Gives the pieces that debuggers step by; those of a sequence are in order of address.
+///
+/// Rows of a line that is divided into blocks continue the row before them, and so do rows without a line. Of rows at
+/// one address the last one counts at which a statement begins; if there is none, the last one.
+pub(crate) fn each_piece<R: Reader>(unit: UnitRef<'_, R>, mut take: impl FnMut(Piece)) {
+    let Some(program) = unit.line_program.clone() else { return };
+    let mut rows = program.rows();
+    let mut open: Option<Piece> = None;
+    let (mut before, mut divided) = ((0, 0), false);
+    while let Ok(Some((_, row))) = rows.next_row() {
+        let start = row.address();
+        if row.end_sequence() {
+            if let Some(piece) = open.take().filter(|piece| piece.start < start) {
+                take(Piece { end: start, ..piece });
+            }
+            (before, divided) = ((0, 0), false);
+            continue;
+        }
+        let line = row.line().map_or(0, |line| u32::try_from(line.get()).unwrap_or(0));
+        let file = row.file_index();
+        let continues = before == (file, line);
+        before = (file, line);
+        divided = row.discriminator() != 0 || divided && continues;
+        if line == 0 || continues && divided {
+            continue;
+        }
+        let piece = Piece { start, end: start, file, line, is_stmt: row.is_stmt() };
+        match open {
+            Some(last) if last.start == start && last.is_stmt && !piece.is_stmt => {}
+            Some(last) if last.start < start => {
+                take(Piece { end: start, ..last });
+                open = Some(piece);
+            }
+            _ => open = Some(piece),
+        }
     }
 }
 

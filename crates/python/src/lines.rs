@@ -93,9 +93,16 @@ impl RawLines {
         py.detach(|| self.opened().lines().and_then(|lines| lines.addresses_of(file, line)))
     }
 
-    /// Where rows of the line tables begin, sorted: those at which statements begin, and the others.
-    fn _starts(&self, py: Python<'_>) -> (Vec<u64>, Vec<u64>) {
-        py.detach(|| self.opened().lines().map(|lines| lines.starts()).unwrap_or_default())
+    /// The code that debuggers step by, sorted by address, as columns: start, end, file and line in one number, whether a
+    /// statement begins there.
+    fn _pieces(&self, py: Python<'_>) -> (Vec<u64>, Vec<u64>, Vec<u64>, Vec<bool>) {
+        let pieces = py.detach(|| self.opened().lines().map(|lines| lines.pieces()).unwrap_or_default());
+        (
+            pieces.iter().map(|piece| piece.start).collect(),
+            pieces.iter().map(|piece| piece.end).collect(),
+            pieces.iter().map(|piece| u64::from(piece.file) << 32 | u64::from(piece.line)).collect(),
+            pieces.iter().map(|piece| piece.is_stmt).collect(),
+        )
     }
 
     /// Where code begins of functions that a name means: (address, name, whether it was inlined there).

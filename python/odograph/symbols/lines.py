@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     Addresses = np.ndarray[Any, np.dtype[np.uint64]]
+    Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-__all__ = ["Call", "Calls", "Lines", "Source", "utf8"]
+__all__ = ["Call", "Calls", "Lines", "Pieces", "Source", "utf8"]
 
 _LARGEST_LINE = (1 << 32) - 1
 
@@ -53,6 +54,21 @@ class Calls(NamedTuple):
     start: int
     knows_tails: bool
     calls: tuple[Call, ...]
+
+
+class Pieces(NamedTuple):
+    """Pieces of code that a debugger steps by, in columns: rows of a line table as debuggers take them.
+
+    Rows of a line that is divided into blocks continue the row before them, and so do rows without a line. Of
+    rows at one address the last one counts at which a statement begins; if there is none, the last one.
+    """
+
+    start: Addresses
+    end: Addresses
+    """Not included."""
+    line: Addresses
+    """A number for the file and the line."""
+    begins_statement: Flags
 
 
 def utf8(text: str) -> str:
@@ -96,14 +112,13 @@ class Lines:
         return Source(function, file, line, inlined, raw)
 
     @cached_property
-    def statements(self) -> Addresses:
-        """Where statements begin, ascending.
-
-        Rows of a line that is divided into blocks continue the one before them, as debuggers take them.
-        """
+    def pieces(self) -> Pieces:
+        """The code that debuggers step by, ascending."""
         import numpy as np
 
-        return np.array(self._raw._starts()[0], dtype=np.uint64)
+        columns = self._raw._pieces()
+        start, end, line = (np.array(column, dtype=np.uint64) for column in columns[:3])
+        return Pieces(start, end, line, np.array(columns[3], dtype=bool))
 
     def calls_at(self, address: int) -> Calls | None:
         """The calls of the function at an address; None where nothing is known."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from odograph.debug.dap.calls import Calls, Steps
 from odograph.debug.halt import Halt, HaltReason
 
 if TYPE_CHECKING:
-    from odograph.debug.dap.places import Line, Places
+    from odograph.debug.dap.places import Places
     from odograph.debug.target import Target
 
 __all__ = ["Movement"]
@@ -24,6 +24,15 @@ _RESTORER_STEPS = 2
 _RESTORER_CODE = bytes.fromhex("48 c7 c0 0f 00 00 00 0f 05")
 
 
+class _Piece(NamedTuple):
+    """A piece of code that is stepped through, and the number of its line."""
+
+    start: int
+    line: int
+    """0: not known. -1: any line that begins is another one."""
+    begins_statement: bool
+
+
 class Movement:
     """Moves a thread by instructions or by lines.
 
@@ -35,7 +44,6 @@ class Movement:
         self._target = target
         self._history = target.history
         self._places = places
-        self._numbers: dict[Line, int] = {}
         self.calls = Calls(target.history)
 
     # Forward ----------------------------------------------------------------------------------------------
@@ -46,18 +54,16 @@ class Movement:
         A line begins where a statement of another line does. What a function returns to lies in the middle of
         one, so its caller goes on to the next. Where no line is known, it stops at once.
         """
-        here = self._line()
-        if by_instruction or not here:
+        if by_instruction or not self._line():
             made = self.calls.made_at(self._target.step)
             return self._run_to(self._behind(made.end) if made is not None else self._target.step + 1)
-        return self._run_to(self._next_line(here, enters=False))
+        return self._run_to(self._next_line(enters=False))
 
     def into(self, by_instruction: bool) -> Halt:
         """The next instruction, or the next line, also that of a function whose source is known."""
-        here = self._line()
-        if by_instruction or not here:
+        if by_instruction or not self._line():
             return self._run_to(self._target.step + 1)
-        return self._run_to(self._next_line(here, enters=True))
+        return self._run_to(self._next_line(enters=True))
 
     def out(self) -> Halt:
         """Behind the call of this function; a handler of a signal returns to what goes back to the kernel."""
@@ -76,26 +82,37 @@ class Movement:
     def _behind(self, end: int) -> int:
         return end + 1 if end >= 0 else len(self._history)
 
-    def _next_line(self, here: int, enters: bool) -> int:
+    def _next_line(self, enters: bool) -> int:
         """The first step of this function, or of one that it calls, at which another line begins.
 
         Of its caller if it returns before that, of the caller of that, and so on.
         """
         step = self._target.step
+        here = self._here(step)
         while True:
             stop = self._behind(self.calls.around(step).end)
             found = self._next_line_before(stop, step, here, enters)
             if found is not None or stop >= len(self._history):
                 return stop if found is None else found
-            # It went on in the middle of a line.
-            step, line = stop, int(self._lines(self._history.ips(stop, stop + 1))[0])
-            begins = bool(self._places.statements(self._history.ips(stop, stop + 1))[0])
-            if not line or (begins and line != here):
+            step, before, here = stop, here, self._here(stop)
+            is_start = here.start == int(self._history.ips(stop, stop + 1)[0])
+            if not here.line:
                 return stop
-            here = line
+            if is_start and here.line != before.line:
+                if here.begins_statement:
+                    return stop
+                # It went on behind what the line began with: what comes next begins a line, also this one.
+                here = here._replace(line=-1)
 
-    def _next_line_before(self, stop: int, step: int, here: int, enters: bool) -> int | None:
-        """The same, if it lies before the step ``stop``."""
+    def _here(self, step: int) -> _Piece:
+        start, line, begins = self._places.pieces(self._history.ips(step, step + 1))
+        return _Piece(int(start[0]), int(line[0]), bool(begins[0]))
+
+    def _next_line_before(self, stop: int, step: int, here: _Piece, enters: bool) -> int | None:
+        """The same, if it lies before the step ``stop``.
+
+        Who jumps into the middle of a line is in that line from then on.
+        """
         start = step + 1
         size = _FEWEST
         while start < stop:
@@ -113,12 +130,17 @@ class Movement:
             else:
                 entered = begins[:0]
             steps = np.flatnonzero(~_covered(start, end, begins, ends))
-            lines = self._lines(ips[steps])
-            # What lies in the middle of another line does not begin it, wherever it was jumped to from.
-            reached = (lines != 0) & (lines != here) & self._places.statements(ips[steps])
+            pieces = self._places.pieces(ips[steps])
+            is_start = pieces.start == ips[steps]
+            came_from = np.concatenate(([np.uint64(here.start)], pieces.start))[:-1]
+            jumped_in = (pieces.line != 0) & ~is_start & (pieces.start != came_from)
+            lines = _latest(pieces.line, jumped_in, here.line)
+            reached = is_start & pieces.begins_statement & (pieces.line != lines[:-1])
             reached |= np.isin(steps + start, entered)
             if reached.any():
                 return start + int(steps[np.argmax(reached)])
+            if len(steps):
+                here = _Piece(int(pieces.start[-1]), int(lines[-1]), bool(pieces.begins_statement[-1]))
             start = max(end, int(ends.max()) + 1 if len(ends) else end)
             size = min(4 * size, _MOST)
         return None
@@ -167,16 +189,11 @@ class Movement:
 
     def _line(self) -> int:
         """The line that it stands at, as a number; 0 if it is not known."""
-        return self._number(self._places.line(self._target.pc))
-
-    def _number(self, line: Line | None) -> int:
-        return 0 if line is None else self._numbers.setdefault(line, len(self._numbers) + 1)
+        return self._here(self._target.step).line
 
     def _lines(self, addresses: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The lines of instructions, as numbers."""
-        unique, inverse = np.unique(addresses, return_inverse=True)
-        numbers = [self._number(self._places.line(address)) for address in unique.tolist()]
-        return np.array(numbers, dtype=np.int64)[inverse].reshape(addresses.shape)
+        return self._places.pieces(addresses.ravel()).line.reshape(addresses.shape)
 
     def _run_to(self, step: int) -> Halt:
         target = self._target
@@ -187,6 +204,15 @@ class Movement:
 
     def _run_back(self, step: int) -> Halt:
         return self._target.run(reverse=True, limit=self._target.step - step)
+
+
+def _latest(
+    values: np.ndarray[Any, np.dtype[np.int64]], counts: np.ndarray[Any, np.dtype[np.bool_]], first: int
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Before each value, and behind the last one: the latest that counts, or the first."""
+    found = np.concatenate(([first], values))
+    rows = np.where(np.concatenate(([True], counts)), np.arange(len(found)), 0)
+    return found[np.maximum.accumulate(rows)]
 
 
 def _covered(start: int, stop: int, begins: Steps, ends: Steps) -> np.ndarray[Any, np.dtype[np.bool_]]:

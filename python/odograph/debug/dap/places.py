@@ -12,12 +12,14 @@ from odograph.symbols import Lines
 if TYPE_CHECKING:
     from odograph.debug.target import Target
 
-__all__ = ["Line", "Places"]
+__all__ = ["Line", "PiecesAt", "Places"]
 
 Addresses = np.ndarray[Any, np.dtype[np.uint64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _TOP = 1 << 64
+_MODULE_SHIFT = 48
+"""Numbers of lines in different modules differ above the number of the file."""
 
 
 class Line(NamedTuple):
@@ -25,6 +27,16 @@ class Line(NamedTuple):
 
     file: str
     line: int
+
+
+class PiecesAt(NamedTuple):
+    """The pieces of code that instructions lie in, in columns; 0 where no line is known."""
+
+    start: Addresses
+    line: np.ndarray[Any, np.dtype[np.int64]]
+    """A number for the line and its file."""
+    begins_statement: Flags
+    """Whether a statement begins at the start of the piece."""
 
 
 class Places:
@@ -39,14 +51,26 @@ class Places:
         file, line = name.inlined[0][1:] if name.inlined else (name.file, name.line)
         return Line(file, line) if file is not None and line else None
 
-    def statements(self, addresses: Addresses) -> Flags:
-        """At which of these addresses a statement begins."""
-        found = np.zeros(addresses.shape, dtype=bool)
-        for module in self._target.symbols.modules:
-            here = (addresses >= module.address) & (addresses < module.end)
-            if module.path and here.any():
-                inside = addresses[here] - np.uint64(module.bias % _TOP)
-                found[here] = np.isin(inside, Lines.of_file(module.path).statements)
+    def pieces(self, addresses: Addresses) -> PiecesAt:
+        """The pieces of code that instructions lie in, as :attr:`Lines.pieces` has them."""
+        found = PiecesAt(
+            np.zeros(addresses.shape, dtype=np.uint64),
+            np.zeros(addresses.shape, dtype=np.int64),
+            np.zeros(addresses.shape, dtype=bool),
+        )
+        for number, module in enumerate(self._target.symbols.modules):
+            here = np.flatnonzero((addresses >= module.address) & (addresses < module.end))
+            pieces = Lines.of_file(module.path).pieces if module.path and len(here) else None
+            if pieces is None or not len(pieces.start):
+                continue
+            bias = np.uint64(module.bias % _TOP)
+            inside = addresses[here] - bias
+            rows = np.maximum(np.searchsorted(pieces.start, inside, side="right") - 1, 0)
+            known = (pieces.start[rows] <= inside) & (inside < pieces.end[rows])
+            here, rows = here[known], rows[known]
+            found.start[here] = pieces.start[rows] + bias
+            found.line[here] = pieces.line[rows].astype(np.int64) | number << _MODULE_SHIFT
+            found.begins_statement[here] = pieces.begins_statement[rows]
         return found
 
     def addresses_of(self, file: str, line: int) -> tuple[int, list[int]] | None:
