@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from odograph import Image
 from odograph.recording.processmemory import Change, Mapping
-from odograph.timeline import CodeBytes, image_moments
+from odograph.timeline import CodeBytes, ImageMoments, Moments, image_moments
 
 
 def test_touching_runs_are_joined_and_pages_do_not_cut() -> None:
@@ -107,3 +109,64 @@ def test_replaced_code_is_there_from_its_time_on() -> None:
 def test_seeing_replaced_code_again_does_not_change_the_past() -> None:
     seen = moments((5, 0x1000, b"abc"), (7, 0x1001, b"x"), (9, 0x1001, b"xcd"))
     assert seen == [(0, b"abcd"), (7, b"axcd")]
+
+
+# Images that are kept as changes --------------------------------------------------------------------------
+
+
+def numbered(number: int, times: list[int]) -> tuple[ImageMoments, list[tuple[int, bytes]]]:
+    """Images of a process from these times on, and what lies at 0x1000 in each: two bytes that name it."""
+    images, plain = ImageMoments(), []
+    image = Image()
+    for at, tsc in enumerate(times):
+        if at % 50 == 49:
+            image = Image()
+        image.add_bytes(bytes((number, at)), 0x1000)
+        image.add_bytes(b"\x90", 0x2000 + at)
+        images.add(tsc, image)
+        plain.append((tsc, bytes((number, at))))
+    return images, plain
+
+
+def test_images_over_time_are_those_that_were_added() -> None:
+    images, plain = numbered(1, [0, *range(5, 800, 5)])
+    assert [(tsc, image.read(0x1000, 2)) for tsc, image in images] == plain
+    assert [(tsc, image.read(0x1000, 2)) for tsc, image in images[-3:]] == plain[-3:]
+    assert [images.number_at(tsc) for tsc in (0, 4, 5, 794, 795, 1 << 64)] == [0, 0, 1, 158, 159, 159]
+
+
+def test_an_image_over_time_has_its_callback() -> None:
+    images = ImageMoments()
+    for number in range(3):
+        image = Image()
+        if number != 1:
+            image.set_callback(lambda address, size, asid, number=number: bytes((number,)))
+        images.add(number, image)
+    assert [image.has_callback for _, image in images] == [True, False, True]
+    assert [images[number][1].read(0x1000, 1) for number in (0, 2)] == [b"\0", b"\2"]
+
+
+def test_threads_that_ran_one_after_the_other_have_the_images_of_their_processes() -> None:
+    for seed in range(30):
+        chance = random.Random(seed)
+        processes = [
+            numbered(number, [0, *sorted(chance.sample(range(1, 300), chance.randrange(99)))])
+            for number in range(3)
+        ]
+        starts = [0, *sorted(chance.choices(range(300), k=chance.randrange(20)))]
+        runs = [(start, chance.randrange(3)) for start in starts]
+        ends = [*starts[1:], 1 << 64]
+        moments = Moments(
+            (start, 100 + which, processes[which][0], end)
+            for (start, which), end in zip(runs, ends, strict=True)
+        )
+        expected, regions = [], []
+        for region, ((start, which), end) in enumerate(zip(runs, ends, strict=True)):
+            plain = processes[which][1]
+            first = bisect_right(plain, start, key=lambda moment: moment[0])
+            last = bisect_left(plain, end, key=lambda moment: moment[0])
+            for tsc, held in [(start, plain[first - 1][1]), *plain[first:last]]:
+                expected.append((tsc, held, 100 + which))
+                regions.append((tsc, region))
+        assert [(tsc, image.read(0x1000, 2), owner) for tsc, image, owner in moments] == expected
+        assert [moments.region(number) for number in range(len(moments))] == regions

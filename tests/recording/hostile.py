@@ -82,6 +82,16 @@ def code_that_changes_all_the_time(_: Path) -> bytes:
 
 
 @hostile
+def code_that_changes_in_many_places(_: Path) -> bytes:
+    """No trace lies between the changes."""
+
+    def raw(pid: int) -> bytes:
+        return b"".join(entry(pid, n, 0x400000 + n % 1000, bytes([n // 1000])) for n in range(20_000))
+
+    return with_code(raw)
+
+
+@hostile
 def a_byte_in_each_of_many_pages(_: Path) -> bytes:
     return with_code(lambda pid: b"".join(entry(pid, 5, n << 12, b"\x90") for n in range(100_000)))
 
@@ -164,6 +174,11 @@ def mmap2(pid: int, tsc: int, address: int, length: int, name: bytes = b"/bin/tr
 @hostile
 def maps_at_many_times(_: Path) -> bytes:
     return with_records(lambda pid, n: mmap2(pid, 10 + n, 0x10_0000 + n * 0x2000, 0x1000), 2000)
+
+
+@hostile
+def maps_in_many_places(_: Path) -> bytes:
+    return with_records(lambda pid, n: mmap2(pid, 10 + n, 0x10_0000 + n * 0x2000, 0x1000), 20_000)
 
 
 @hostile

@@ -201,3 +201,59 @@ impl Timeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asid::Asid;
+
+    /// Seeded moments of three threads.
+    fn moments(seed: u64) -> Vec<Moment> {
+        let mut state = seed;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % below
+        };
+        let (mut image, mut tsc) = (Image::default(), 0);
+        let count = 1 + next(200);
+        let made = (0..count).map(|_| {
+            image.add_bytes(vec![1], next(50), &Asid::default(), None).unwrap();
+            let moment = Moment { tsc, image: image.clone(), owner: (next(30) / 10) as u32 };
+            tsc += next(3);
+            moment
+        });
+        made.collect()
+    }
+
+    #[test]
+    fn moments_come_out_as_they_were_put_in() {
+        for seed in 0..40 {
+            let moments = moments(seed);
+            let timeline = Timeline::new(moments.clone());
+            assert_eq!(timeline.len(), moments.len());
+            for (at, moment) in moments.iter().enumerate() {
+                let when = When { tsc: moment.tsc, owner: moment.owner };
+                let images = [timeline.image(at), timeline.image_after(&moments[0].image, 0, at)];
+                assert_eq!(images.map(|image| image.version()), [moment.image.version(); 2]);
+                assert_eq!(
+                    (timeline.get(at), timeline.version(at)),
+                    (Some(when), Some(moment.image.version()))
+                );
+                assert_eq!(timeline.outline()[at], (moment.tsc, moment.owner, at));
+            }
+            assert_eq!(timeline.get(moments.len()), None);
+        }
+    }
+
+    #[test]
+    fn the_last_moment_that_has_come_is_found() {
+        for seed in 0..40 {
+            let moments = moments(seed);
+            let timeline = Timeline::new(moments.clone());
+            for tsc in (0..moments[moments.len() - 1].tsc + 2).chain([u64::MAX]) {
+                let expected = moments.iter().rposition(|moment| moment.tsc <= tsc).unwrap_or(0);
+                assert_eq!(timeline.at(tsc), expected, "seed {seed}, TSC {tsc}");
+            }
+        }
+    }
+}
