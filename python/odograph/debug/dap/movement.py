@@ -105,6 +105,9 @@ class Movement:
                 here = here._replace(line=-1)
 
     def _here(self, step: int) -> _Piece:
+        """The piece of code at a step; behind the last one there is none."""
+        if step >= len(self._history):
+            return _Piece(0, 0, False)
         start, line, begins = self._places.pieces(self._history.ips(step, step + 1))
         return _Piece(int(start[0]), int(line[0]), bool(begins[0]))
 
