@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,17 @@ from odograph.debug.dap.calls import Calls
 from odograph.debug.dap.places import Places
 from odograph.frame import Found
 
-__all__ = ["Ends", "Judge", "chosen", "ends_by_dap", "ends_by_gdb"]
+__all__ = [
+    "Case",
+    "Ends",
+    "Judge",
+    "cases",
+    "chosen",
+    "ends_by_dap",
+    "ends_by_gdb",
+    "ends_of_program",
+    "ends_of_recording",
+]
 
 Gdb = Callable[..., list[str]]
 
@@ -164,3 +176,49 @@ class Judge:
             # Going back, gdb passes a row of a single instruction: it is at its start before it knows of it.
             return "single instruction"
         return ""
+
+
+class Case(NamedTuple):
+    """A command given where a function is entered, the nth time."""
+
+    function: str
+    nth: int
+    command: str
+
+
+def cases(history: History, names: list[str], count: int, seed: int) -> list[Case]:
+    """Some of them, at random."""
+    dice = random.Random(seed)
+    entries = {name: len(history.find(name)) for name in names}
+    entered = [name for name, often in entries.items() if often]
+    chosen = [dice.choice(entered) for _ in range(count)]
+    return [Case(name, dice.randrange(entries[name]) + 1, dice.choice(("next", "finish"))) for name in chosen]
+
+
+def ends_of_program(program: Path, asked: list[Case]) -> list[int]:
+    """Where gdb's commands end in the program itself: addresses relative to ``main``."""
+    words = ["set width 0", "set confirm off", "set startup-with-shell off"]
+    words.append("handle SIGUSR1 nostop noprint pass")
+    for case in asked:
+        words += ["delete", f"break *{case.function}", f"ignore $bpnum {case.nth - 1}", "run", "delete"]
+        words += [case.command, r'printf "\nends %ld\n", (long) $pc - (long) &main']
+    command = ["gdb", "-batch", "-nx", *(word for one in words for word in ("-ex", one)), str(program)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300).stdout
+    return [int(found) for found in re.findall(r"^ends (-?\d+)$", said, re.M)]
+
+
+def ends_of_recording(recording: odograph.Recording, asked: list[Case]) -> list[int]:
+    """The same of the Debug Adapter Protocol's commands on a recording."""
+    history = recording.history()
+    tid = recording.threads[0].tid
+    main = history[int(history.find("main")[0])].ip
+    ends = []
+    with session(recording, [tid]) as client:
+        client.start()
+        for case in asked:
+            step = int(history.find(case.function)[case.nth - 1])
+            client.ask("evaluate", expression=f"goto {step}", context="repl")
+            client.event("stopped")
+            client.move({"next": "next", "finish": "stepOut"}[case.command], tid)
+            ends.append(client.value("pc") - main)
+    return ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from debugruns import Recorded, record
-from judgedsteps import Ends, Judge, chosen, ends_by_dap, ends_by_gdb
+from judgedsteps import (
+    Ends,
+    Judge,
+    cases,
+    chosen,
+    ends_by_dap,
+    ends_by_gdb,
+    ends_of_program,
+    ends_of_recording,
+)
 
 import odograph
 from callprograms import compiled, source
@@ -68,6 +78,36 @@ def test_steps_of_twenty_programs_end_where_gdbs_do(
 ) -> None:
     seen = check(gdb, generated(seed, tmp_path, options), 40, seed)
     assert seen["forward: same"] >= 60
+
+
+def check_program(seed: int, count: int, folder: Path, options: tuple[str, ...]) -> None:
+    """Steps end where gdb's do that runs the program itself. It loses a program at longjmp."""
+    program = compiled(source(seed, tuple(way for way in WAYS if way != "longjmp")), folder, *options)
+    if program is None or shutil.which("gdb") is None:
+        pytest.skip("needs gcc and gdb")
+    recorded = record(program, folder / "stepped.data", "qemu")
+    recording = odograph.open(recorded.path)
+    functions = [f"f{number}" for number in range(4)]
+    asked = cases(recording.history(), functions, count, seed)
+    judged = ends_of_program(program, asked)
+    if len(judged) != len(asked):
+        pytest.skip("gdb cannot run programs here")
+    for case, found, its in zip(asked, ends_of_recording(recording, asked), judged, strict=True):
+        assert (case, found) == (case, its)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+def test_steps_end_where_gdbs_do_in_the_program_itself(tmp_path: Path, options: tuple[str, ...]) -> None:
+    check_program(30, 4, tmp_path, options)
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("options", LEVELS)
+@pytest.mark.parametrize("seed", range(31, 36))
+def test_steps_end_where_gdbs_do_in_five_programs_themselves(
+    tmp_path: Path, seed: int, options: tuple[str, ...]
+) -> None:
+    check_program(seed, 40, tmp_path, options)
 
 
 LONGJMP = """\
