@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 
 from odograph._native import RawImageLog, RawTimeline
 from odograph.image import Image
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from odograph.recording.recording import Recording
 
 __all__ = ["CodeBytes", "ImageMoments", "Moments", "Starts", "image_moments"]
+
+T = TypeVar("T")
 
 _PAGE = 512
 _USER_END = (1 << 63) - 1
@@ -158,7 +160,27 @@ def _split(address: int, data: bytes) -> Iterable[tuple[int, int, bytes]]:
         at += len(piece)
 
 
-class ImageMoments(Sequence[tuple[int, Image]]):
+class _Made(Sequence[T]):
+    """A sequence whose items are made when they are asked for."""
+
+    def _made(self, at: int) -> T:
+        """The item at a place, from 0."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self._made(at) for at in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError(f"there is no moment {index}: there are {len(self)}")
+        return self._made(at)
+
+
+class ImageMoments(_Made[tuple[int, Image]]):
     """(TSC from which it holds, image), ascending. Images are kept as changes, and made when asked for."""
 
     def __init__(self) -> None:
@@ -171,16 +193,7 @@ class ImageMoments(Sequence[tuple[int, Image]]):
     def __len__(self) -> int:
         return len(self.log)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[int, Image]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[int, Image]]: ...
-    def __getitem__(self, index: int | slice) -> tuple[int, Image] | list[tuple[int, Image]]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        at = index + len(self) if index < 0 else index
-        if not 0 <= at < len(self):
-            raise IndexError("there is no such image")
+    def _made(self, at: int) -> tuple[int, Image]:
         image = Image()
         self.log.copy_to(at, image)
         return self.log.time(at), image
@@ -190,15 +203,15 @@ class ImageMoments(Sequence[tuple[int, Image]]):
         return max(self.number_behind(tsc) - 1, 0)
 
     def number_behind(self, tsc: int) -> int:
-        """How many images hold from ``tsc`` on or longer."""
+        """How many images began to hold at ``tsc`` or before."""
         return self.log.before(tsc + 1) if tsc + 1 < 1 << 64 else len(self)
 
     def number_before(self, tsc: int) -> int:
-        """How many images hold from before ``tsc`` on."""
+        """How many images began to hold before ``tsc``."""
         return self.log.before(tsc) if tsc < 1 << 64 else len(self)
 
 
-class Moments(Sequence[tuple[int, Image, int]]):
+class Moments(_Made[tuple[int, Image, int]]):
     """Memory of threads that ran one after the other: (TSC from which it holds, image, number of the thread).
 
     ``regions`` are (TSC from which a thread runs, its number, the images of its process, the TSC at which the
@@ -215,16 +228,7 @@ class Moments(Sequence[tuple[int, Image, int]]):
     def __len__(self) -> int:
         return len(self.timeline)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[int, Image, int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[int, Image, int]]: ...
-    def __getitem__(self, index: int | slice) -> tuple[int, Image, int] | list[tuple[int, Image, int]]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        at = index + len(self) if index < 0 else index
-        if not 0 <= at < len(self):
-            raise IndexError("there is no such moment")
+    def _made(self, at: int) -> tuple[int, Image, int]:
         image = Image()
         tsc, owner = self.timeline.copy_to(at, image)
         return tsc, image, owner

@@ -192,10 +192,10 @@ impl Lines {
         named::code_of(&units, typed)
     }
 
-    /// The code that debuggers step by, sorted by address.
+    /// The pieces of code that debuggers step by, sorted by address.
     ///
-    /// Rows of a line that is divided into blocks continue the row before them, and so do rows without a line. Of rows
-    /// at one address the last one counts at which a statement begins; if there is none, the last one.
+    /// A row continues the piece before it if it has no line, or is another block (discriminator) of the same line.
+    /// Where several rows have one address, the last row that begins a statement counts; if none does, the last row.
     pub fn pieces(&self) -> Vec<LinePiece> {
         let mut pieces = Vec::new();
         let mut numbers: HashMap<String, u32> = HashMap::new();

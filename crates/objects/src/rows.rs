@@ -53,8 +53,7 @@ pub(crate) struct Piece {
 
 /// Gives the pieces that debuggers step by; those of a sequence are in order of address.
 ///
-/// Rows of a line that is divided into blocks continue the row before them, and so do rows without a line. Of rows at
-/// one address the last one counts at which a statement begins; if there is none, the last one.
+/// Which rows make a piece: see [`Lines::pieces`](crate::Lines::pieces).
 pub(crate) fn each_piece<R: Reader>(unit: UnitRef<'_, R>, mut take: impl FnMut(Piece)) {
     let Some(program) = unit.line_program.clone() else { return };
     let mut rows = program.rows();

@@ -7,9 +7,9 @@ use super::sink::{Gap, GapCause};
 use crate::asid::Asid;
 use crate::error::PtError;
 
-/// Gaps between two that are kept whole.
+/// One gap in so many is kept whole, so that reading can begin there.
 const BLOCK: usize = 64;
-/// Among so many contexts one is looked for that was there before.
+/// How many of the last contexts are compared, to find one that is there already.
 const RECENT: usize = 16;
 
 /// What a gap says besides the gap before it, by bits of its first byte.
@@ -53,7 +53,7 @@ impl Gaps {
         self.length
     }
 
-    /// There is none.
+    /// Whether there are no gaps.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }

@@ -24,7 +24,7 @@ struct Entry {
     version: u64,
     learned: Learned,
     whole: Option<Image>,
-    /// What is other than in the entry before. None if there is none, or if the two are not compared.
+    /// What changed since the entry before. None for the first entry, and where more than sections changed: then `whole` is kept.
     changes: Option<Box<[Change]>>,
 }
 
@@ -43,7 +43,7 @@ impl ImageLog {
         self.entries.len()
     }
 
-    /// There is none.
+    /// Whether the log has no images.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -63,7 +63,7 @@ impl ImageLog {
         self.append(tsc, image);
     }
 
-    /// Adds an image behind the others, whatever its time.
+    /// Adds an image at the end. Unlike [`push`](ImageLog::push), it replaces none of the same time.
     pub(crate) fn append(&mut self, tsc: u64, image: &Image) {
         let before = self.last.take().filter(|before| before.is_like(image));
         let changes = before.map(|before| changes(&before, image));

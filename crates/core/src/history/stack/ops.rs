@@ -456,15 +456,6 @@ impl<L: Ledger> Ops<L> {
         }
     }
 
-    /// A jump goes to the entry of another function, from a stub or not.
-    fn enter_by(&mut self, is_stub: bool, leap: &Leap) {
-        if is_stub {
-            self.redirect(leap.to, leap.step);
-        } else {
-            self.tail(leap.from, leap.to, leap.step, false);
-        }
-    }
-
     /// The innermost call went to another address, by way of a stub that jumped there at a step.
     fn redirect(&mut self, callee: u64, step: u64) {
         if self.all.len() > self.floor {
@@ -547,7 +538,8 @@ impl<L: Ledger> Ops<L> {
                     }
                 }
             }
-            Top::Other if leap.enters => self.enter_by(self.is_thunk(&leap), &leap),
+            Top::Other if leap.enters && self.is_thunk(&leap) => self.redirect(leap.to, leap.step),
+            Top::Other if leap.enters => self.tail(leap.from, leap.to, leap.step, false),
             Top::Other => {}
             Top::Unknown => self.settle(Op::Leap(leap)),
         }

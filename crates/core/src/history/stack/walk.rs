@@ -77,7 +77,7 @@ impl Learned {
     }
 }
 
-/// Whether a node ends with a jump, perhaps not taken.
+/// Whether a node ends with a jump, conditional or not.
 fn jumps(graph: &Graph, node: NodeId) -> bool {
     let last = graph.metas(node).last();
     last.is_some_and(|meta| matches!(meta.class(), InstructionClass::Jump | InstructionClass::CondJump))
@@ -112,7 +112,7 @@ pub(super) struct Follow<L: Ledger> {
     left: Left,
     /// The node that ran last and up to where, if nothing happened since.
     last: Option<(NodeId, u16)>,
-    /// That node ends with a jump, or may do so.
+    /// Whether that node ends with a jump; true where nobody looked.
     jumps: bool,
     /// The first step that is not accounted for, and the time then, if it is known.
     reached: u64,
@@ -201,10 +201,10 @@ impl<L: Ledger> Follow<L> {
 
     /// The jump that a node ends with.
     fn jump_of(&self, graph: &Graph, node: NodeId) -> Option<Jump> {
-        let (&ip, meta) = (graph.ips(node).last()?, graph.metas(node).last()?);
         if !jumps(graph, node) {
             return None;
         }
+        let (&ip, meta) = (graph.ips(node).last()?, graph.metas(node).last()?);
         let behind = ip.wrapping_add(u64::from(meta.size()));
         let owner = self.following.functions.owner(ip, self.code_tsc);
         // What a stub pushes is for who finds out where the call is to go: that has not gone there yet.
@@ -223,7 +223,7 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
-    /// Execution came to an instruction of a node.
+    /// Execution goes on at an instruction of a node: tells the branch that waits for that, or the jump from another function.
     #[inline(never)]
     fn come(&mut self, graph: &Graph, node: NodeId, from: u16) {
         let begins = from == 0 && self.learned.glance(node).begins;
