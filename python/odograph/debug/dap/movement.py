@@ -118,8 +118,8 @@ class Movement:
     # Both -------------------------------------------------------------------------------------------------
 
     def _line(self) -> int:
-        """The line that it stands at, as a number; 0 if it is not known."""
-        return int(self._lines(self._history.ips(self._target.step, self._target.step + 1))[0])
+        """The line that it stands at, as a number; 0 if it is not known, as behind the last step."""
+        return sum(self._lines(self._history.ips(self._target.step, self._target.step + 1)).tolist())
 
     def _lines(self, addresses: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The lines of instructions, as numbers."""

@@ -79,6 +79,8 @@ class NextLine:
 
         None if no inlined function is left before this one is.
         """
+        if step >= len(self._history):
+            return None
         here = self._here(step)._replace(line=-1)
         size = len(here.inlined)
         if not size:
