@@ -22,7 +22,7 @@ _HEAD = """
 #define ALONE __attribute__((noinline, noclone))
 
 volatile int sink;
-static volatile int fuel = 4000;
+static volatile int fuel = 4000, refills = 400;
 static jmp_buf *landing;
 static ucontext_t outside, inside;
 static char other_stack[1 << 16];
@@ -96,7 +96,7 @@ def source(seed: int, ways: tuple[str, ...] = WAYS, threads: int = 1) -> str:
             f"ALONE int {name}(int n)\n{{\n    if (fuel-- <= 0) return n;\n    {lines}\n"
             f"    sink++;\n    return {_result(dice, ways, number, count)};\n}}"
         )
-    inside = "fuel += 5; f1(2);" if "coroutine" in ways else ""
+    inside = "if (refills-- > 0) fuel += 5; f1(2);" if "coroutine" in ways else ""
     text = "\n".join(parts) + _TAIL % inside
     if threads > 1:
         text = _OWN.sub(r"static __thread \1", text).replace("int main(void)", "int mine(void)")

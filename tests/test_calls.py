@@ -296,6 +296,8 @@ def check_live(seed: int, pieces: int, folder: Path) -> None:
     functions = recording.functions().to_bytes()
     questions = [Passes(name, functions) for name in ("pairs", "functions", "paths")]
     sums = [question.sum() for question in questions]
+    pairs = whole.pairs()
+    interrupted = set((np.asarray(pairs["call"])[np.asarray(pairs["kind"]) == "interrupt"] + 1).tolist())
     compared = 0
     with odograph.Stream(recording.image(), recording.config) as live:
         data = bytes(stream.read())
@@ -308,6 +310,9 @@ def check_live(seed: int, pieces: int, folder: Path) -> None:
                 for question, total in zip(questions, sums, strict=True):
                     total.add(question.ask(part._raw, 0, len(part)), part.first_step)
                 stop = part.first_step + len(part)
+                # Whether a handler that begins behind the last step was called already, is open.
+                if stop in interrupted:
+                    continue
                 for total, asked in zip(sums, (whole.pairs, whole.functions, whole.calls), strict=True):
                     table, *_ = total.tables(recording.clock, whole.begins_program, whole.landings, ())
                     found, expected = Table(table).to_dict(), asked(0, stop).to_dict()

@@ -151,6 +151,9 @@ class Judge:
             return "no line"
         if not self._is_proved(step):
             return "one of several frames"
+        if any(self._places.inlined(one.ip) for one in (here, ours, its)):
+            # gdb takes inlined functions for frames going back, too; the adapter goes by lines only.
+            return "inlined"
         around = self._calls.around(step)
         if found < judged and ours.line == its.line and its.is_start:
             # gdb takes each row of a line table for a line. The adapter goes to where the line began.

@@ -21,6 +21,7 @@ pub mod demangle;
 pub mod frames;
 pub mod functions;
 pub mod header;
+pub mod inlined;
 pub mod landing;
 pub mod lines;
 pub mod named;

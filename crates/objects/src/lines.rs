@@ -13,6 +13,7 @@ use object::{Object, ReadRef};
 
 use crate::calls::{self, Calls, Functions};
 use crate::debugfiles::{debug_file, shared_debug_file};
+use crate::inlined::{self, InlinedCode};
 use crate::named::{self, NamedCode};
 use crate::rows::{each_piece, each_row, file_name, Piece};
 use crate::section::section;
@@ -183,6 +184,12 @@ impl Lines {
     pub fn calls_at(&self, address: u64) -> Option<Calls> {
         let (unit, _, _, entry) = self.entry_at(address)?;
         calls::of_function(unit, entry)
+    }
+
+    /// The inlined functions at an address, the outermost first.
+    pub fn inlined_at(&self, address: u64) -> Vec<InlinedCode> {
+        let function = self.entry_at(address);
+        function.and_then(|(unit, _, _, entry)| inlined::at(unit, entry, address)).unwrap_or_default()
     }
 
     /// Where code begins of functions that a name means, in their own place or inlined; sorted. See

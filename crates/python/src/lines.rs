@@ -88,6 +88,14 @@ impl RawLines {
         Some((found.start, found.knows_tails, found.calls.into_iter().map(call).collect()))
     }
 
+    /// The inlined functions at an address, the outermost first: a number of the code that no other has, whether it begins
+    /// there, and the line of its call.
+    fn _inlined_at(&self, py: Python<'_>, address: Number) -> Vec<(u64, bool, u32)> {
+        let found =
+            py.detach(|| self.opened().lines().map(|lines| lines.inlined_at(address.0)).unwrap_or_default());
+        found.into_iter().map(|code| (code.id, code.begins, code.call_line)).collect()
+    }
+
     /// The line, or the next one that has code, and where code of it begins; None if there is none.
     fn _addresses_of(&self, py: Python<'_>, file: &str, line: u32) -> Option<(u32, Vec<u64>)> {
         py.detach(|| self.opened().lines().and_then(|lines| lines.addresses_of(file, line)))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Addresses = np.ndarray[Any, np.dtype[np.uint64]]
     Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-__all__ = ["Call", "Calls", "Lines", "Pieces", "Source", "utf8"]
+__all__ = ["Call", "Calls", "InlinedCode", "Lines", "Pieces", "Source", "utf8"]
 
 _LARGEST_LINE = (1 << 32) - 1
 
@@ -71,6 +71,18 @@ class Pieces(NamedTuple):
     begins_statement: Flags
 
 
+class InlinedCode(NamedTuple):
+    """Code of a function that was inlined at one place, seen from an address in it.
+
+    ``id`` is a number that no other code of the file has; ``begins``: its code begins at the address, or goes
+    on there behind code that is not its own; ``call_line`` is the line of the call, 0 if it is not known.
+    """
+
+    id: int
+    begins: bool
+    call_line: int
+
+
 def utf8(text: str) -> str:
     """The same text, with marks for what UTF-8 has no bytes for: names that users type may hold anything."""
     return text.encode("utf-8", "replace").decode()
@@ -119,6 +131,10 @@ class Lines:
         columns = self._raw._pieces()
         start, end, line = (np.array(column, dtype=np.uint64) for column in columns[:3])
         return Pieces(start, end, line, np.array(columns[3], dtype=bool))
+
+    def inlined_at(self, address: int) -> tuple[InlinedCode, ...]:
+        """The inlined functions at an address, the outermost first."""
+        return tuple(InlinedCode(*code) for code in self._raw._inlined_at(address))
 
     def calls_at(self, address: int) -> Calls | None:
         """The calls of the function at an address; None where nothing is known."""

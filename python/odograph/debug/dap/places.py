@@ -11,6 +11,7 @@ from odograph.symbols import Lines
 
 if TYPE_CHECKING:
     from odograph.debug.target import Target
+    from odograph.symbols.lines import InlinedCode
 
 __all__ = ["Line", "PiecesAt", "Places"]
 
@@ -44,6 +45,7 @@ class Places:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._inlined: dict[int, tuple[InlinedCode, ...]] = {}
 
     def line(self, address: int) -> Line | None:
         """The line of an instruction; where functions are inlined, that in the innermost one."""
@@ -72,6 +74,17 @@ class Places:
             found.line[here] = pieces.line[rows].astype(np.int64) | number << _MODULE_SHIFT
             found.begins_statement[here] = pieces.begins_statement[rows]
         return found
+
+    def inlined(self, address: int) -> tuple[InlinedCode, ...]:
+        """The inlined functions at an address, the outermost first; their numbers are those of its file."""
+        known = self._inlined.get(address)
+        if known is None:
+            known = ()
+            for module in self._target.symbols.modules:
+                if module.path and module.address <= address < module.end:
+                    known = Lines.of_file(module.path).inlined_at((address - module.bias) % _TOP)
+            self._inlined[address] = known
+        return known
 
     def addresses_of(self, file: str, line: int) -> tuple[int, list[int]] | None:
         """The line, or the next one that has code, and where code of it begins; None if there is none."""
