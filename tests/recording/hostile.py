@@ -182,6 +182,23 @@ def maps_in_many_places(_: Path) -> bytes:
 
 
 @hostile
+def code_that_runs_between_many_maps(directory: Path) -> bytes:
+    """Tracing is switched on and off again after each map."""
+
+    def packets(number: int) -> bytes:
+        return b"\x19" + (10 + number).to_bytes(7, "little") + bytes.fromhex("d14000100000000000 01")
+
+    container = Container.parse(maps_in_many_places(directory))
+    trace = PSB + bytes.fromhex("9901") + b"".join(map(packets, range(20_000)))
+    at = next(at for at, record in enumerate(container.records) if record.kind == RecordType.AUXTRACE)
+    record = container.records[at]
+    container.records[at] = Part(
+        record.kind, record.misc, struct.pack("<Q", len(trace)) + record.body[8:], trace
+    )
+    return container.pack()
+
+
+@hostile
 def maps_over_each_other(_: Path) -> bytes:
     return with_records(lambda pid, n: mmap2(pid, 10 + n, 0x1000_0000 - n * 16, 0x10000), 2000)
 

@@ -67,7 +67,12 @@ pub struct Space {
     /// Selects sections and is passed to the callback.
     asid: Asid,
     known: Mutex<Known>,
+    /// What all spaces have read.
+    read: Arc<Mutex<Read>>,
 }
+
+/// Chunks by section, first address and length: what a section holds never changes.
+type Read = HashMap<(u64, u64, usize), Arc<Chunk>>;
 
 /// What reading has come to.
 #[derive(Default)]
@@ -134,13 +139,18 @@ impl Space {
             return Err(unreadable(PtError::Nomap));
         }
         buffer.truncate(length);
-        let chunk = Arc::new(Chunk {
+        let mut chunk = Arc::new(Chunk {
             start: address,
             bytes: buffer.into_boxed_slice(),
             isid: read.isid,
             section: read.section,
             short: read.section == 0 && (length as u64) < room,
         });
+        if chunk.section != 0 {
+            // Memory that changes elsewhere has many versions, and each is a space.
+            let key = (chunk.section, address, length);
+            chunk = locked(&self.read).entry(key).or_insert(chunk).clone();
+        }
         Ok(self.known().chunks.entry(address).or_insert(chunk).clone())
     }
 
@@ -190,6 +200,7 @@ pub struct Code {
 struct Spaces {
     spaces: Vec<Arc<Space>>,
     by_identity: HashMap<(u64, Asid), SpaceId>,
+    read: Arc<Mutex<Read>>,
 }
 
 impl Code {
@@ -202,7 +213,8 @@ impl Code {
             }
         }
         let id = inner.spaces.len() as SpaceId;
-        let space = Arc::new(Space { image: image.unlearned(), asid, known: Mutex::default() });
+        let (image_of, read) = (image.unlearned(), inner.read.clone());
+        let space = Arc::new(Space { image: image_of, asid, known: Mutex::default(), read });
         inner.spaces.push(space.clone());
         inner.by_identity.insert((image.version(), asid), id);
         (id, space)
@@ -216,5 +228,31 @@ impl Code {
     /// The space with this index.
     pub fn get(&self, id: SpaceId) -> Option<Arc<Space>> {
         locked(&self.inner).spaces.get(id as usize).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_an_image_share_what_was_read_of_the_same_section() {
+        let mut image = Image::default();
+        image.add_bytes(vec![0x90; 100], 0x1000, &Asid::default(), None).unwrap();
+        let code = Code::default();
+        let mut chunks = Vec::new();
+        for version in 0..3 {
+            image.add_bytes(vec![version], 0x2000, &Asid::default(), None).unwrap();
+            let (_, space) = code.space(&image, Asid::default());
+            let read = |address| space.chunk_at(address).ok().unwrap();
+            chunks.push((read(0x1000), read(0x2000)));
+        }
+        let (first, other) = &chunks[0];
+        assert!(chunks.iter().all(|(same, _)| Arc::ptr_eq(first, same)));
+        assert_eq!(chunks.iter().map(|(_, other)| other.bytes[0]).collect::<Vec<_>>(), [0, 1, 2]);
+        // Another section with the same bytes at the same place is another one.
+        image.add_bytes(vec![0], 0x2000, &Asid::default(), None).unwrap();
+        let again = code.space(&image, Asid::default()).1.chunk_at(0x2000).ok().unwrap();
+        assert!(again.bytes == other.bytes && again.section != other.section);
     }
 }

@@ -1,5 +1,7 @@
 //! Where two versions of an image may read differently.
 
+use std::sync::Arc;
+
 use crate::asid::Asid;
 
 use super::section::Part;
@@ -43,7 +45,7 @@ pub(super) fn touched(one: &[Touch], two: &[Touch]) -> Vec<Touch> {
 }
 
 /// The ranges in which two lists of disjoint sorted parts hold different sections, merged.
-pub(super) fn differing(one: &[&Part], two: &[&Part]) -> Vec<(u64, u64)> {
+pub(super) fn differing(one: &[&Arc<Part>], two: &[&Arc<Part>]) -> Vec<(u64, u64)> {
     let mut ranges = Vec::new();
     let (mut left, mut right) = (one.iter().peekable(), two.iter().peekable());
     let mut at = 0u64;
@@ -52,13 +54,13 @@ pub(super) fn differing(one: &[&Part], two: &[&Part]) -> Vec<(u64, u64)> {
         while right.next_if(|part| part.last < at).is_some() {}
         let (a, b) = (left.peek(), right.peek());
         // The next address at which either list begins or ends something.
-        let border = |part: Option<&&&Part>| match part {
+        let border = |part: Option<&&&Arc<Part>>| match part {
             None => u64::MAX,
             Some(part) if part.first > at => part.first - 1,
             Some(part) => part.last,
         };
         let last = border(a).min(border(b));
-        let here = |part: Option<&&&Part>| part.filter(|part| part.first <= at).map(|part| key(part));
+        let here = |part: Option<&&&Arc<Part>>| part.filter(|part| part.first <= at).map(|part| key(part));
         if here(a) != here(b) {
             push_range(&mut ranges, at, last);
         }

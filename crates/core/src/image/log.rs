@@ -34,7 +34,7 @@ struct Change {
     key: AsidKey,
     /// Where parts lay that are no longer there: first and last address.
     gone: Box<[(u64, u64)]>,
-    new: Box<[Part]>,
+    new: Box<[Arc<Part>]>,
 }
 
 impl ImageLog {
@@ -178,13 +178,13 @@ fn changes(before: &Image, image: &Image) -> Box<[Change]> {
         let one = one.map_or(&nothing, |space| space);
         let two = two.map_or(&nothing, |space| space);
         let (one, two) = one.unshared(two);
-        let has = |parts: &[&Part], part: &Part| {
+        let has = |parts: &[&Arc<Part>], part: &Part| {
             let at = parts.partition_point(|other| other.first < part.first);
             parts.get(at).is_some_and(|other| is_same(other, part))
         };
         let gone: Box<[_]> =
             one.iter().filter(|part| !has(&two, part)).map(|part| (part.first, part.last)).collect();
-        let new: Box<[_]> = two.iter().filter(|part| !has(&one, part)).map(|part| (*part).clone()).collect();
+        let new: Box<[_]> = two.iter().filter(|part| !has(&one, part)).map(|part| Arc::clone(part)).collect();
         if !gone.is_empty() || !new.is_empty() {
             found.push(Change { key, gone, new });
         }

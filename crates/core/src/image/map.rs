@@ -5,16 +5,16 @@ use std::sync::Arc;
 use super::section::Part;
 
 /// A chunk that grows beyond this is split in two.
-const LARGEST_CHUNK: usize = 64;
+const LARGEST_CHUNK: usize = 128;
 
 /// Disjoint parts in address order. Parts lie in shared chunks, so a copy costs little and a change
-/// copies one chunk. No chunk is empty.
+/// copies one chunk, in which parts are shared too. No chunk is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SectionMap {
-    chunks: Vec<Arc<Vec<Part>>>,
+    chunks: Vec<Arc<Vec<Arc<Part>>>>,
 }
 
-fn first_of(chunk: &[Part]) -> u64 {
+fn first_of(chunk: &[Arc<Part>]) -> u64 {
     chunk.first().map_or(0, |part| part.first)
 }
 
@@ -24,7 +24,7 @@ impl SectionMap {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Part> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|part| &**part))
     }
 
     /// The chunk that holds `address` if any does; 0 if all lie behind it.
@@ -52,7 +52,7 @@ impl SectionMap {
     /// The parts that have a byte in `first..=last`, by address.
     pub fn overlapping(&self, first: u64, last: u64) -> impl Iterator<Item = &Part> {
         let chunks = self.chunks.get(self.chunk_at(first)..).unwrap_or_default();
-        let parts = chunks.iter().flat_map(|chunk| chunk.iter());
+        let parts = chunks.iter().flat_map(|chunk| chunk.iter().map(|part| &**part));
         parts.skip_while(move |part| part.last < first).take_while(move |part| part.first <= last)
     }
 
@@ -69,7 +69,7 @@ impl SectionMap {
                 let before = chunk[from].before(first);
                 let behind = chunk[to - 1].behind(last);
                 let parts = Arc::make_mut(chunk);
-                parts.splice(from..to, before.into_iter().chain(behind));
+                parts.splice(from..to, before.into_iter().chain(behind).map(Arc::new));
                 if parts.is_empty() {
                     self.chunks.remove(index);
                     continue;
@@ -80,7 +80,8 @@ impl SectionMap {
     }
 
     /// Adds a part where nothing is.
-    pub fn insert(&mut self, part: Part) {
+    pub fn insert(&mut self, part: impl Into<Arc<Part>>) {
+        let part = part.into();
         let index = self.chunk_at(part.first);
         let Some(chunk) = self.chunks.get_mut(index) else {
             self.chunks.push(Arc::new(vec![part]));
@@ -116,7 +117,7 @@ impl SectionMap {
     }
 
     /// The parts of `self` and `other` without the chunks both share at their beginnings and ends.
-    pub fn unshared<'a>(&'a self, other: &'a SectionMap) -> (Vec<&'a Part>, Vec<&'a Part>) {
+    pub fn unshared<'a>(&'a self, other: &'a SectionMap) -> (Vec<&'a Arc<Part>>, Vec<&'a Arc<Part>>) {
         let (mut one, mut two) = (&self.chunks[..], &other.chunks[..]);
         while let ([a, rest_one @ ..], [b, rest_two @ ..]) = (one, two) {
             if !Arc::ptr_eq(a, b) {
@@ -130,7 +131,8 @@ impl SectionMap {
             }
             (one, two) = (rest_one, rest_two);
         }
-        let parts = |chunks: &'a [Arc<Vec<Part>>]| chunks.iter().flat_map(|chunk| chunk.iter()).collect();
+        let parts =
+            |chunks: &'a [Arc<Vec<Arc<Part>>>]| chunks.iter().flat_map(|chunk| chunk.iter()).collect();
         (parts(one), parts(two))
     }
 }
