@@ -333,6 +333,21 @@ class Symbols:
             found.append(rows)
         return b"".join(rows.tobytes() for rows in found)
 
+    def mapped(self) -> list[tuple[int, int]]:
+        """Where modules lie: the first address of each, and the one behind."""
+        return [(module.address, min(module.end, _TOP - 1)) for module in self.modules]
+
+    def name_called(self, frame: Frame, start: int) -> Frame:
+        """The same frame with the name of the function that begins at ``start`` in memory, of which nothing
+        is known but that it was called: ``module+0xstart``, or in no module its address.
+        """
+        module = self.module_of(start)
+        place = Place("" if module is None else module.name, None, 0, start, "call")
+        if module is not None:
+            place = replace(place, start=module.inside(start))
+        function = place.function if module is not None else f"{start:#x}"
+        return replace(frame, function=function, offset=frame.address - start, known_by=place.known_by)
+
     def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:
         """``module!name+0x4`` for each address; an empty text where nothing is known."""
         import numpy as np

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::called::Begins;
+use super::entries::Called;
 use super::ops::Off;
 use super::thunks::{Code, Thunk};
 use super::touch::{touch, Touch};
@@ -30,8 +32,8 @@ pub(super) enum What {
         back: u64,
         /// Only the trace says where it goes.
         indirect: bool,
-        /// What it calls is in no function that is known.
-        is_stub: bool,
+        /// What begins there, if it is a direct one.
+        begins: Begins,
     },
     /// A jump to the entry of another function, or to a stub that leads to one.
     Tail {
@@ -139,13 +141,15 @@ impl Bytes {
 
 /// Looks for the sites of a node, which are appended to `sites`, and for how it may be left, if that is a system call.
 ///
-/// `owner` tells which function an address belongs to, `entry` which one begins there.
+/// `owner` tells which function an address belongs to, `begins` what begins there. Where jumps in it lead to code that no
+/// file knows is added to `landed`.
 pub(super) fn look(
     graph: &Graph,
     node: NodeId,
     sites: &mut Vec<Site>,
+    landed: &mut Vec<Called>,
     owner: &dyn Fn(u64) -> Option<u64>,
-    entry: &dyn Fn(u64) -> Option<u64>,
+    begins: &dyn Fn(u64) -> Begins,
 ) -> (NodeSites, Option<Off>) {
     let begin = sites.len() as u32;
     let (space, mode) = graph.place(node);
@@ -156,7 +160,6 @@ pub(super) fn look(
     let mut touch_at = |ip: u64, size: u8| {
         space.as_ref().map_or(Touch::Nothing, |space| touch(bytes.of(space, ip, size), mode))
     };
-    let has_functions = ips.first().is_some_and(|&ip| owner(ip).is_some());
     let mut manner = Manner::default();
     let mut exit = Exit::Plain;
     // What a function that returns twice does before it changes the stack: both, in any order.
@@ -203,10 +206,10 @@ pub(super) fn look(
                 // A call of what comes next asks for its address.
                 let callee = next.unwrap_or(graph.next_ip(node));
                 if indirect || callee != back && code.called_by(back, callee).is_none() {
-                    let is_stub = !indirect && has_functions && owner(callee).is_none();
+                    let begins = if indirect { Begins::Nothing } else { begins(callee) };
                     sites.push(Site {
                         nth,
-                        what: What::Call { from: ip, to: callee, back, indirect, is_stub },
+                        what: What::Call { from: ip, to: callee, back, indirect, begins },
                     });
                     called = !indirect;
                 }
@@ -214,15 +217,18 @@ pub(super) fn look(
             }
             InstructionClass::Jump if meta.detail() == Detail::Direct => {
                 // The last one leads to another node, which begins at the entry.
-                let to = ips.get(usize::from(nth) + 1).copied();
-                let Some(to) = to else { continue };
-                let here = owner(ip);
-                let is_stub =
-                    here.is_some() && owner(to).is_none() && leads_on(graph, node, usize::from(nth) + 1);
-                let enters = entry(to).is_some_and(|entry| here != Some(entry)) && !returns(code, to);
-                if enters || is_stub {
-                    sites.push(Site { nth, what: What::Tail { to, is_stub } });
-                }
+                let Some(to) = ips.get(usize::from(nth) + 1).copied() else { continue };
+                let is_stub = match begins(to) {
+                    Begins::Function(entry) if owner(ip) != Some(entry) => false,
+                    // What a stub pushes is for who finds out where the call is to go.
+                    Begins::Stub if !manner.pushed => true,
+                    Begins::Unknown(program) => {
+                        landed.push((program, to));
+                        continue;
+                    }
+                    _ => continue,
+                };
+                sites.push(Site { nth, what: What::Tail { to, is_stub } });
             }
             InstructionClass::Return => {
                 exit = Exit::Return;
@@ -255,17 +261,6 @@ pub(super) fn look(
         }
     }
     (NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left: 0, begins: false }, left)
-}
-
-/// A stub begins with an instruction of a node: all it does is jump to where a cell says.
-fn leads_on(graph: &Graph, node: NodeId, nth: usize) -> bool {
-    let mut metas = graph.metas(node).iter().skip(nth);
-    // It may begin with an instruction that says that indirect branches may come here.
-    let jump = metas.next().and_then(|meta| match meta.class() {
-        InstructionClass::Other => metas.next(),
-        _ => Some(meta),
-    });
-    jump.is_some_and(|meta| meta.class() == InstructionClass::Jump && meta.detail() != Detail::Direct)
 }
 
 /// A thunk begins at an address that returns for the function that jumps there.

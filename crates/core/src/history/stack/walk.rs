@@ -8,9 +8,10 @@ use super::super::nodes::PerNode;
 use super::super::parallel::Piece;
 use super::super::question::Question;
 use super::super::stream::Pass;
+use super::called::{Begins, Met};
 use super::chain::{Item, Kind};
-use super::code::{look, returns, Exit, Loaded, Manner, NodeSites, Site, What};
-use super::entries::Entries;
+use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
+use super::entries::{Called, Entries};
 use super::ledger::{Instant, Ledger};
 use super::ops::{Jump, Leap, Off, Op, Ops, Pending};
 use super::thunks::Code;
@@ -19,7 +20,7 @@ use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
 use crate::instruction::InstructionClass;
 
 /// What most runs need to know of their node: whether it [does nothing to the stack](NodeSites::is_dull), whether a
-/// function begins with it, and whether it ends with a jump.
+/// function begins with it or may begin, and whether it ends with a jump.
 #[derive(Clone, Copy, Debug, Default)]
 struct Glance {
     dull: bool,
@@ -34,8 +35,10 @@ struct Learned {
     nodes: PerNode<NodeSites>,
     glances: PerNode<Glance>,
     sites: Vec<Site>,
-    /// Of nodes that begin where a function does, where that is; of others that are jumped from, nothing.
-    entries: PerNode<u64>,
+    /// What begins with them.
+    begins: PerNode<Begins>,
+    /// Where jumps went to code that no file knows, each once.
+    landed: Vec<Called>,
     /// The functions that this was learned with.
     functions: Arc<Entries>,
     /// How some of them are left.
@@ -46,17 +49,18 @@ impl Learned {
     #[cold]
     fn learn(&mut self, graph: &Graph, node: NodeId, tsc: u64) -> NodeSites {
         let functions = self.functions.clone();
-        let (mut found, left) = look(graph, node, &mut self.sites, &|ip| functions.owner(ip, tsc), &|ip| {
-            functions.entry(ip, tsc)
-        });
         let (space, mode) = graph.place(node);
         let space = graph.code().get(space);
         let code = Code { space: space.as_deref(), mode };
-        let first = graph.ips(node).first().copied();
-        let entry = first.and_then(|ip| functions.entry(ip, tsc).filter(|_| !returns(code, ip)));
-        if let (Some(entry), Some(known)) = (entry, self.entries.at(node)) {
-            *known = entry;
-            found.begins = true;
+        let begins = |ip| Begins::at(ip, tsc, &functions, code);
+        let owner = |ip| functions.owner(ip, tsc);
+        let (mut found, left) = look(graph, node, &mut self.sites, &mut self.landed, &owner, &begins);
+        let first = graph.ips(node).first().map_or(Begins::Nothing, |&ip| begins(ip));
+        if first != Begins::Nothing {
+            found.begins = matches!(first, Begins::Function(_) | Begins::Unknown(_));
+            if let Some(known) = self.begins.at(node) {
+                *known = first;
+            }
         }
         if let Some(left) = left {
             self.left.push(left);
@@ -74,6 +78,17 @@ impl Learned {
     #[inline]
     fn glance(&self, node: NodeId) -> Glance {
         self.glances.get(node).copied().unwrap_or_default()
+    }
+
+    /// A jump goes to the beginning of a node; that is noted once.
+    fn land(&mut self, node: NodeId, ip: u64, program: u32) {
+        if let Some(known) = self.nodes.at(node).filter(|known| known.begins) {
+            known.begins = false;
+            self.landed.push((program, ip));
+        }
+        if let Some(glance) = self.glances.at(node) {
+            glance.begins = false;
+        }
     }
 }
 
@@ -120,6 +135,10 @@ pub(super) struct Follow<L: Ledger> {
     knows_time: bool,
     /// The last time that was known.
     code_tsc: u64,
+    /// Calls of code that no file knows.
+    met: Met,
+    /// How many of the jumps to such code are told already.
+    told: usize,
     /// The address of the instruction behind which nothing counts.
     ip: Option<u64>,
 }
@@ -142,6 +161,8 @@ impl<L: Ledger> Follow<L> {
             tsc: 0,
             knows_time: false,
             code_tsc: 0,
+            met: Met::default(),
+            told: 0,
             ip: None,
         }
     }
@@ -169,8 +190,8 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
-    /// Where execution goes on is known, or that it never will be. `entry` is the function that begins there.
-    fn arrive(&mut self, to: Option<u64>, entry: Option<u64>) {
+    /// Where execution goes on is known, or that it never will be.
+    fn arrive(&mut self, to: Option<u64>, begins: Begins) {
         if let (Some(Pending::Leap(leap)), Some(to)) = (&self.pending, to) {
             // What most returns do.
             if leap.manner.loaded == Loaded::No && self.ops.go_back(to) {
@@ -179,17 +200,17 @@ impl<L: Ledger> Follow<L> {
             }
         }
         if std::mem::take(&mut self.front) && self.pending.is_none() {
-            self.ops.settle(Op::Arrive { to, entry });
+            self.ops.settle(Op::Arrive { to, begins });
         }
         let (Some(pending), Some(to)) = (self.pending.take(), to) else { return };
         match pending {
             Pending::Call { caller, back, step } => {
-                let functions = &self.following.functions;
-                let is_stub =
-                    entry.is_none() && !functions.is_empty() && functions.owner(to, self.code_tsc).is_none();
+                self.met.call(to, begins);
+                let is_stub = begins == Begins::Stub;
                 self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, caller, to)
             }
             Pending::Leap(leap) => {
+                let entry = begins.function();
                 let enters =
                     entry.is_some() && entry != self.following.functions.owner(leap.from, self.code_tsc);
                 self.ops.leap(Leap { to, enters, ..leap });
@@ -206,10 +227,11 @@ impl<L: Ledger> Follow<L> {
             return None;
         }
         let behind = ip.wrapping_add(u64::from(meta.size()));
-        let owner = self.following.functions.owner(ip, self.code_tsc);
+        let functions = &self.following.functions;
+        let owner = functions.owner(ip, self.code_tsc);
         // What a stub pushes is for who finds out where the call is to go: that has not gone there yet.
         let is_pushed = self.learned.nodes.get(node).is_some_and(|known| known.manner.pushed);
-        (owner.is_some() || !is_pushed).then_some(Jump { from: ip, behind, owner })
+        (!is_pushed || functions.is_named(ip, self.code_tsc)).then_some(Jump { from: ip, behind, owner })
     }
 
     /// Execution came to where a function begins: from another one by a jump?
@@ -226,12 +248,20 @@ impl<L: Ledger> Follow<L> {
     /// Execution came to an instruction of a node.
     #[inline(never)]
     fn come(&mut self, graph: &Graph, node: NodeId, from: u16) {
-        let begins = from == 0 && self.learned.glance(node).begins;
-        let entry = if begins { self.learned.entries.get(node).copied() } else { None };
+        let begins =
+            if from == 0 { self.learned.begins.get(node).copied() } else { None }.unwrap_or_default();
         let Some(&ip) = graph.ips(node).get(from as usize) else { return };
+        let jumps = match self.pending {
+            Some(Pending::Leap(leap)) => leap.is_jump(),
+            Some(_) => false,
+            None => self.front || self.jumps,
+        };
+        if let (Begins::Unknown(program), true) = (begins, jumps) {
+            self.learned.land(node, ip, program);
+        }
         if self.front || self.pending.is_some() {
-            self.arrive(Some(ip), entry);
-        } else if let Some(entry) = entry {
+            self.arrive(Some(ip), begins);
+        } else if let Begins::Function(entry) = begins {
             self.enter(graph, ip, entry);
         }
     }
@@ -268,12 +298,17 @@ impl<L: Ledger> Follow<L> {
         }
         (self.last, self.front, self.loaded, self.switched, self.left) =
             (None, true, Loaded::Before, false, Left::Unknown);
+        self.met.land(self.learned.landed.get(self.told..).unwrap_or(&[]));
+        self.told = self.learned.landed.len();
+        self.ops.met = std::mem::take(&mut self.met);
         self.ops.take(0)
     }
 
     /// The nodes of the graph are others now.
     #[cold]
     fn unlearn(&mut self, graph: &Graph) {
+        self.met.land(self.learned.landed.get(self.told..).unwrap_or(&[]));
+        self.told = 0;
         let functions = self.following.functions.clone();
         // It is a node of before.
         self.last = None;
@@ -337,13 +372,15 @@ impl<L: Ledger> Follow<L> {
                     let from = graph.ips(node).get(usize::from(nth)).copied().unwrap_or(0);
                     self.ops.tail(from, to, step, is_stub);
                 }
-                What::Call { from, to, back, indirect, is_stub } => {
+                What::Call { from, to, back, indirect, begins } => {
                     self.loaded = Loaded::No;
                     let step = last_step(nth);
                     self.ops.reach(Instant { step: step + 1, tsc });
                     if indirect {
                         self.pending = Some(Pending::Call { caller: from, back, step });
                     } else {
+                        self.met.call(to, begins);
+                        let is_stub = begins == Begins::Stub;
                         self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, from, to);
                     }
                 }
@@ -445,7 +482,7 @@ impl<L: Ledger> Sink for Follow<L> {
                 let to = (!event.ip_suppressed).then_some(ip);
                 match self.pending {
                     Some(Pending::FarCall { .. } | Pending::FarReturn { .. }) => self.pending = None,
-                    Some(_) => self.arrive(to, None),
+                    Some(_) => self.arrive(to, Begins::Nothing),
                     None if std::mem::take(&mut self.front) => self.ops.settle(Op::Leave(to)),
                     None => {}
                 }
@@ -453,11 +490,11 @@ impl<L: Ledger> Sink for Follow<L> {
                 self.off = Some(off);
             }
             EventKind::AsyncDisabled { at, .. } => {
-                self.arrive(Some(at), None);
+                self.arrive(Some(at), Begins::Nothing);
                 self.off = Some(Off::Interrupted(at));
             }
             EventKind::AsyncBranch { from, to } => {
-                self.arrive(Some(from), None);
+                self.arrive(Some(from), Begins::Nothing);
                 if !event.ip_suppressed && from != to {
                     self.pass(event, step);
                     let step = step.saturating_sub(1);
@@ -466,7 +503,7 @@ impl<L: Ledger> Sink for Follow<L> {
             }
             EventKind::Enabled { ip, .. } if !event.ip_suppressed => {
                 if std::mem::take(&mut self.front) {
-                    self.ops.settle(Op::Arrive { to: None, entry: None });
+                    self.ops.settle(Op::Arrive { to: None, begins: Begins::Nothing });
                 }
                 // Where that went was not traced.
                 self.pending = None;
@@ -548,6 +585,7 @@ where
             worker.learned = learned;
         }
         if !Arc::ptr_eq(&worker.learned.functions, &worker.following.functions) {
+            worker.told = 0;
             worker.learned = Learned::default();
         }
     }
