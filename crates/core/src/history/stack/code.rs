@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::called::Begins;
-use super::entries::Called;
+use super::entries::{Called, Entries};
 use super::ops::Off;
 use super::thunks::{Code, Thunk};
 use super::touch::{touch, Touch};
@@ -141,21 +141,20 @@ impl Bytes {
 
 /// Looks for the sites of a node, which are appended to `sites`, and for how it may be left, if that is a system call.
 ///
-/// `owner` tells which function an address belongs to, `begins` what begins there. Where jumps in it lead to code that no
-/// file knows is added to `landed`.
+/// `functions` are those known at a time. Where jumps in it lead to code that no file knows is added to `landed`.
 pub(super) fn look(
     graph: &Graph,
     node: NodeId,
     sites: &mut Vec<Site>,
     landed: &mut Vec<Called>,
-    owner: &dyn Fn(u64) -> Option<u64>,
-    begins: &dyn Fn(u64) -> Begins,
+    (functions, tsc): (&Entries, u64),
 ) -> (NodeSites, Option<Off>) {
     let begin = sites.len() as u32;
     let (space, mode) = graph.place(node);
     let space = graph.code().get(space);
     let ips = graph.ips(node);
     let code = Code { space: space.as_deref(), mode };
+    let begins = |ip| Begins::at(ip, tsc, functions, code);
     let mut bytes = Bytes::default();
     let mut touch_at = |ip: u64, size: u8| {
         space.as_ref().map_or(Touch::Nothing, |space| touch(bytes.of(space, ip, size), mode))
@@ -219,9 +218,9 @@ pub(super) fn look(
                 // The last one leads to another node, which begins at the entry.
                 let Some(to) = ips.get(usize::from(nth) + 1).copied() else { continue };
                 let is_stub = match begins(to) {
-                    Begins::Function(entry) if owner(ip) != Some(entry) => false,
-                    // What a stub pushes is for who finds out where the call is to go.
-                    Begins::Stub if !manner.pushed => true,
+                    Begins::Function(entry) if functions.owner(ip, tsc) != Some(entry) => false,
+                    // In code that no file knows it may well be a part of a function.
+                    Begins::Stub if functions.is_named(ip, tsc) => true,
                     Begins::Unknown(program) => {
                         landed.push((program, to));
                         continue;

@@ -53,8 +53,7 @@ impl Learned {
         let space = graph.code().get(space);
         let code = Code { space: space.as_deref(), mode };
         let begins = |ip| Begins::at(ip, tsc, &functions, code);
-        let owner = |ip| functions.owner(ip, tsc);
-        let (mut found, left) = look(graph, node, &mut self.sites, &mut self.landed, &owner, &begins);
+        let (mut found, left) = look(graph, node, &mut self.sites, &mut self.landed, (&functions, tsc));
         let first = graph.ips(node).first().map_or(Begins::Nothing, |&ip| begins(ip));
         if first != Begins::Nothing {
             found.begins = matches!(first, Begins::Function(_) | Begins::Unknown(_));
