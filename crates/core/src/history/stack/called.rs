@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::code::returns;
-use super::entries::{Called, Entries};
+use super::entries::{Called, Entries, Place};
 use super::thunks::Code;
 
 /// What begins at an address that a branch goes to.
@@ -29,13 +29,13 @@ pub(super) enum Begins {
 impl Begins {
     /// What begins at an address, at a time.
     pub fn at(ip: u64, tsc: u64, functions: &Entries, code: Code<'_>) -> Begins {
-        match functions.entry(ip, tsc) {
-            Some(_) if returns(code, ip) => Begins::Nothing,
-            Some(entry) => Begins::Function(entry),
-            None if functions.is_named(ip, tsc) => Begins::Nothing,
-            None if code.begun_at(ip).is_some() => Begins::Nothing,
-            None if code.is_stub(ip) => Begins::Stub,
-            None => Begins::Unknown(functions.program(tsc)),
+        match functions.place(ip, tsc) {
+            Place::Entry(_) if returns(code, ip) => Begins::Nothing,
+            Place::Entry(entry) => Begins::Function(entry),
+            Place::Inside => Begins::Nothing,
+            Place::Unknown if code.begun_at(ip).is_some() => Begins::Nothing,
+            Place::Unknown if code.is_stub(ip) => Begins::Stub,
+            Place::Unknown => Begins::Unknown(functions.program(tsc)),
         }
     }
 

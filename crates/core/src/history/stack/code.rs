@@ -32,8 +32,10 @@ pub(super) enum What {
         back: u64,
         /// Only the trace says where it goes.
         indirect: bool,
-        /// What begins there, if it is a direct one.
-        begins: Begins,
+        /// It is a direct one, of a stub in no function that is known.
+        is_stub: bool,
+        /// It is a direct one, of code that no file knows.
+        is_unknown: bool,
     },
     /// A jump to the entry of another function, or to a stub that leads to one.
     Tail {
@@ -206,10 +208,10 @@ pub(super) fn look(
                 let callee = next.unwrap_or(graph.next_ip(node));
                 if indirect || callee != back && code.called_by(back, callee).is_none() {
                     let begins = if indirect { Begins::Nothing } else { begins(callee) };
-                    sites.push(Site {
-                        nth,
-                        what: What::Call { from: ip, to: callee, back, indirect, begins },
-                    });
+                    let is_stub = begins == Begins::Stub;
+                    let is_unknown = matches!(begins, Begins::Unknown(_));
+                    let what = What::Call { from: ip, to: callee, back, indirect, is_stub, is_unknown };
+                    sites.push(Site { nth, what });
                     called = !indirect;
                 }
                 (manner, seen, changed) = (Manner::default(), (false, false), false);

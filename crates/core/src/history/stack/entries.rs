@@ -59,9 +59,8 @@ impl Program {
         self.bodies.get(behind.checked_sub(1)?)
     }
 
-    fn entry(&self, ip: u64) -> Option<u64> {
-        let begins = |(body, how): &&(Body, How)| body.start == ip && *how != How::Rest;
-        self.last_before(ip).filter(begins).map(|(body, _)| body.owner)
+    fn begins(&self, ip: u64) -> bool {
+        self.last_before(ip).is_some_and(|(body, how)| body.start == ip && *how != How::Rest)
     }
 
     /// Adds functions that begin at some addresses, which lie in no other. They end where the next one begins, or
@@ -98,6 +97,17 @@ fn end_before(to: u64, open: &mut Vec<Body>, found: &mut Vec<(Body, How)>) {
             found.push((Body { start: inner.end, ..outer }, How::Rest));
         }
     }
+}
+
+/// What an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Something of the function begins there that begins at this address.
+    Entry(u64),
+    /// It lies in a function, as a file says.
+    Inside,
+    /// No file knows it, and nothing is known to begin there.
+    Unknown,
 }
 
 /// The functions of the programs that a thread ran, one after the other.
@@ -151,6 +161,16 @@ impl Entries {
         self.body(ip, tsc).map(|(body, _)| body.owner)
     }
 
+    /// What an address is, at a time.
+    pub(super) fn place(&self, ip: u64, tsc: u64) -> Place {
+        let program = self.programs.get(self.program(tsc) as usize);
+        match program.and_then(|program| program.last_before(ip)) {
+            Some((body, how)) if body.start == ip && *how != How::Rest => Place::Entry(body.owner),
+            Some((body, how)) if ip < body.end && *how != How::Called => Place::Inside,
+            _ => Place::Unknown,
+        }
+    }
+
     /// A file says which function an address belongs to, at a time.
     pub(super) fn is_named(&self, ip: u64, tsc: u64) -> bool {
         self.body(ip, tsc).is_some_and(|(_, how)| *how != How::Called)
@@ -161,14 +181,9 @@ impl Entries {
         self.body(ip, tsc).filter(|(_, how)| *how == How::Called).map(|(body, _)| body.start)
     }
 
-    /// The function of which something begins at an address, at a time.
-    pub fn entry(&self, ip: u64, tsc: u64) -> Option<u64> {
-        self.programs.get(self.program(tsc) as usize)?.entry(ip)
-    }
-
     /// Something of a function begins at an address, at some time.
     pub fn may_enter(&self, ip: u64) -> bool {
-        self.programs.iter().any(|program| program.entry(ip).is_some())
+        self.programs.iter().any(|program| program.begins(ip))
     }
 
     /// The functions as bytes, for the same version of this crate.
@@ -199,7 +214,8 @@ mod tests {
             [9, 10, 19, 20, 25, 34].map(|ip| entries.owner(ip, 0)),
             [None, Some(10), Some(10), Some(20), None, Some(10)]
         );
-        assert_eq!([10, 11, 30].map(|ip| entries.entry(ip, 99)), [Some(10), None, Some(10)]);
+        let places = [10, 11, 30, 26].map(|ip| entries.place(ip, 99));
+        assert_eq!(places, [Place::Entry(10), Place::Inside, Place::Entry(10), Place::Unknown]);
         assert_eq!(entries.owner(15, 100), None);
         assert_eq!([10, 20, 21].map(|ip| entries.may_enter(ip)), [true, true, false]);
         assert_eq!(Entries::from_bytes(&entries.to_bytes()), Some(entries));

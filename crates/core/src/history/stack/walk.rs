@@ -219,6 +219,12 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
+    /// A call goes to code that no file knows.
+    #[inline(never)]
+    fn meet(&mut self, to: u64) {
+        self.met.call(to, Begins::Unknown(self.following.functions.program(self.code_tsc)));
+    }
+
     /// The jump that a node ends with.
     fn jump_of(&self, graph: &Graph, node: NodeId) -> Option<Jump> {
         let (&ip, meta) = (graph.ips(node).last()?, graph.metas(node).last()?);
@@ -371,15 +377,16 @@ impl<L: Ledger> Follow<L> {
                     let from = graph.ips(node).get(usize::from(nth)).copied().unwrap_or(0);
                     self.ops.tail(from, to, step, is_stub);
                 }
-                What::Call { from, to, back, indirect, begins } => {
+                What::Call { from, to, back, indirect, is_stub, is_unknown } => {
                     self.loaded = Loaded::No;
                     let step = last_step(nth);
                     self.ops.reach(Instant { step: step + 1, tsc });
                     if indirect {
                         self.pending = Some(Pending::Call { caller: from, back, step });
                     } else {
-                        self.met.call(to, begins);
-                        let is_stub = begins == Begins::Stub;
+                        if is_unknown {
+                            self.meet(to);
+                        }
                         self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, from, to);
                     }
                 }
