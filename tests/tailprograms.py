@@ -98,3 +98,27 @@ int main(void)
     return sum == 12345;
 }
 """
+
+COLD = r"""
+#define ALONE __attribute__((noinline, noclone))
+volatile int sink;
+__attribute__((cold, noinline)) void rare(int n) { sink -= n; }
+ALONE int plain(int n) { return n + sink; }
+ALONE int often(int n)
+{
+    int sum = plain(n) + plain(n + 1);
+    if (__builtin_expect(n % 7 == 3, 0)) {
+        rare(n);
+        rare(sum);
+        sink += plain(sum);
+    }
+    return sum + plain(sum);
+}
+
+int main(void)
+{
+    for (int i = 0; i < 30; i++) sink += often(i);
+    return 0;
+}
+"""
+"""A function of which a part was moved elsewhere, from where it comes back."""

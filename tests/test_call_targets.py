@@ -232,3 +232,17 @@ def test_a_live_stream_tells_what_was_called(tmp_path: Path) -> None:
     tables, (_, called, matters) = asked(functions.with_called(called))
     assert (called, matters) == ([], False)
     assert tables == [table.to_dict() for table in (whole.pairs(), whole.functions(), whole.calls())]
+
+
+def test_a_part_without_a_name_that_goes_on_with_a_frame_is_no_function(tmp_path: Path) -> None:
+    program, bare = built(tailprograms.COLD, tmp_path, "-fasynchronous-unwind-tables", "-fno-ipa-ra")
+    starts = {line.split()[2]: int(line.split()[0], 16) for line in nm(program)}
+    if "often.cold" not in starts:
+        pytest.skip("needs a compiler that moves cold code")
+    named, nameless = recorded(program), recorded(bare)
+    base = named.symbols().resolve("main") - starts["main"]
+    own = {base + starts[name] for name in ("rare", "plain", "often", "often.cold")}
+    history = nameless.history()
+    assert len(history.find(base + starts["often.cold"])) == 4
+    assert calls_of(nameless, own) == calls_of(named, own)
+    assert not [row for row in calls_of(nameless, own) if row[1] == base + starts["often.cold"]]

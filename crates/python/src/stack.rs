@@ -82,7 +82,7 @@ pub struct RawEntries(pub Arc<Entries>);
 #[pymethods]
 impl RawEntries {
     /// Of each program: the time (TSC) from which it runs; of each function, as native-endian uint64, the first address, the
-    /// one behind it, and where the function begins that it is a part of; and where something is mapped (first address,
+    /// one behind it, where the function begins that it is a part of, and whether something begins there (0 or 1); and where something is mapped (first address,
     /// the one behind).
     #[new]
     fn new(programs: Vec<Program>) -> RawEntries {
@@ -90,9 +90,9 @@ impl RawEntries {
         let body = |row: &[u8]| {
             let mut fields = row.chunks_exact(8).map(field);
             let mut next = || fields.next().unwrap_or(0);
-            Body { start: next(), end: next(), owner: next() }
+            Body { start: next(), end: next(), owner: next(), begins: next() != 0 }
         };
-        let bodies = |rows: Vec<u8>| rows.chunks_exact(24).map(body).collect();
+        let bodies = |rows: Vec<u8>| rows.chunks_exact(32).map(body).collect();
         RawEntries(Arc::new(Entries::new(
             programs.into_iter().map(|(tsc, rows, mapped)| (tsc, bodies(rows), mapped)).collect(),
         )))

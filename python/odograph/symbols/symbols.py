@@ -315,8 +315,9 @@ class Symbols:
         return sorted(starts), sorted(ends), sorted(pads)
 
     def bodies(self) -> bytes:
-        """Of all code that symbols or call frame information know, rows: begin, end (not included), and where
-        the function begins that it is a part of, as uint64 in the order of this machine.
+        """Of all code that symbols or call frame information know, rows: begin, end (not included), where the
+        function begins that it is a part of, and whether something begins there (0 or 1), as uint64 in the
+        order of this machine.
 
         Stubs of calls to other files are left out.
         """
@@ -326,7 +327,8 @@ class Symbols:
         for module in self.modules:
             if not _has_table(module):
                 continue
-            rows = module.table.bodies + np.uint64(module.bias % _TOP)
+            rows = module.table.bodies.copy()
+            rows[:, :3] += np.uint64(module.bias % _TOP)
             inside = (rows[:, 0] >= module.address) & (rows[:, 0] < module.end)
             rows = rows[inside]
             rows[:, 1] = np.minimum(rows[:, 1], module.end)

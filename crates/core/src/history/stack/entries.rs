@@ -13,6 +13,8 @@ pub struct Body {
     pub end: u64,
     /// Where the function begins that it belongs to: `start`, unless a compiler moved a part of that function here.
     pub owner: u64,
+    /// A function begins there, or a part of one. Else it goes on with the frame of a function that is not known.
+    pub begins: bool,
 }
 
 /// How a body is known.
@@ -21,7 +23,7 @@ enum How {
     /// By its file.
     #[default]
     Named,
-    /// It goes on behind another one that lies in it: nothing begins here.
+    /// It goes on behind another one that lies in it, or with what another one began: nothing begins here.
     Rest,
     /// It was called.
     Called,
@@ -47,7 +49,7 @@ impl Program {
         for body in bodies {
             end_before(body.start, &mut open, &mut found);
             open.push(body);
-            found.push((body, How::Named));
+            found.push((body, if body.begins { How::Named } else { How::Rest }));
         }
         end_before(u64::MAX, &mut open, &mut found);
         Program { tsc, bodies: found, mapped }
@@ -73,7 +75,7 @@ impl Program {
             let around = self.mapped.iter().filter(|(first, end)| (*first..*end).contains(&ip));
             around.map(|(_, end)| *end).min().unwrap_or(u64::MAX)
         };
-        let body = |&ip: &u64| (Body { start: ip, end: end(ip), owner: ip }, How::Called);
+        let body = |&ip: &u64| (Body { start: ip, end: end(ip), owner: ip, begins: true }, How::Called);
         let mut all: Vec<(Body, How)> = called.iter().map(body).collect();
         all.append(&mut self.bodies);
         all.sort_by_key(|(body, _)| body.start);
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn body(start: u64, end: u64, owner: u64) -> Body {
-        Body { start, end, owner }
+        Body { start, end, owner, begins: true }
     }
 
     #[test]
