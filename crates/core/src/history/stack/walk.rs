@@ -189,14 +189,21 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
+    /// Goes back behind the innermost call, as most returns do; false if it does not.
+    #[inline]
+    fn goes_back(&mut self, to: u64) -> bool {
+        let Some(Pending::Leap(leap)) = &self.pending else { return false };
+        let goes = leap.manner.loaded == Loaded::No && self.ops.go_back(to);
+        if goes {
+            (self.pending, self.front) = (None, false);
+        }
+        goes
+    }
+
     /// Where execution goes on is known, or that it never will be.
     fn arrive(&mut self, to: Option<u64>, begins: Begins) {
-        if let (Some(Pending::Leap(leap)), Some(to)) = (&self.pending, to) {
-            // What most returns do.
-            if leap.manner.loaded == Loaded::No && self.ops.go_back(to) {
-                (self.pending, self.front) = (None, false);
-                return;
-            }
+        if to.is_some_and(|to| self.goes_back(to)) {
+            return;
         }
         if std::mem::take(&mut self.front) && self.pending.is_none() {
             self.ops.settle(Op::Arrive { to, begins });
@@ -253,16 +260,21 @@ impl<L: Ledger> Follow<L> {
     /// Execution came to an instruction of a node.
     #[inline(never)]
     fn come(&mut self, graph: &Graph, node: NodeId, from: u16) {
-        let begins =
-            if from == 0 { self.learned.begins.get(node).copied() } else { None }.unwrap_or_default();
         let Some(&ip) = graph.ips(node).get(from as usize) else { return };
-        let jumps = match self.pending {
-            Some(Pending::Leap(leap)) => leap.is_jump(),
-            Some(_) => false,
-            None => self.front || self.jumps,
-        };
-        if let (Begins::Unknown(program), true) = (begins, jumps) {
-            self.learned.land(node, ip, program);
+        if self.goes_back(ip) {
+            return;
+        }
+        let begins = if from == 0 { self.learned.begins.get(node).copied() } else { None };
+        let begins = begins.unwrap_or_default();
+        if let Begins::Unknown(program) = begins {
+            let jumps = match self.pending {
+                Some(Pending::Leap(leap)) => leap.is_jump(),
+                Some(_) => false,
+                None => self.front || self.jumps,
+            };
+            if jumps {
+                self.learned.land(node, ip, program);
+            }
         }
         if self.front || self.pending.is_some() {
             self.arrive(Some(ip), begins);
