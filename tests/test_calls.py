@@ -314,7 +314,7 @@ def check_live(seed: int, pieces: int, folder: Path) -> None:
                 if stop in interrupted:
                     continue
                 for total, asked in zip(sums, (whole.pairs, whole.functions, whole.calls), strict=True):
-                    table, *_ = total.tables(recording.clock, whole.begins_program, whole.landings, ())
+                    (table, *_), _ = total.tables(recording.clock, whole.begins_program, whole.landings, ())
                     found, expected = Table(table).to_dict(), asked(0, stop).to_dict()
                     for one in (found, expected):
                         # Whether the end of a handler behind the last step belongs to it, is open.

@@ -464,6 +464,8 @@ class History(Sequence[Instruction]):
         is to go on, ``callee`` the handler); or ``stack``, where a stack begins that nothing called, as that
         of a coroutine does (``caller`` is the address of the branch to it); or ``tail``, where a function
         jumped to the entry of another one, which then returns for it (``caller`` is the address of the jump).
+        Where no symbol and no call frame information knows a function, what was called anywhere in the whole
+        history is an entry.
         Stubs of calls to other files and thunks are no calls: ``callee`` is what they lead to.
 
         ``stack`` is the number of the stack that the call lies on. A call that is no ``tail`` is on

@@ -266,11 +266,13 @@ class Recording:
         return self._symbols[pid]
 
     def functions(self, tid: int | None = None) -> RawEntries:
-        """Where functions begin and end in the programs that a thread's process ran."""
+        """Where functions begin and end in the programs that a thread's process ran, as far as files say."""
         epochs = self.epochs(tid)
         pid = self.source.thread(tid).pid
         if pid not in self._functions:
-            self._functions[pid] = RawEntries([(epoch.tsc, epoch.symbols.bodies()) for epoch in epochs])
+            self._functions[pid] = RawEntries(
+                [(epoch.tsc, epoch.symbols.bodies(), epoch.symbols.mapped()) for epoch in epochs]
+            )
         return self._functions[pid]
 
     def epochs(self, tid: int | None = None) -> list[Epoch]:

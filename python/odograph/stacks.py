@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from odograph._native import RawHistory
     from odograph.symbols import Symbols
 
-__all__ = ["CallStacks", "FindLandings", "Landings", "landings"]
+__all__ = ["CallStacks", "FindLandings", "Landings", "Open", "landings"]
 
 Landings = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, int, int]]]
 """Where functions begin, where the knowledge of functions ends, and where exceptions land."""
+
+Open = tuple[list[int], list[tuple[int, int]], bool]
+"""What a walk leaves open: addresses that nothing explains without names; functions known only because they
+were called, as number of the program and address; and whether another walk with those may tell more."""
 
 FindLandings = Callable[[Sequence[int]], Landings]
 """Gives that for the modules of some addresses."""
 
 _CALL, _INTERRUPTED, _REVEALED, _RESUMED, _TAIL = range(5)
+_NO_NAMES: Landings = ((), (), ())
 #: Where programs begin: nothing called these.
 _BOTTOM = frozenset(("_start", "_dl_start_user"))
 
@@ -108,17 +113,28 @@ class CallStacks:
         self._is_first = is_first
         self._find_functions = find_functions
         self._native: RawStacks | None = None
-        #: Names at the step that was asked for last.
+        #: The step that was asked for last, names there, and the time (TSC) if it was needed.
+        self._step = 0
         self._names: Symbols | None = None
+        self._tsc: int | None = None
         self._seed: _Seed | None = None
 
     @property
     def native(self) -> RawStacks:
         """The native half; made when first asked for."""
         if self._native is None:
-            first = self._made(((), (), ()))
-            self._explain(first, first.unexplained)
+            first = self._made(_NO_NAMES)
+            if self._knows_more(first.open):
+                first = self._made(_NO_NAMES)
+            self._explain(first, first.open)
         return self._native or first
+
+    def _knows_more(self, left: Open) -> bool:
+        """Takes functions that are known only because a walk found calls of them; whether to walk again."""
+        _, called, matters = left
+        if called:
+            self._functions = self._functions.with_called(called)
+        return matters
 
     def _made(self, names: Landings) -> RawStacks:
         programs = () if self._find_programs is None else tuple(self._find_programs())
@@ -129,33 +145,42 @@ class CallStacks:
     def _functions(self) -> RawEntries:
         if self._find_functions is not None:
             return self._find_functions()
-        return RawEntries([] if self._names_at is None else [(0, self._names_at(0).bodies())])
+        if self._names_at is None:
+            return RawEntries([])
+        names = self._names_at(0)
+        return RawEntries([(0, names.bodies(), names.mapped())])
 
-    def _explain(self, first: RawStacks, unexplained: Sequence[int]) -> None:
+    def _explain(self, first: RawStacks, left: Open) -> None:
         """Takes the native half that knew no names, if no names help with what it left unexplained."""
-        names = landings(unexplained, self._find_landings)
+        names = landings(left[0], self._find_landings)
         self._native = first if names is None else self._made(names)
 
     def ask(
         self, questions: Sequence[Question], start: int, stop: int, by: int = 0, rows: Rows = ALL_ROWS
     ) -> list[list[Table]]:
-        """Tables for each question about some steps, by one walk; of pairs, ``by`` is added to steps."""
+        """Tables for each question about some steps, by one walk if it finds everything it needs to know; of
+        pairs, ``by`` is added to steps.
+        """
 
-        def answer(native: RawStacks) -> tuple[list[list[Table]], list[int]]:
-            found, unexplained = native.ask(questions, start, stop, by, rows)
-            return [[Table(table) for table in tables] for tables in found], unexplained
+        def answer(native: RawStacks) -> tuple[list[list[Table]], Open]:
+            found, left = native.ask(questions, start, stop, by, rows)
+            return [[Table(table) for table in tables] for tables in found], left
 
         if self._native is None and (start, stop) == (0, self._raw.steps):
-            first = self._made(((), (), ()))
-            found, unexplained = answer(first)
-            self._explain(first, unexplained)
+            first = self._made(_NO_NAMES)
+            found, left = answer(first)
+            if self._knows_more(left):
+                first = self._made(_NO_NAMES)
+                found, left = answer(first)
+            self._explain(first, left)
             if self._native is first:
                 return found
         return answer(self.native)[0]
 
     def may_enter(self, addresses: Sequence[int]) -> bool:
         """Whether a function begins at one of these addresses, so that a jump there may be a call."""
-        return self._functions.may_enter(addresses)
+        # What is known only because it was called is known when the whole history was followed.
+        return self.native is not None and self._functions.may_enter(addresses)
 
     @property
     def size(self) -> int:
@@ -174,7 +199,7 @@ class CallStacks:
         ]
         if not inner:
             raise InvalidArgument("this stack has no frames")
-        self._names = None if self._names_at is None else self._names_at(steps)
+        self._look_from(steps)
         listed, revealed = self.native.at_end(steps, inner[0].address)
         known, _, edge, bottom, _ = self._listed(listed)
         known = [frame for frame in known if frame.found is not Found.TAIL_CALL]
@@ -201,7 +226,7 @@ class CallStacks:
 
     def at(self, step: int, most: int, last: int | None = None) -> Stack:
         """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
-        self._names = None if self._names_at is None else self._names_at(step)
+        self._look_from(step)
         frames, end, edge, bottom, left_out = self._known(step, most, last)
         seed = self._seed
         if seed is None or edge is None or left_out:
@@ -239,5 +264,22 @@ class CallStacks:
             step = None if kind in (_REVEALED, _RESUMED) else at
             yield self._named(Frame(address, how, is_return, is_guess, step=step, entered=entered))
 
+    def _look_from(self, step: int) -> None:
+        """Names are those of a step from now on."""
+        self._step, self._tsc = step, None
+        self._names = None if self._names_at is None else self._names_at(step)
+
     def _named(self, frame: Frame) -> Frame:
-        return frame if self._names is None else self._names.name_frame(frame)
+        if self._names is None:
+            return frame
+        named = self._names.name_frame(frame)
+        return named if named.function is not None else self._called(named)
+
+    def _called(self, frame: Frame) -> Frame:
+        """The same frame with the name of a function that is known only because it was called, if it is."""
+        if self._tsc is None:
+            last = max(min(self._step, self._raw.steps - 1), 0)
+            rows = Table(self._raw.instructions(last, last + 1)) if self._raw.steps else ()
+            self._tsc = next((row["tsc"] for row in rows), None) or 0
+        start = self._functions.called(frame.lookup_address, self._tsc)
+        return frame if start is None or self._names is None else self._names.name_called(frame, start)

@@ -1,8 +1,8 @@
 //! The entries of `.eh_frame` and `.debug_frame`: which code has call frame information, and where it begins.
 
 use gimli::{
-    BaseAddresses, CommonInformationEntry, DebugFrame, EhFrame, EndianSlice, FrameDescriptionEntry,
-    LittleEndian, UnwindOffset, UnwindSection,
+    BaseAddresses, CallFrameInstruction, CommonInformationEntry, DebugFrame, EhFrame, EndianSlice,
+    FrameDescriptionEntry, LittleEndian, UnwindOffset, UnwindSection,
 };
 use object::{Object, ObjectSection, ReadRef};
 
@@ -10,7 +10,7 @@ use crate::section::{section, Section};
 
 type Slice<'data> = EndianSlice<'data, LittleEndian>;
 
-/// One entry (FDE): first address, end (not included), offset in its section.
+/// One entry (FDE).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Where its code begins.
@@ -19,6 +19,8 @@ pub struct Entry {
     pub end: u64,
     /// Where the entry lies in its section.
     pub offset: usize,
+    /// There is a frame at its first instruction already: compilers moved a part of a function there, or nothing calls it.
+    pub goes_on: bool,
 }
 
 /// Gives each sound entry of a section to `take`, in the order of the section. A damaged entry is left out, and
@@ -79,12 +81,35 @@ pub fn entries<'data, S: UnwindSection<Slice<'data>>>(
         let (start, end) = (entry.initial_address(), entry.initial_address().saturating_add(entry.len()));
         // Code that the linker removed is left with the address 0.
         if start < end && start != 0 {
-            found.push(Entry { start, end, offset: entry.offset() });
+            let goes_on = goes_on(entry, section, bases);
+            found.push(Entry { start, end, offset: entry.offset(), goes_on });
         }
         true
     });
     found.sort_by_key(|entry| entry.start);
     found
+}
+
+/// An entry says at its first instruction that the frame is another one than at the entry of a function.
+fn goes_on<'data, S: UnwindSection<Slice<'data>>>(
+    entry: &FrameDescriptionEntry<Slice<'data>>,
+    section: &S,
+    bases: &BaseAddresses,
+) -> bool {
+    let mut instructions = entry.instructions(section, bases);
+    while let Ok(Some(instruction)) = instructions.next() {
+        match instruction {
+            CallFrameInstruction::AdvanceLoc { delta } if delta > 0 => return false,
+            CallFrameInstruction::DefCfa { .. }
+            | CallFrameInstruction::DefCfaSf { .. }
+            | CallFrameInstruction::DefCfaRegister { .. }
+            | CallFrameInstruction::DefCfaOffset { .. }
+            | CallFrameInstruction::DefCfaOffsetSf { .. }
+            | CallFrameInstruction::DefCfaExpression { .. } => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The bytes of an `.eh_frame` as gimli takes them.

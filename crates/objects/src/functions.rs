@@ -259,16 +259,17 @@ impl Functions {
     }
 
     /// Of all code that symbols or call frame information know, sorted: begin, end (not included), and where the function
-    /// begins that it is a part of, where a compiler moved that elsewhere (`main.cold`, `read.part.0`). Stubs of the
-    /// procedure linkage table are left out.
-    pub fn bodies(&self) -> Vec<(u64, u64, u64)> {
+    /// begins that it is a part of, where a compiler moved that elsewhere (`main.cold`, `read.part.0`), and whether something
+    /// begins there: a part without a name that has a frame at its first instruction goes on with what another function
+    /// began. Stubs of the procedure linkage table are left out.
+    pub fn bodies(&self) -> Vec<(u64, u64, u64, bool)> {
         let list = self.symbols.list();
         let mut named: Option<HashMap<&[u8], u64>> = None;
         let mut found = Vec::new();
         for number in self.all() {
             let Some(symbol) = list.get(number) else {
                 let frame = number.checked_sub(list.len()).and_then(|at| self.frames.get(at));
-                found.extend(frame.map(|frame| (frame.start, frame.end, frame.start)));
+                found.extend(frame.map(|frame| (frame.start, frame.end, frame.start, !frame.goes_on)));
                 continue;
             };
             if self.symbols.is_stub(symbol) {
@@ -280,7 +281,7 @@ impl Functions {
                 });
                 named.get(whole).copied()
             });
-            found.push((symbol.start, symbol.end, owner.unwrap_or(symbol.start)));
+            found.push((symbol.start, symbol.end, owner.unwrap_or(symbol.start), true));
         }
         found
     }
@@ -379,7 +380,7 @@ mod tests {
     use super::*;
 
     fn frame(start: u64, end: u64) -> Entry {
-        Entry { start, end, offset: 0 }
+        Entry { start, end, offset: 0, goes_on: false }
     }
 
     proptest! {

@@ -277,10 +277,11 @@ impl RawFunctions {
         PyBytes::new(py, &bytes)
     }
 
-    /// (begin, end, begin of the function that it is a part of) of all code (native-endian uint64, sorted).
+    /// (begin, end, begin of the function that it is a part of, whether something begins there: 0 or 1) of all code (native-endian uint64, sorted).
     fn _bodies<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let bodies = py.detach(|| locked(&self.functions).bodies());
-        let fields = bodies.into_iter().flat_map(|(start, end, owner)| [start, end, owner]);
+        let fields =
+            bodies.into_iter().flat_map(|(start, end, owner, begins)| [start, end, owner, u64::from(begins)]);
         let bytes: Vec<u8> = fields.flat_map(u64::to_ne_bytes).collect();
         PyBytes::new(py, &bytes)
     }

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use odograph_core::history::{
-    fold, Ask, Body, CallStack, CallTree, Clock, Entries, Executions, FrameKind, Functions, Ledger, Names,
-    Pairs, Settled, StackFrame, StackPart, Stacks,
+    fold, Ask, Body, CallStack, CallTree, Called, Clock, Entries, Executions, Found, FrameKind, Functions,
+    Ledger, Names, Pairs, Settled, StackFrame, StackPart, Stacks,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -38,8 +38,20 @@ fn listed(stack: &CallStack) -> Listed {
     (frames, stack.is_complete, stack.left_out, stack.edge, stack.bottom, stack.ip)
 }
 
-/// Tables by question, and addresses that nothing explains without names if all of the history was asked.
-type Answer = (Vec<Vec<RawTable>>, Vec<u64>);
+/// What a walk found that another one may do better with: addresses that nothing explains without names; functions that are
+/// known only because they were called, and whether other answers may come of them.
+pub type Open = (Vec<u64>, Vec<Called>, bool);
+
+/// That of what a walk left.
+pub fn open(unexplained: &[u64], found: &Found) -> Open {
+    (unexplained.to_vec(), found.called.clone(), found.matters)
+}
+
+/// Tables by question, and what is open if all of the history was asked.
+type Answer = (Vec<Vec<RawTable>>, Open);
+
+/// Of a program: the time (TSC) from which it runs, its functions, and what it has mapped (first address, end).
+type Program = (u64, Vec<u8>, Vec<(u64, u64)>);
 
 /// What one walk kept.
 #[derive(Default)]
@@ -69,20 +81,32 @@ pub struct RawEntries(pub Arc<Entries>);
 
 #[pymethods]
 impl RawEntries {
-    /// Of each program: the time (TSC) from which it runs, and of each function, as native-endian uint64, the first address,
-    /// the one behind it, and where the function begins that it is a part of.
+    /// Of each program: the time (TSC) from which it runs; of each function, as native-endian uint64, the first address, the
+    /// one behind it, where the function begins that it is a part of, and whether something begins there (0 or 1); and where something is mapped (first address,
+    /// the one behind).
     #[new]
-    fn new(programs: Vec<(u64, Vec<u8>)>) -> RawEntries {
+    fn new(programs: Vec<Program>) -> RawEntries {
         let field = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
         let body = |row: &[u8]| {
             let mut fields = row.chunks_exact(8).map(field);
             let mut next = || fields.next().unwrap_or(0);
-            Body { start: next(), end: next(), owner: next() }
+            Body { start: next(), end: next(), owner: next(), begins: next() != 0 }
         };
-        let bodies = |rows: Vec<u8>| rows.chunks_exact(24).map(body).collect();
+        let bodies = |rows: Vec<u8>| rows.chunks_exact(32).map(body).collect();
         RawEntries(Arc::new(Entries::new(
-            programs.into_iter().map(|(tsc, rows)| (tsc, bodies(rows))).collect(),
+            programs.into_iter().map(|(tsc, rows, mapped)| (tsc, bodies(rows), mapped)).collect(),
         )))
+    }
+
+    /// These, and functions that were called: the number of the program, and where they begin.
+    #[allow(clippy::needless_pass_by_value)]
+    fn with_called(&self, called: Vec<Called>) -> RawEntries {
+        RawEntries(Arc::new(self.0.with_called(&called)))
+    }
+
+    /// Where the function begins that an address belongs to at a time (TSC), if it is known only because it was called.
+    fn called(&self, ip: u64, tsc: u64) -> Option<u64> {
+        self.0.called(ip, tsc)
     }
 
     /// Something of a function begins at one of these addresses, in one of the programs.
@@ -138,7 +162,7 @@ impl RawStacks {
         }
         let stacks = self.stacks(py)?;
         let settled = self.history.get().asked(py, |ask| stacks.fold(steps, counted, ask))?;
-        Ok(Settled { unexplained: Vec::new(), ..settled })
+        Ok(Settled { unexplained: Vec::new(), found: Found::default(), ..settled })
     }
 
     fn clock(&self) -> Clock {
@@ -205,17 +229,17 @@ impl RawStacks {
         };
         let (rows, clock) = (history::rows_of(rows), self.clock());
         let mut tables = history::counted_tables(py, &questions, &counted, &rows)?;
-        let mut unexplained = Vec::new();
+        let mut left = Open::default();
         for (question, tables) in questions.iter().zip(&mut tables) {
             match question.as_str() {
                 "functions" => {
                     let Some(settled) = kept.functions.take() else { continue };
-                    unexplained.clone_from(&settled.unexplained);
+                    left = open(&settled.unexplained, &settled.found);
                     *tables = vec![sums::functions(settled, clock, &rows)?];
                 }
                 "calls" => {
                     let Some(settled) = kept.paths.take() else { continue };
-                    unexplained.clone_from(&settled.unexplained);
+                    left = open(&settled.unexplained, &settled.found);
                     *tables = vec![sums::paths(settled, clock, &rows)?];
                 }
                 "pairs" => {
@@ -223,13 +247,13 @@ impl RawStacks {
                     if by != 0 {
                         settled.ledger.move_by(by);
                     }
-                    unexplained.clone_from(&settled.unexplained);
+                    left = open(&settled.unexplained, &settled.found);
                     *tables = sums::pairs(settled, &rows)?;
                 }
                 _ => {}
             }
         }
-        Ok((tables, unexplained))
+        Ok((tables, left))
     }
 
     /// The frames around the innermost one before a step.
@@ -246,10 +270,12 @@ impl RawStacks {
         Ok((listed(&stack), revealed.iter().map(frame).collect()))
     }
 
-    /// Addresses that execution went to with another stack pointer and for no known reason.
+    /// Addresses that execution went to with another stack pointer and for no known reason; functions that are known only
+    /// because they were called, and whether another answer may come of them.
     #[getter]
-    fn unexplained(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
-        Ok(self.stacks(py)?.unexplained().to_vec())
+    fn open(&self, py: Python<'_>) -> PyResult<Open> {
+        let stacks = self.stacks(py)?;
+        Ok(open(stacks.unexplained(), stacks.found()))
     }
 
     /// Bytes that it occupies, roughly.

@@ -12,7 +12,7 @@ use pyo3::types::PyBytes;
 
 use crate::error;
 use crate::history::{self, RawClock, RawHistory};
-use crate::stack::RawEntries;
+use crate::stack::{self, Open, RawEntries};
 use crate::table::{RawTable, TableBuilder};
 
 /// Executions by address: ip, count.
@@ -165,8 +165,8 @@ impl RawSum {
         PyBytes::new(py, &bytes)
     }
 
-    /// The tables that a history gives: two for coverage and pairs, one for the others; and addresses that nothing explains
-    /// without names. For the names see [`RawStacks`](crate::stack).
+    /// The tables that a history gives: two for coverage and pairs, one for the others; and what is
+    /// open. For the names see [`RawStacks`](crate::stack).
     fn tables(
         &self,
         py: Python<'_>,
@@ -174,27 +174,27 @@ impl RawSum {
         is_first: bool,
         names: KnownNames,
         programs: Vec<u64>,
-    ) -> PyResult<(Vec<RawTable>, Vec<u64>)> {
+    ) -> PyResult<(Vec<RawTable>, Open)> {
         let (sum, clock) = (py.detach(|| self.lock().clone()), history::clock(clock));
         let names = Arc::new(Names::new(names.0, names.1, names.2));
         let all = Rows::default();
         Ok(match sum {
-            Sum::Counts(sum) => (vec![counts(&sum, &all)?], Vec::new()),
-            Sum::Coverage(sum) => (coverage(&sum, &all)?, Vec::new()),
+            Sum::Counts(sum) => (vec![counts(&sum, &all)?], Open::default()),
+            Sum::Coverage(sum) => (coverage(&sum, &all)?, Open::default()),
             Sum::Functions(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
-                let unexplained = settled.unexplained.clone();
-                (vec![functions(settled, clock, &all)?], unexplained)
+                let open = stack::open(&settled.unexplained, &settled.found);
+                (vec![functions(settled, clock, &all)?], open)
             }
             Sum::Paths(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
-                let unexplained = settled.unexplained.clone();
-                (vec![paths(settled, clock, &all)?], unexplained)
+                let open = stack::open(&settled.unexplained, &settled.found);
+                (vec![paths(settled, clock, &all)?], open)
             }
             Sum::Pairs(sum) => {
                 let settled = py.detach(|| sum.settled(is_first, names, programs));
-                let unexplained = settled.unexplained.clone();
-                (pairs(settled, &all)?, unexplained)
+                let open = stack::open(&settled.unexplained, &settled.found);
+                (pairs(settled, &all)?, open)
             }
         })
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from odograph._native import RawEntries, RawSum
-from odograph.stacks import FindLandings, landings
+from odograph.stacks import FindLandings, Open, landings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,12 +142,14 @@ class Sums:
         is_first: bool,
         find_landings: FindLandings,
         programs: Sequence[int],
-    ) -> list[RawTable]:
-        """The tables that a history gives.
+    ) -> tuple[list[RawTable], Open]:
+        """The tables that a history gives, and what they leave open.
 
         ``is_first``: its first step is the first one of its thread. ``programs`` are the TSCs at which it
         goes on with other programs.
         """
-        tables, unexplained = self._raw.tables(clock, is_first, ((), (), ()), programs)
-        names = landings(unexplained, find_landings)
-        return tables if names is None else self._raw.tables(clock, is_first, names, programs)[0]
+        tables, left = self._raw.tables(clock, is_first, ((), (), ()), programs)
+        names = landings(left[0], find_landings)
+        if names is not None:
+            tables, _ = self._raw.tables(clock, is_first, names, programs)
+        return tables, left

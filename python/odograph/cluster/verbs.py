@@ -95,7 +95,7 @@ class Passing(Generic[T]):
 
     def answer(self, recording: Recording, thread: Thread, sums: list[Sum]) -> T:
         number = self.questions(recording).index(_question_for(self._question, recording, thread))
-        return self._made(_tables(sums[number], recording, thread))
+        return self._made(_tables(sums[number], self._question, recording, thread))
 
 
 def _question_for(question: Passes, recording: Recording, thread: Thread) -> Passes:
@@ -113,9 +113,21 @@ def _questions(recording: Recording, questions: tuple[Passes, ...]) -> tuple[Que
     return tuple(dict.fromkeys(every))
 
 
-def _tables(total: Sum, recording: Recording, thread: Thread) -> list[Table]:
+_OF_WHOLE: dict[str, Callable[[History], list[Table]]] = {
+    "functions": lambda history: [history.functions()],
+    "paths": lambda history: [history.calls()],
+    "pairs": lambda history: [history.pairs(), history.switches()],
+}
+
+
+def _tables(total: Sum, question: Passes, recording: Recording, thread: Thread) -> list[Table]:
     history, programs = recording.history(thread.tid), recording.program_times(thread)
-    tables = cast("Sums", total).tables(recording.clock, history.begins_program, history.landings, programs)
+    tables, (_, _, matters) = cast("Sums", total).tables(
+        recording.clock, history.begins_program, history.landings, programs
+    )
+    if matters:
+        # What was called in one part makes a function of what was jumped to in another: the whole tells.
+        return _OF_WHOLE[question.name](history)
     return [Table(table) for table in tables]
 
 
@@ -160,7 +172,7 @@ class Naming:
         tables: dict[str, list[Table]] = {}
         for question in self._questions:
             total = sums[asked.index(_question_for(question, recording, thread))]
-            tables[question.name] = _tables(total, recording, thread)
+            tables[question.name] = _tables(total, question, recording, thread)
         steps = sum(piece.steps[1] - piece.steps[0] for piece in recording.pieces(thread))
         history = recording.history(thread.tid)
         changing = history if len(history.spans) > 1 else None

@@ -315,8 +315,9 @@ class Symbols:
         return sorted(starts), sorted(ends), sorted(pads)
 
     def bodies(self) -> bytes:
-        """Of all code that symbols or call frame information know, rows: begin, end (not included), and where
-        the function begins that it is a part of, as uint64 in the order of this machine.
+        """Of all code that symbols or call frame information know, rows: begin, end (not included), where the
+        function begins that it is a part of, and whether something begins there (0 or 1), as uint64 in the
+        order of this machine.
 
         Stubs of calls to other files are left out.
         """
@@ -326,12 +327,28 @@ class Symbols:
         for module in self.modules:
             if not _has_table(module):
                 continue
-            rows = module.table.bodies + np.uint64(module.bias % _TOP)
+            rows = module.table.bodies.copy()
+            rows[:, :3] += np.uint64(module.bias % _TOP)
             inside = (rows[:, 0] >= module.address) & (rows[:, 0] < module.end)
             rows = rows[inside]
             rows[:, 1] = np.minimum(rows[:, 1], module.end)
             found.append(rows)
         return b"".join(rows.tobytes() for rows in found)
+
+    def mapped(self) -> list[tuple[int, int]]:
+        """Where modules lie: the first address of each, and the one behind."""
+        return [(module.address, min(module.end, _TOP - 1)) for module in self.modules]
+
+    def name_called(self, frame: Frame, start: int) -> Frame:
+        """The same frame with the name of the function that begins at ``start`` in memory, of which nothing
+        is known but that it was called: ``module+0xstart``, or in no module its address.
+        """
+        module = self.module_of(start)
+        place = Place("" if module is None else module.name, None, 0, start, "call")
+        if module is not None:
+            place = replace(place, start=module.inside(start))
+        function = place.function if module is not None else f"{start:#x}"
+        return replace(frame, function=function, offset=frame.address - start, known_by=place.known_by)
 
     def names_of(self, addresses: np.ndarray[Any, Any]) -> list[str]:
         """``module!name+0x4`` for each address; an empty text where nothing is known."""

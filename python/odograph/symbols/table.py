@@ -92,12 +92,13 @@ class FunctionTable:
     @functools.cached_property
     def bodies(self) -> Addresses:
         """Of all code that symbols or call frame information know, ascending: rows of begin, end (not
-        included), and where the function begins that it is a part of, as compilers move parts elsewhere
-        (``main.cold``). Stubs of the procedure linkage table are left out.
+        included), where the function begins that it is a part of, as compilers move parts elsewhere
+        (``main.cold``), and whether something begins there: 0 for a part without a name whose call frame
+        information has a frame at its first instruction. Stubs of the procedure linkage table are left out.
         """
         import numpy as np
 
-        return np.frombuffer(self._raw._bodies(), dtype=np.uint64).reshape(-1, 3)
+        return np.frombuffer(self._raw._bodies(), dtype=np.uint64).reshape(-1, 4)
 
     def functions(self) -> list[FileFunction]:
         """All functions, ascending, one for each place; stubs of the procedure linkage table among them."""

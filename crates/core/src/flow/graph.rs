@@ -257,6 +257,11 @@ impl Graph {
         (ip, u64::from(self.space_id) << 2 | self.mode as u64)
     }
 
+    /// The current space and mode.
+    pub fn here(&self) -> (&Space, ExecMode) {
+        (&self.space, self.mode)
+    }
+
     /// The node at an address of the current space and mode; a stub if it is new.
     pub fn node_at(&mut self, ip: u64) -> NodeId {
         let id = self.nodes.len() as NodeId;

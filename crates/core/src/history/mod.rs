@@ -59,8 +59,8 @@ pub use part::{Assembly, Part, PartPlace};
 pub use rows::Rows;
 pub use saved::{Stale, Unsaved};
 pub use stack::{
-    fold, Body, CallStack, Calls, Entries, Entry, EntryKind, FrameKind, Instant, Ledger, Names, Settled,
-    Spent, StackFrame, StackPart, Stacks,
+    fold, Body, CallStack, Called, Calls, Entries, Entry, EntryKind, Found, FrameKind, Instant, Ledger,
+    Names, Settled, Spent, StackFrame, StackPart, Stacks,
 };
 pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
 pub use sum::Sum;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::called::Begins;
+use super::entries::{Called, Entries};
 use super::ops::Off;
 use super::thunks::{Code, Thunk};
 use super::touch::{touch, Touch};
@@ -30,8 +32,10 @@ pub(super) enum What {
         back: u64,
         /// Only the trace says where it goes.
         indirect: bool,
-        /// What it calls is in no function that is known.
+        /// It is a direct one, of a stub in no function that is known.
         is_stub: bool,
+        /// It is a direct one, of code that no file knows.
+        is_unknown: bool,
     },
     /// A jump to the entry of another function, or to a stub that leads to one.
     Tail {
@@ -139,24 +143,24 @@ impl Bytes {
 
 /// Looks for the sites of a node, which are appended to `sites`, and for how it may be left, if that is a system call.
 ///
-/// `owner` tells which function an address belongs to, `entry` which one begins there.
+/// `functions` are those known at a time. Where jumps in it lead to code that no file knows is added to `landed`.
 pub(super) fn look(
     graph: &Graph,
     node: NodeId,
     sites: &mut Vec<Site>,
-    owner: &dyn Fn(u64) -> Option<u64>,
-    entry: &dyn Fn(u64) -> Option<u64>,
+    landed: &mut Vec<Called>,
+    (functions, tsc): (&Entries, u64),
 ) -> (NodeSites, Option<Off>) {
     let begin = sites.len() as u32;
     let (space, mode) = graph.place(node);
     let space = graph.code().get(space);
     let ips = graph.ips(node);
     let code = Code { space: space.as_deref(), mode };
+    let begins = |ip| Begins::at(ip, tsc, functions, code);
     let mut bytes = Bytes::default();
     let mut touch_at = |ip: u64, size: u8| {
         space.as_ref().map_or(Touch::Nothing, |space| touch(bytes.of(space, ip, size), mode))
     };
-    let has_functions = ips.first().is_some_and(|&ip| owner(ip).is_some());
     let mut manner = Manner::default();
     let mut exit = Exit::Plain;
     // What a function that returns twice does before it changes the stack: both, in any order.
@@ -203,26 +207,29 @@ pub(super) fn look(
                 // A call of what comes next asks for its address.
                 let callee = next.unwrap_or(graph.next_ip(node));
                 if indirect || callee != back && code.called_by(back, callee).is_none() {
-                    let is_stub = !indirect && has_functions && owner(callee).is_none();
-                    sites.push(Site {
-                        nth,
-                        what: What::Call { from: ip, to: callee, back, indirect, is_stub },
-                    });
+                    let begins = if indirect { Begins::Nothing } else { begins(callee) };
+                    let is_stub = begins == Begins::Stub;
+                    let is_unknown = matches!(begins, Begins::Unknown(_));
+                    let what = What::Call { from: ip, to: callee, back, indirect, is_stub, is_unknown };
+                    sites.push(Site { nth, what });
                     called = !indirect;
                 }
                 (manner, seen, changed) = (Manner::default(), (false, false), false);
             }
             InstructionClass::Jump if meta.detail() == Detail::Direct => {
                 // The last one leads to another node, which begins at the entry.
-                let to = ips.get(usize::from(nth) + 1).copied();
-                let Some(to) = to else { continue };
-                let here = owner(ip);
-                let is_stub =
-                    here.is_some() && owner(to).is_none() && leads_on(graph, node, usize::from(nth) + 1);
-                let enters = entry(to).is_some_and(|entry| here != Some(entry)) && !returns(code, to);
-                if enters || is_stub {
-                    sites.push(Site { nth, what: What::Tail { to, is_stub } });
-                }
+                let Some(to) = ips.get(usize::from(nth) + 1).copied() else { continue };
+                let is_stub = match begins(to) {
+                    Begins::Function(entry) if functions.owner(ip, tsc) != Some(entry) => false,
+                    // In code that no file knows it may well be a part of a function.
+                    Begins::Stub if functions.is_named(ip, tsc) => true,
+                    Begins::Unknown(program) => {
+                        landed.push((program, to));
+                        continue;
+                    }
+                    _ => continue,
+                };
+                sites.push(Site { nth, what: What::Tail { to, is_stub } });
             }
             InstructionClass::Return => {
                 exit = Exit::Return;
@@ -255,17 +262,6 @@ pub(super) fn look(
         }
     }
     (NodeSites { begin, end: sites.len() as u32 + 1, manner, exit, left: 0, begins: false }, left)
-}
-
-/// A stub begins with an instruction of a node: all it does is jump to where a cell says.
-fn leads_on(graph: &Graph, node: NodeId, nth: usize) -> bool {
-    let mut metas = graph.metas(node).iter().skip(nth);
-    // It may begin with an instruction that says that indirect branches may come here.
-    let jump = metas.next().and_then(|meta| match meta.class() {
-        InstructionClass::Other => metas.next(),
-        _ => Some(meta),
-    });
-    jump.is_some_and(|meta| meta.class() == InstructionClass::Jump && meta.detail() != Detail::Direct)
 }
 
 /// A thunk begins at an address that returns for the function that jumps there.

@@ -1,4 +1,6 @@
-//! Where functions begin, as far as files say so: a jump from one function to the entry of another is a call, too.
+//! Where functions begin: a jump from one function to the entry of another is a call, too.
+//!
+//! Files say it for most code. Where they say nothing, what was called anywhere in a history is the entry of a function.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,53 +13,179 @@ pub struct Body {
     pub end: u64,
     /// Where the function begins that it belongs to: `start`, unless a compiler moved a part of that function here.
     pub owner: u64,
+    /// A function begins there, or a part of one. Else it goes on with the frame of a function that is not known.
+    pub begins: bool,
+}
+
+/// How a body is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum How {
+    /// By its file.
+    #[default]
+    Named,
+    /// It goes on behind another one that lies in it, or with what another one began: nothing begins here.
+    Rest,
+    /// It was called.
+    Called,
+}
+
+/// The functions of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Program {
+    /// The time (TSC) from which it runs.
+    tsc: u64,
+    /// Sorted by their start; none lies in another one.
+    bodies: Vec<(Body, How)>,
+    /// Where files and other memory are mapped: first address, and the one behind.
+    mapped: Vec<(u64, u64)>,
+}
+
+impl Program {
+    fn new(tsc: u64, mut bodies: Vec<Body>, mapped: Vec<(u64, u64)>) -> Program {
+        bodies.sort_by_key(|body| body.start);
+        bodies.dedup_by_key(|body| body.start);
+        let mut found = Vec::with_capacity(bodies.len());
+        let mut open: Vec<Body> = Vec::new();
+        for body in bodies {
+            end_before(body.start, &mut open, &mut found);
+            open.push(body);
+            found.push((body, if body.begins { How::Named } else { How::Rest }));
+        }
+        end_before(u64::MAX, &mut open, &mut found);
+        Program { tsc, bodies: found, mapped }
+    }
+
+    /// The body that begins last before an address or there.
+    fn last_before(&self, ip: u64) -> Option<&(Body, How)> {
+        let behind = self.bodies.partition_point(|(body, _)| body.start <= ip);
+        self.bodies.get(behind.checked_sub(1)?)
+    }
+
+    fn begins(&self, ip: u64) -> bool {
+        self.last_before(ip).is_some_and(|(body, how)| body.start == ip && *how != How::Rest)
+    }
+
+    /// Adds functions that begin at some addresses, which lie in no other. They end where the next one begins, or
+    /// what is mapped there ends.
+    fn call(&mut self, mut called: Vec<u64>) {
+        called.retain(|&ip| self.last_before(ip).is_none_or(|(body, _)| body.end <= ip));
+        called.sort_unstable();
+        called.dedup();
+        let end = |ip: u64| {
+            let around = self.mapped.iter().filter(|(first, end)| (*first..*end).contains(&ip));
+            around.map(|(_, end)| *end).min().unwrap_or(u64::MAX)
+        };
+        let body = |&ip: &u64| (Body { start: ip, end: end(ip), owner: ip, begins: true }, How::Called);
+        let mut all: Vec<(Body, How)> = called.iter().map(body).collect();
+        all.append(&mut self.bodies);
+        all.sort_by_key(|(body, _)| body.start);
+        let starts: Vec<u64> = all.iter().skip(1).map(|(body, _)| body.start).collect();
+        for ((body, how), next) in all.iter_mut().zip(starts) {
+            if *how == How::Called {
+                body.end = body.end.min(next);
+            }
+        }
+        self.bodies = all;
+    }
+}
+
+/// Takes bodies that end at or before an address from the `open` ones; those around them go on behind them.
+fn end_before(to: u64, open: &mut Vec<Body>, found: &mut Vec<(Body, How)>) {
+    while let Some(&inner) = open.last().filter(|inner| inner.end <= to) {
+        while open.last().is_some_and(|outer| outer.end <= inner.end) {
+            open.pop();
+        }
+        if let Some(&outer) = open.last().filter(|_| inner.end < to) {
+            found.push((Body { start: inner.end, ..outer }, How::Rest));
+        }
+    }
+}
+
+/// What an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Something of the function begins there that begins at this address.
+    Entry(u64),
+    /// It lies in a function, as a file says.
+    Inside,
+    /// No file knows it, and nothing is known to begin there.
+    Unknown,
 }
 
 /// The functions of the programs that a thread ran, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entries {
-    /// From which time (TSC) on which functions there are.
-    programs: Vec<(u64, Vec<Body>)>,
+    programs: Vec<Program>,
 }
 
+/// Functions of a program, with the time (TSC) from which it runs, and what it has mapped: first address, and the one
+/// behind.
+type Known = (u64, Vec<Body>, Vec<(u64, u64)>);
+
+/// An address in one of the programs: its number, and the address.
+pub type Called = (u32, u64);
+
 impl Entries {
-    /// The functions of each program, with the time (TSC) from which it runs. Of several that begin at one address the
-    /// first counts.
-    pub fn new(mut programs: Vec<(u64, Vec<Body>)>) -> Entries {
-        programs.sort_by_key(|program| program.0);
-        for (_, bodies) in &mut programs {
-            bodies.sort_by_key(|body| body.start);
-            bodies.dedup_by_key(|body| body.start);
-        }
+    /// The functions of each program: the time (TSC) from which it runs, the functions, and what is
+    /// mapped (first address, and the one behind). Of several functions that begin at one address the first counts.
+    pub fn new(programs: Vec<Known>) -> Entries {
+        let mut programs: Vec<Program> =
+            programs.into_iter().map(|(tsc, bodies, mapped)| Program::new(tsc, bodies, mapped)).collect();
+        programs.sort_by_key(|program| program.tsc);
         Entries { programs }
     }
 
-    /// Nothing is known.
-    pub fn is_empty(&self) -> bool {
-        self.programs.iter().all(|(_, bodies)| bodies.is_empty())
+    /// These, and functions that were called and that no file knows.
+    #[must_use]
+    pub fn with_called(&self, called: &[Called]) -> Entries {
+        let mut entries = self.clone();
+        if entries.programs.is_empty() {
+            entries.programs.push(Program::default());
+        }
+        for (number, program) in (0u32..).zip(&mut entries.programs) {
+            program.call(called.iter().filter(|one| one.0 == number).map(|one| one.1).collect());
+        }
+        entries
     }
 
-    fn body(&self, ip: u64, tsc: u64) -> Option<&Body> {
-        let at = self.programs.partition_point(|program| program.0 <= tsc).max(1);
-        let bodies = &self.programs.get(at - 1)?.1;
-        let behind = bodies.partition_point(|body| body.start <= ip);
-        bodies.get(behind.checked_sub(1)?)
+    /// The number of the program that runs at a time (TSC).
+    pub(super) fn program(&self, tsc: u64) -> u32 {
+        self.programs.partition_point(|program| program.tsc <= tsc).saturating_sub(1) as u32
+    }
+
+    fn body(&self, ip: u64, tsc: u64) -> Option<&(Body, How)> {
+        let found = self.programs.get(self.program(tsc) as usize)?.last_before(ip);
+        found.filter(|(body, _)| ip < body.end)
     }
 
     /// The function that an address belongs to, at a time.
     pub fn owner(&self, ip: u64, tsc: u64) -> Option<u64> {
-        self.body(ip, tsc).filter(|body| ip < body.end).map(|body| body.owner)
+        self.body(ip, tsc).map(|(body, _)| body.owner)
     }
 
-    /// The function of which something begins at an address, at a time.
-    pub fn entry(&self, ip: u64, tsc: u64) -> Option<u64> {
-        self.body(ip, tsc).filter(|body| body.start == ip).map(|body| body.owner)
+    /// What an address is, at a time.
+    pub(super) fn place(&self, ip: u64, tsc: u64) -> Place {
+        let program = self.programs.get(self.program(tsc) as usize);
+        match program.and_then(|program| program.last_before(ip)) {
+            Some((body, how)) if body.start == ip && *how != How::Rest => Place::Entry(body.owner),
+            Some((body, how)) if ip < body.end && *how != How::Called => Place::Inside,
+            _ => Place::Unknown,
+        }
+    }
+
+    /// A file says which function an address belongs to, at a time.
+    pub(super) fn is_named(&self, ip: u64, tsc: u64) -> bool {
+        self.body(ip, tsc).is_some_and(|(_, how)| *how != How::Called)
+    }
+
+    /// The function that an address belongs to, at a time, and that is known only because it was called.
+    pub fn called(&self, ip: u64, tsc: u64) -> Option<u64> {
+        self.body(ip, tsc).filter(|(_, how)| *how == How::Called).map(|(body, _)| body.start)
     }
 
     /// Something of a function begins at an address, at some time.
     pub fn may_enter(&self, ip: u64) -> bool {
-        let begins = |bodies: &Vec<Body>| bodies.binary_search_by_key(&ip, |body| body.start).is_ok();
-        self.programs.iter().any(|(_, bodies)| begins(bodies))
+        self.programs.iter().any(|program| program.begins(ip))
     }
 
     /// The functions as bytes, for the same version of this crate.
@@ -76,18 +204,47 @@ impl Entries {
 mod tests {
     use super::*;
 
+    fn body(start: u64, end: u64, owner: u64) -> Body {
+        Body { start, end, owner, begins: true }
+    }
+
     #[test]
     fn parts_belong_to_their_functions() {
-        let body = |start, end, owner| Body { start, end, owner };
         let first = vec![body(10, 20, 10), body(30, 35, 10), body(20, 25, 20)];
-        let entries = Entries::new(vec![(100, vec![body(10, 12, 10)]), (0, first)]);
+        let entries = Entries::new(vec![(100, vec![body(10, 12, 10)], Vec::new()), (0, first, Vec::new())]);
         assert_eq!(
             [9, 10, 19, 20, 25, 34].map(|ip| entries.owner(ip, 0)),
             [None, Some(10), Some(10), Some(20), None, Some(10)]
         );
-        assert_eq!([10, 11, 30].map(|ip| entries.entry(ip, 99)), [Some(10), None, Some(10)]);
+        let places = [10, 11, 30, 26].map(|ip| entries.place(ip, 99));
+        assert_eq!(places, [Place::Entry(10), Place::Inside, Place::Entry(10), Place::Unknown]);
         assert_eq!(entries.owner(15, 100), None);
         assert_eq!([10, 20, 21].map(|ip| entries.may_enter(ip)), [true, true, false]);
         assert_eq!(Entries::from_bytes(&entries.to_bytes()), Some(entries));
+    }
+
+    #[test]
+    fn a_function_goes_on_behind_those_that_lie_in_it() {
+        let all =
+            vec![body(10, 50, 10), body(20, 40, 20), body(25, 30, 25), body(45, 50, 45), body(60, 61, 60)];
+        let entries = Entries::new(vec![(0, all, Vec::new())]);
+        let owners = [15, 22, 27, 30, 39, 40, 44, 46, 50, 60].map(|ip| entries.owner(ip, 0));
+        let expected = [10, 20, 25, 20, 20, 10, 10, 45].map(Some);
+        assert_eq!(owners[..8], expected);
+        assert_eq!(owners[8..], [None, Some(60)]);
+        assert_eq!([20, 30, 40, 60].map(|ip| entries.may_enter(ip)), [true, false, false, true]);
+    }
+
+    #[test]
+    fn what_was_called_ends_where_another_function_or_its_mapping_does() {
+        let entries = Entries::new(vec![(0, vec![body(30, 40, 30)], vec![(0, 100), (100, 200)])]);
+        let entries = entries.with_called(&[(0, 35), (0, 50), (0, 10), (0, 40), (0, 110), (1, 60)]);
+        let owners = [9, 10, 29, 30, 35, 40, 50, 99, 100, 199, 200].map(|ip| entries.owner(ip, 0));
+        let [a, b, c, d, e] = [10, 30, 40, 50, 110].map(Some);
+        assert_eq!(owners, [None, a, a, b, b, c, d, d, None, e, None]);
+        assert_eq!((entries.called(35, 0), entries.called(55, 0)), (None, Some(50)));
+        assert!(entries.is_named(35, 0) && !entries.is_named(55, 0));
+        let bare = Entries::default().with_called(&[(0, 7)]);
+        assert_eq!((bare.owner(6, 5), bare.owner(u64::MAX - 1, 5)), (None, Some(7)));
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::executions::Executions;
 use super::super::parallel::{Ask, Interrupted};
+use super::called::Found;
 use super::ledger::{Ledger, Spent};
 use super::names::Names;
 use super::ops::Ops;
@@ -107,15 +108,17 @@ pub struct Settled<L: Ledger> {
     pub spent: Spent,
     /// See [`Stacks::unexplained`](super::Stacks::unexplained).
     pub unexplained: Vec<u64>,
+    /// Functions that are known only because they were called.
+    pub found: Found,
 }
 
 impl<A: Ledger, B: Ledger> Settled<(A, B)> {
     /// What either ledger kept.
     pub fn split(self) -> (Settled<A>, Settled<B>) {
-        let Settled { ledger: (one, other), spent, unexplained } = self;
+        let Settled { ledger: (one, other), spent, unexplained, found } = self;
         (
-            Settled { ledger: one, spent, unexplained: unexplained.clone() },
-            Settled { ledger: other, spent, unexplained },
+            Settled { ledger: one, spent, unexplained: unexplained.clone(), found: found.clone() },
+            Settled { ledger: other, spent, unexplained, found },
         )
     }
 }
@@ -221,8 +224,8 @@ impl<L: Ledger> Settling<L> {
 /// What is kept in the end.
 pub(super) fn end<L: Ledger>(mut tracker: Tracker<L>) -> Settled<L> {
     tracker.finish();
-    let Tracker { books, unexplained, .. } = tracker;
+    let Tracker { books, unexplained, met, .. } = tracker;
     let (begin, end) = books.span();
     let spent = Spent { steps: end.steps.wrapping_sub(begin), ticks: end.ticks };
-    Settled { ledger: books.ledger, spent, unexplained }
+    Settled { ledger: books.ledger, spent, unexplained, found: met.found() }
 }

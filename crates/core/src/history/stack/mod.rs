@@ -12,6 +12,7 @@
 
 mod below;
 mod books;
+mod called;
 mod chain;
 mod code;
 mod entries;
@@ -23,6 +24,7 @@ mod ops;
 #[cfg(test)]
 mod simulated;
 mod stacks;
+mod stubs;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,8 @@ mod touch;
 mod tracker;
 mod walk;
 
-pub use entries::{Body, Entries};
+pub use called::Found;
+pub use entries::{Body, Called, Entries};
 pub use folding::{fold, Calls, Settled};
 pub(super) use ledger::STUB_STEPS;
 pub use ledger::{Entry, EntryKind, Instant, Ledger, Spent};

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::called::{Begins, Met};
 use super::chain::{Item, Kind, MOST_OPEN};
 use super::code::{Loaded, Manner};
 use super::ledger::{Entry, EntryKind, Instant, Ledger, Spent, Timer};
@@ -124,9 +125,9 @@ pub(super) enum Op<N> {
     Enter { to: u64, step: u64, off: Off, tsc: u64 },
     /// Execution was lost before this step.
     Lost(u64),
-    /// Where execution goes on after what the part before ended with; None if that is never to be known. `entry` is the
-    /// function that begins there, if one does.
-    Arrive { to: Option<u64>, entry: Option<u64> },
+    /// Where execution goes on after what the part before ended with; None if that is never to be known. `begins`
+    /// says what begins there.
+    Arrive { to: Option<u64>, begins: Begins },
     /// A jump goes from one address to the entry of another function.
     Tail { from: u64, to: u64, step: u64, is_stub: bool },
     /// The same, where nothing is traced from there on.
@@ -177,6 +178,8 @@ pub(super) struct Ops<L: Ledger> {
     /// What is open since.
     line: L::Line,
     timer: Timer,
+    /// Calls of code that no file knows, and jumps there.
+    pub met: Met,
 }
 
 /// What a return finds on top.
@@ -203,8 +206,8 @@ pub(super) trait Stage<L: Ledger> {
     /// Does an operation that is no push.
     fn settle_at(&mut self, op: Op<L::Note>, at: Spent);
 
-    /// The part is over.
-    fn end(&mut self, timer: &Timer, known: bool);
+    /// The part is over; calls of code that no file knows were `met`.
+    fn end(&mut self, timer: &Timer, known: bool, met: Met);
 
     /// Whether time is known.
     fn knows_time(&self) -> bool;
@@ -220,6 +223,7 @@ impl<L: Ledger> Ops<L> {
             ledger: L::default(),
             line: L::Line::default(),
             timer: Timer::start(step),
+            met: Met::default(),
         }
     }
 
@@ -275,7 +279,7 @@ impl<L: Ledger> Ops<L> {
                 }
             }
         }
-        stage.end(&self.timer, known);
+        stage.end(&self.timer, known, self.met);
     }
 
     /// The same with other numbers of steps.

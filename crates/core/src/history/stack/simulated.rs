@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::called::Begins;
 use super::chain::{Item, Kind};
 use super::code::{Loaded, Manner};
 use super::folding::again_and_again;
@@ -84,7 +85,7 @@ impl Program {
         self.step += 1;
         self.parts.push(self.ops.take(self.step));
         self.truth.push(self.stacks[self.running].ips());
-        self.ops.settle(Op::Arrive { to: Some(1), entry: None });
+        self.ops.settle(Op::Arrive { to: Some(1), begins: Begins::Nothing });
         self.ops.reach(Instant { step: self.step, tsc: None });
     }
 
@@ -156,7 +157,7 @@ impl Program {
             truth: Vec::new(),
             told: Vec::new(),
         };
-        program.ops.settle(Op::Arrive { to: Some(1), entry: None });
+        program.ops.settle(Op::Arrive { to: Some(1), begins: Begins::Nothing });
         program.call(behind(60));
         while program.step < length {
             let depth = program.stacks[program.running].ips().len();

@@ -9,6 +9,7 @@ use super::super::parallel::{Ask, Interrupted, Piece};
 use super::super::question::Asked;
 use super::super::stream::Stream;
 use super::below::Below;
+use super::called::Found;
 use super::chain::{Chains, Item, Kind};
 use super::entries::Entries;
 use super::folding::{again_and_again, cut, fold_from, sorted, Settled};
@@ -233,6 +234,7 @@ pub struct Stacks {
     choices: Arc<Vec<u32>>,
     below: Below,
     unexplained: Vec<u64>,
+    found: Found,
 }
 
 impl Stacks {
@@ -294,16 +296,24 @@ impl Stacks {
             followed.push((part, pieces));
         }
         let again = tracker.again(beginning);
-        let Tracker { mut chains, below, unexplained, names, programs, .. } = tracker;
+        let Tracker { mut chains, below, unexplained, met, names, programs, .. } = tracker;
+        let found = met.found();
         chains.share();
         let choices = beginning.choices.clone();
-        Ok((Stacks { parts: followed, places, chains, names, programs, choices, below, unexplained }, again))
+        let stacks =
+            Stacks { parts: followed, places, chains, names, programs, choices, below, unexplained, found };
+        Ok((stacks, again))
     }
 
     /// Addresses that execution went to with another stack pointer, where nothing says which frame that is. With names
     /// of what lies there more may be known.
     pub fn unexplained(&self) -> &[u64] {
         &self.unexplained
+    }
+
+    /// Functions that are known only because they were called.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Bytes that it occupies, roughly.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::{CallTree, FunctionCost, Functions, Pairs};
+use super::called::Begins;
 use super::chain::{Item, Kind};
 use super::code::{Loaded, Manner};
 use super::folding::{Calls, Settled};
@@ -105,7 +106,7 @@ fn parts<L: Ledger>(all: &[Happening], mut cut: impl FnMut() -> bool) -> Vec<Ops
     let mut parts = Vec::new();
     let mut ops = Ops::new(0);
     let begin = |ops: &mut Ops<L>, step| {
-        ops.settle(Op::Arrive { to: Some(1), entry: None });
+        ops.settle(Op::Arrive { to: Some(1), begins: Begins::Nothing });
         ops.reach(Instant { step, tsc: Some(10 * step) });
     };
     begin(&mut ops, 0);
@@ -321,7 +322,7 @@ fn handlers_end_where_the_kernel_is_traced() {
         Leap { from: 50, to: 40, step: 0, is_return: true, enters: false, manner: Manner::default() };
     for (interrupted, to) in [(None, 300), (Some(200), 200), (Some(200), 300)] {
         let mut ops = Ops::<()>::new(0);
-        ops.settle(Op::Arrive { to: Some(1), entry: None });
+        ops.settle(Op::Arrive { to: Some(1), begins: Begins::Nothing });
         if let Some(ip) = interrupted {
             ops.open(far(Kind::Interrupted, ip), ip, 5000);
             ops.open(far(Kind::Call, 40), 40, 6000);

@@ -48,13 +48,18 @@ pub(super) struct Code<'a> {
 
 impl Code<'_> {
     fn inner(self, ip: u64) -> Option<(Thunk, u64)> {
-        let space = self.space?;
         let mut raw = [0u8; 8];
-        // A walk asks nobody for memory: what was not read before is not known.
-        let known = (4..=raw.len())
-            .rev()
-            .find(|&size| raw.get_mut(..size).is_some_and(|room| space.copy_known(ip, room)))?;
+        let known = self.known(ip, &mut raw);
         inner(raw.get(..known)?, self.mode)
+    }
+
+    /// How many of the bytes from an address on are known; they are written to `raw`. A walk asks nobody for memory: what
+    /// was not read before is not known.
+    pub fn known(self, ip: u64, raw: &mut [u8]) -> usize {
+        let Some(space) = self.space else { return 0 };
+        let sizes = (1..=raw.len()).rev();
+        let mut fits = |&size: &usize| raw.get_mut(..size).is_some_and(|room| space.copy_known(ip, room));
+        sizes.into_iter().find(|size| fits(size)).unwrap_or(0)
     }
 
     /// Where the direct call at an address goes to, if there is one.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::below::{Below, Revealed};
 use super::books::Books;
+use super::called::{Begins, Met};
 use super::chain::{Chains, Item, Kind, Link, MOST_OPEN};
 use super::code::Loaded;
 use super::ledger::{EntryKind, Ledger, Spent, Timer};
@@ -119,6 +120,8 @@ pub(super) struct Tracker<L: Ledger> {
     pub below: Below,
     /// Addresses that leaps went to that nothing explains without names.
     pub unexplained: Vec<u64>,
+    /// Calls of code that no file knows, and jumps there.
+    pub met: Met,
     /// Where execution stands, if it was asked for.
     pub ip: Option<u64>,
     /// A stack was run that began elsewhere, though all were thought to begin here.
@@ -138,6 +141,7 @@ impl<L: Ledger> Default for Tracker<L> {
             programs: Arc::default(),
             below: Below::default(),
             unexplained: Vec::new(),
+            met: Met::default(),
             ip: None,
             foreign: false,
             choices: Choices::default(),
@@ -207,13 +211,13 @@ impl<L: Ledger> Tracker<L> {
                 self.enter(to, step, self.off(off), tsc);
             }
             Op::Lost(_) => self.lose(),
-            Op::Arrive { to, entry } => self.arrive(to, entry),
+            Op::Arrive { to, begins } => self.arrive(to, begins),
             Op::Tail { from, to, step, is_stub } => self.tail(from, to, step, is_stub),
             Op::Leave(to) => {
                 if matches!(self.state.pending, Some(Pending::FarCall { .. } | Pending::FarReturn { .. })) {
                     self.state.pending = None;
                 }
-                self.arrive(to, None);
+                self.arrive(to, Begins::Nothing);
             }
             Op::Wait(pending) => self.state.pending = Some(pending),
             Op::Off(off) => self.state.off = Some(self.off(off)),
@@ -940,13 +944,13 @@ impl<L: Ledger> Tracker<L> {
     /// It is known from elsewhere where the last branch went.
     pub fn go_on_at(&mut self, to: u64) {
         if let Some(Pending::Call { .. } | Pending::Leap(_)) = self.state.pending {
-            self.arrive(Some(to), None);
+            self.arrive(Some(to), Begins::Nothing);
         }
     }
 
-    fn arrive(&mut self, to: Option<u64>, entry: Option<u64>) {
+    fn arrive(&mut self, to: Option<u64>, begins: Begins) {
         let jump = self.state.jump.take();
-        let enters = match (jump, to, entry) {
+        let enters = match (jump, to, begins.function()) {
             (Some(jump), Some(to), Some(entry)) if jump.enters(to, entry) => Some((jump.from, to)),
             _ => None,
         };
@@ -956,7 +960,9 @@ impl<L: Ledger> Tracker<L> {
         let (Some(pending), Some(to)) = (self.state.pending.take(), to) else { return };
         match pending {
             Pending::Call { caller, back, step } => {
-                self.open(Item::new(Kind::Call, back, step), caller, to);
+                self.met.call(to, begins);
+                let is_stub = begins == Begins::Stub;
+                self.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, caller, to);
             }
             Pending::Leap(leap) => self.leap_known(Leap { to, enters: enters.is_some(), ..leap }),
             Pending::FarCall { back, step, kind } => {
@@ -988,7 +994,8 @@ impl<L: Ledger> Stage<L> for Tracker<L> {
         self.apply(op);
     }
 
-    fn end(&mut self, timer: &Timer, known: bool) {
+    fn end(&mut self, timer: &Timer, known: bool, met: Met) {
+        self.met.add(met);
         self.books.end(timer, known);
     }
 

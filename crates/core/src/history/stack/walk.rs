@@ -8,9 +8,10 @@ use super::super::nodes::PerNode;
 use super::super::parallel::Piece;
 use super::super::question::Question;
 use super::super::stream::Pass;
+use super::called::{Begins, Met};
 use super::chain::{Item, Kind};
-use super::code::{look, returns, Exit, Loaded, Manner, NodeSites, Site, What};
-use super::entries::Entries;
+use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
+use super::entries::{Called, Entries};
 use super::ledger::{Instant, Ledger};
 use super::ops::{Jump, Leap, Off, Op, Ops, Pending};
 use super::thunks::Code;
@@ -19,7 +20,7 @@ use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
 use crate::instruction::InstructionClass;
 
 /// What most runs need to know of their node: whether it [does nothing to the stack](NodeSites::is_dull), whether a
-/// function begins with it, and whether it ends with a jump.
+/// function begins with it or may begin, and whether it ends with a jump.
 #[derive(Clone, Copy, Debug, Default)]
 struct Glance {
     dull: bool,
@@ -34,8 +35,10 @@ struct Learned {
     nodes: PerNode<NodeSites>,
     glances: PerNode<Glance>,
     sites: Vec<Site>,
-    /// Of nodes that begin where a function does, where that is; of others that are jumped from, nothing.
-    entries: PerNode<u64>,
+    /// What begins with them.
+    begins: PerNode<Begins>,
+    /// Where jumps went to code that no file knows, each once.
+    landed: Vec<Called>,
     /// The functions that this was learned with.
     functions: Arc<Entries>,
     /// How some of them are left.
@@ -46,17 +49,17 @@ impl Learned {
     #[cold]
     fn learn(&mut self, graph: &Graph, node: NodeId, tsc: u64) -> NodeSites {
         let functions = self.functions.clone();
-        let (mut found, left) = look(graph, node, &mut self.sites, &|ip| functions.owner(ip, tsc), &|ip| {
-            functions.entry(ip, tsc)
-        });
         let (space, mode) = graph.place(node);
         let space = graph.code().get(space);
         let code = Code { space: space.as_deref(), mode };
-        let first = graph.ips(node).first().copied();
-        let entry = first.and_then(|ip| functions.entry(ip, tsc).filter(|_| !returns(code, ip)));
-        if let (Some(entry), Some(known)) = (entry, self.entries.at(node)) {
-            *known = entry;
-            found.begins = true;
+        let begins = |ip| Begins::at(ip, tsc, &functions, code);
+        let (mut found, left) = look(graph, node, &mut self.sites, &mut self.landed, (&functions, tsc));
+        let first = graph.ips(node).first().map_or(Begins::Nothing, |&ip| begins(ip));
+        if first != Begins::Nothing {
+            found.begins = matches!(first, Begins::Function(_) | Begins::Unknown(_));
+            if let Some(known) = self.begins.at(node) {
+                *known = first;
+            }
         }
         if let Some(left) = left {
             self.left.push(left);
@@ -74,6 +77,17 @@ impl Learned {
     #[inline]
     fn glance(&self, node: NodeId) -> Glance {
         self.glances.get(node).copied().unwrap_or_default()
+    }
+
+    /// A jump goes to the beginning of a node; that is noted once.
+    fn land(&mut self, node: NodeId, ip: u64, program: u32) {
+        if let Some(known) = self.nodes.at(node).filter(|known| known.begins) {
+            known.begins = false;
+            self.landed.push((program, ip));
+        }
+        if let Some(glance) = self.glances.at(node) {
+            glance.begins = false;
+        }
     }
 }
 
@@ -120,6 +134,10 @@ pub(super) struct Follow<L: Ledger> {
     knows_time: bool,
     /// The last time that was known.
     code_tsc: u64,
+    /// Calls of code that no file knows.
+    met: Met,
+    /// How many of the jumps to such code are told already.
+    told: usize,
     /// The address of the instruction behind which nothing counts.
     ip: Option<u64>,
 }
@@ -142,6 +160,8 @@ impl<L: Ledger> Follow<L> {
             tsc: 0,
             knows_time: false,
             code_tsc: 0,
+            met: Met::default(),
+            told: 0,
             ip: None,
         }
     }
@@ -169,27 +189,34 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
-    /// Where execution goes on is known, or that it never will be. `entry` is the function that begins there.
-    fn arrive(&mut self, to: Option<u64>, entry: Option<u64>) {
-        if let (Some(Pending::Leap(leap)), Some(to)) = (&self.pending, to) {
-            // What most returns do.
-            if leap.manner.loaded == Loaded::No && self.ops.go_back(to) {
-                (self.pending, self.front) = (None, false);
-                return;
-            }
+    /// Goes back behind the innermost call, as most returns do; false if it does not.
+    #[inline]
+    fn goes_back(&mut self, to: u64) -> bool {
+        let Some(Pending::Leap(leap)) = &self.pending else { return false };
+        let goes = leap.manner.loaded == Loaded::No && self.ops.go_back(to);
+        if goes {
+            (self.pending, self.front) = (None, false);
+        }
+        goes
+    }
+
+    /// Where execution goes on is known, or that it never will be.
+    fn arrive(&mut self, to: Option<u64>, begins: Begins) {
+        if to.is_some_and(|to| self.goes_back(to)) {
+            return;
         }
         if std::mem::take(&mut self.front) && self.pending.is_none() {
-            self.ops.settle(Op::Arrive { to, entry });
+            self.ops.settle(Op::Arrive { to, begins });
         }
         let (Some(pending), Some(to)) = (self.pending.take(), to) else { return };
         match pending {
             Pending::Call { caller, back, step } => {
-                let functions = &self.following.functions;
-                let is_stub =
-                    entry.is_none() && !functions.is_empty() && functions.owner(to, self.code_tsc).is_none();
+                self.met.call(to, begins);
+                let is_stub = begins == Begins::Stub;
                 self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, caller, to)
             }
             Pending::Leap(leap) => {
+                let entry = begins.function();
                 let enters =
                     entry.is_some() && entry != self.following.functions.owner(leap.from, self.code_tsc);
                 self.ops.leap(Leap { to, enters, ..leap });
@@ -199,6 +226,12 @@ impl<L: Ledger> Follow<L> {
         }
     }
 
+    /// A call goes to code that no file knows.
+    #[inline(never)]
+    fn meet(&mut self, to: u64) {
+        self.met.call(to, Begins::Unknown(self.following.functions.program(self.code_tsc)));
+    }
+
     /// The jump that a node ends with.
     fn jump_of(&self, graph: &Graph, node: NodeId) -> Option<Jump> {
         if !jumps(graph, node) {
@@ -206,10 +239,11 @@ impl<L: Ledger> Follow<L> {
         }
         let (&ip, meta) = (graph.ips(node).last()?, graph.metas(node).last()?);
         let behind = ip.wrapping_add(u64::from(meta.size()));
-        let owner = self.following.functions.owner(ip, self.code_tsc);
+        let functions = &self.following.functions;
+        let owner = functions.owner(ip, self.code_tsc);
         // What a stub pushes is for who finds out where the call is to go: that has not gone there yet.
         let is_pushed = self.learned.nodes.get(node).is_some_and(|known| known.manner.pushed);
-        (owner.is_some() || !is_pushed).then_some(Jump { from: ip, behind, owner })
+        (!is_pushed || functions.is_named(ip, self.code_tsc)).then_some(Jump { from: ip, behind, owner })
     }
 
     /// Execution came to where a function begins: from another one by a jump?
@@ -226,13 +260,53 @@ impl<L: Ledger> Follow<L> {
     /// Execution goes on at an instruction of a node: tells the branch that waits for that, or the jump from another function.
     #[inline(never)]
     fn come(&mut self, graph: &Graph, node: NodeId, from: u16) {
-        let begins = from == 0 && self.learned.glance(node).begins;
-        let entry = if begins { self.learned.entries.get(node).copied() } else { None };
         let Some(&ip) = graph.ips(node).get(from as usize) else { return };
+        if self.goes_back(ip) {
+            return;
+        }
+        let begins = if from == 0 { self.learned.begins.get(node).copied() } else { None };
+        let begins = begins.unwrap_or_default();
+        if let Begins::Unknown(program) = begins {
+            if self.is_jump() {
+                self.learned.land(node, ip, program);
+            }
+        }
         if self.front || self.pending.is_some() {
-            self.arrive(Some(ip), entry);
-        } else if let Some(entry) = entry {
+            self.arrive(Some(ip), begins);
+        } else if let Begins::Function(entry) = begins {
             self.enter(graph, ip, entry);
+        }
+    }
+
+    /// Execution stands before an instruction, and something else comes between: what leads there is told now.
+    fn stand(&mut self, event: &Event, at: u64, engine: &Engine) {
+        let graph = engine.graph();
+        if self.learned.generation != graph.generation() {
+            self.unlearn(graph);
+        }
+        let (space, mode) = graph.here();
+        let code = Code { space: Some(space), mode };
+        let tsc = if event.has_tsc { event.tsc } else { self.code_tsc };
+        let begins = Begins::at(at, tsc, &self.following.functions, code);
+        if let Begins::Unknown(program) = begins {
+            if self.is_jump() {
+                self.met.land(&[(program, at)]);
+            }
+        }
+        if self.front || self.pending.is_some() {
+            self.arrive(Some(at), begins);
+        } else if let Begins::Function(entry) = begins {
+            self.enter(graph, at, entry);
+        }
+        self.last = None;
+    }
+
+    /// Whether what leads to the next instruction may be a jump.
+    fn is_jump(&self) -> bool {
+        match self.pending {
+            Some(Pending::Leap(leap)) => leap.is_jump(),
+            Some(_) => false,
+            None => self.front || self.jumps,
         }
     }
 
@@ -268,12 +342,17 @@ impl<L: Ledger> Follow<L> {
         }
         (self.last, self.front, self.loaded, self.switched, self.left) =
             (None, true, Loaded::Before, false, Left::Unknown);
+        self.met.land(self.learned.landed.get(self.told..).unwrap_or(&[]));
+        self.told = self.learned.landed.len();
+        self.ops.met = std::mem::take(&mut self.met);
         self.ops.take(0)
     }
 
     /// The nodes of the graph are others now.
     #[cold]
     fn unlearn(&mut self, graph: &Graph) {
+        self.met.land(self.learned.landed.get(self.told..).unwrap_or(&[]));
+        self.told = 0;
         let functions = self.following.functions.clone();
         // It is a node of before.
         self.last = None;
@@ -337,13 +416,16 @@ impl<L: Ledger> Follow<L> {
                     let from = graph.ips(node).get(usize::from(nth)).copied().unwrap_or(0);
                     self.ops.tail(from, to, step, is_stub);
                 }
-                What::Call { from, to, back, indirect, is_stub } => {
+                What::Call { from, to, back, indirect, is_stub, is_unknown } => {
                     self.loaded = Loaded::No;
                     let step = last_step(nth);
                     self.ops.reach(Instant { step: step + 1, tsc });
                     if indirect {
                         self.pending = Some(Pending::Call { caller: from, back, step });
                     } else {
+                        if is_unknown {
+                            self.meet(to);
+                        }
                         self.ops.open(Item { is_stub, ..Item::new(Kind::Call, back, step) }, from, to);
                     }
                 }
@@ -433,19 +515,19 @@ impl<L: Ledger> Sink for Follow<L> {
         }
     }
 
-    fn event(&mut self, event: &Event, place: Where, _: &Engine) {
+    fn event(&mut self, event: &Event, place: Where, engine: &Engine) {
         let step = place.step.wrapping_add_signed(self.following.base);
         if !self.following.counts(event.offset, step) || event.status_update {
             return;
         }
-        self.last = None;
         match event.kind {
             EventKind::Disabled { ip } => {
+                self.last = None;
                 let off = self.left_by().unwrap_or(Off::Before);
                 let to = (!event.ip_suppressed).then_some(ip);
                 match self.pending {
                     Some(Pending::FarCall { .. } | Pending::FarReturn { .. }) => self.pending = None,
-                    Some(_) => self.arrive(to, None),
+                    Some(_) => self.arrive(to, Begins::Nothing),
                     None if std::mem::take(&mut self.front) => self.ops.settle(Op::Leave(to)),
                     None => {}
                 }
@@ -453,11 +535,11 @@ impl<L: Ledger> Sink for Follow<L> {
                 self.off = Some(off);
             }
             EventKind::AsyncDisabled { at, .. } => {
-                self.arrive(Some(at), None);
+                self.stand(event, at, engine);
                 self.off = Some(Off::Interrupted(at));
             }
             EventKind::AsyncBranch { from, to } => {
-                self.arrive(Some(from), None);
+                self.stand(event, from, engine);
                 if !event.ip_suppressed && from != to {
                     self.pass(event, step);
                     let step = step.saturating_sub(1);
@@ -465,8 +547,9 @@ impl<L: Ledger> Sink for Follow<L> {
                 }
             }
             EventKind::Enabled { ip, .. } if !event.ip_suppressed => {
+                self.last = None;
                 if std::mem::take(&mut self.front) {
-                    self.ops.settle(Op::Arrive { to: None, entry: None });
+                    self.ops.settle(Op::Arrive { to: None, begins: Begins::Nothing });
                 }
                 // Where that went was not traced.
                 self.pending = None;
@@ -483,7 +566,16 @@ impl<L: Ledger> Sink for Follow<L> {
                 }
                 self.switched = true;
             }
-            _ => {}
+            // These tell something, and execution goes on as it would without them.
+            EventKind::Tick { .. }
+            | EventKind::Cbr { .. }
+            | EventKind::Mnt { .. }
+            | EventKind::Ptwrite { .. }
+            | EventKind::Tip { .. }
+            | EventKind::Tnt { .. }
+            | EventKind::Iflags { .. }
+            | EventKind::Trig { .. } => {}
+            _ => self.last = None,
         }
     }
 
@@ -548,6 +640,7 @@ where
             worker.learned = learned;
         }
         if !Arc::ptr_eq(&worker.learned.functions, &worker.following.functions) {
+            worker.told = 0;
             worker.learned = Learned::default();
         }
     }
