@@ -320,7 +320,7 @@ class RawCode:
     def rows(self) -> RawTable: ...
     def find(self, wanted: ReadableBuffer, start: int, stop: int, limit: int) -> tuple[bytes, bytes]: ...
 
-_StackRow = tuple[int, int, int, bool, int | None]
+_StackRow = tuple[int, int | None, int, bool, int | None]
 _Open = tuple[list[int], list[tuple[int, int]], bool]
 
 @final

@@ -29,14 +29,14 @@ were called, as number of the program and address; and whether another walk with
 FindLandings = Callable[[Sequence[int]], Landings]
 """Gives that for the modules of some addresses."""
 
-_CALL, _INTERRUPTED, _REVEALED, _RESUMED, _TAIL = range(5)
+_CALL, _INTERRUPTED, _TAIL = range(3)
 _NO_NAMES: Landings = ((), (), ())
 #: Where programs begin: nothing called these.
 _BOTTOM = frozenset(("_start", "_dl_start_user"))
 
 
 #: What the native half says of a frame.
-_Row = tuple[int, int, int, bool, int | None]
+_Row = tuple[int, int | None, int, bool, int | None]
 #: What it says of a stack.
 _Listed = tuple[list[_Row], bool, int, int | None, int | None, int | None]
 
@@ -258,10 +258,9 @@ class CallStacks:
         return _Known(frames, end, edge, bottom, left_out)
 
     def _frames(self, found: Iterable[_Row]) -> Iterator[Frame]:
-        for address, at, kind, is_guess, entered in found:
-            is_return = kind in (_CALL, _REVEALED)
-            how = Found.TAIL_CALL if kind == _TAIL else Found.CALL if is_return else Found.SIGNAL
-            step = None if kind in (_REVEALED, _RESUMED) else at
+        for address, step, kind, is_guess, entered in found:
+            is_return = kind == _CALL
+            how = (Found.CALL, Found.SIGNAL, Found.TAIL_CALL)[kind]
             yield self._named(Frame(address, how, is_return, is_guess, step=step, entered=entered))
 
     def _look_from(self, step: int) -> None:

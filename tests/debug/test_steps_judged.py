@@ -164,11 +164,9 @@ int main(void)
 """
 
 
-def test_only_listed_steps_differ_where_longjmp_lands_in_one_of_several_frames(
-    gdb: Gdb, tmp_path: Path
-) -> None:
-    seen = check(gdb, written(SEVERAL_FRAMES, tmp_path), 25)
-    assert "forward: one of several frames" in seen
+def test_returns_tell_in_which_of_several_frames_a_longjmp_landed(gdb: Gdb, tmp_path: Path) -> None:
+    seen = check(gdb, written(SEVERAL_FRAMES, tmp_path), 60)
+    assert not [kind for kind in seen if "several frames" in kind]
 
 
 SINGLE_INSTRUCTIONS = """\

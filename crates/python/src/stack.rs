@@ -14,9 +14,9 @@ use crate::history::{self, RawHistory, RawRows};
 use crate::sums;
 use crate::table::RawTable;
 
-/// A frame: where it goes on, a step, how it was found (0 a call, 1 interrupted, 2 revealed by a later return, 3 interrupted
-/// and revealed when it went on, 4 a jump to another function), whether it is a guess, and the first step of what it called.
-type Frame = (u64, u64, u8, bool, Option<u64>);
+/// A frame: where it goes on, the step of its call, how it was found (0 a call, 1 interrupted, 2 a jump to another function),
+/// whether it is a guess, and the first step of what it called.
+type Frame = (u64, Option<u64>, u8, bool, Option<u64>);
 
 /// Frames, whether there are no more, how many more are known, the edges at which sure frames and all that is known end, and
 /// where execution goes on.
@@ -26,9 +26,7 @@ fn frame(frame: &StackFrame) -> Frame {
     let kind = match frame.kind {
         FrameKind::Call => 0,
         FrameKind::Interrupted => 1,
-        FrameKind::Revealed => 2,
-        FrameKind::Resumed => 3,
-        FrameKind::Tail => 4,
+        FrameKind::Tail => 2,
     };
     (frame.ip, frame.step, kind, frame.is_guess, frame.entered)
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use odograph_core::history::{
-    fold, CallTree, EntryKind, EventColumns, Executions, FrameKind, FunctionCost, Functions,
-    InstructionColumns, Ledger, Pairs, Settled, StackFrame, StackPart, Stacks, Stream,
+    fold, CallTree, EntryKind, EventColumns, Executions, FunctionCost, Functions, InstructionColumns, Ledger,
+    Pairs, Settled, StackFrame, StackPart, Stacks, Stream,
 };
 use odograph_core::instruction::{self, Detail, ExecMode, InstructionClass};
 
@@ -69,9 +69,7 @@ fn open_at(pairs: &Pairs, step: u64) -> Vec<usize> {
 fn check_stack(stacks: &Stacks, pairs: &Pairs, step: u64, what: &str) {
     let stack = stacks.at(step, usize::MAX, &mut || false).unwrap();
     // Frames that are guesses, or that only a later return tells of.
-    let is_sure = |frame: &StackFrame| {
-        !frame.is_guess && matches!(frame.kind, FrameKind::Call | FrameKind::Tail | FrameKind::Interrupted)
-    };
+    let is_sure = |frame: &StackFrame| !frame.is_guess && frame.step.is_some();
     if !stack.frames.iter().all(is_sure) {
         return;
     }
@@ -79,11 +77,19 @@ fn check_stack(stacks: &Stacks, pairs: &Pairs, step: u64, what: &str) {
     let calls = open.iter().rev().map(|&row| &pairs.rows[row]).filter(|row| row.kind() != EntryKind::Stack);
     let found: Vec<i64> = calls.map(|row| row.call.max(0)).collect();
     // Those below began before the range.
-    let shown: Vec<i64> = stack.frames.iter().take(found.len()).map(|frame| frame.step as i64).collect();
+    let shown: Vec<i64> = stack
+        .frames
+        .iter()
+        .take(found.len())
+        .map(|frame| frame.step.map_or(-1, |step| step as i64))
+        .collect();
     assert_eq!(found, shown, "{what}, stack before step {step}");
     let first = pairs.runs[0].0;
     if let Some(frame) = stack.frames.get(found.len()) {
-        assert!(frame.step < first || frame.step == 0, "{what}, step {step}: {frame:?} has no row");
+        assert!(
+            frame.step.is_some_and(|step| step < first || step == 0),
+            "{what}, step {step}: {frame:?} has no row"
+        );
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Revealed {
     pub is_return: bool,
     /// What was thought to lie below this frame does: there is no edge any more.
     pub resolves: bool,
+    /// And so do all that were thought to lie below the edge before.
+    pub as_thought: bool,
     /// There was no frame below: the stack had ended.
     pub is_end: bool,
 }
@@ -28,8 +30,8 @@ pub(super) struct Revealed {
 impl Revealed {
     /// The frame.
     pub fn frame(self, is_guess: bool) -> StackFrame {
-        let kind = if self.is_return { FrameKind::Revealed } else { FrameKind::Resumed };
-        StackFrame { ip: self.ip, step: self.step, entered: None, kind, is_guess }
+        let kind = if self.is_return { FrameKind::Call } else { FrameKind::Interrupted };
+        StackFrame { ip: self.ip, step: None, entered: None, kind, is_guess }
     }
 }
 
@@ -94,6 +96,12 @@ impl Below {
         (entries.iter().map(|entry| entry.revealed), entries.last().map(|entry| entry.below))
     }
 
+    /// What was thought to lie below an edge as it is before a step proved right.
+    pub fn is_as_thought(&self, edge: u64, step: u64) -> bool {
+        let last = self.by_edge.get(&edge).and_then(|entries| entries.last());
+        last.is_some_and(|last| last.revealed.as_thought && last.revealed.step >= step)
+    }
+
     /// What was revealed above a bottom from a step on while another edge was the nearest one, perhaps of another stack.
     pub fn at_bottom(
         &self,
@@ -104,6 +112,11 @@ impl Below {
         let later = self.at_bottom.partition_point(|one| one.revealed.step < step);
         let all = self.at_bottom.get(later..).unwrap_or(&[]).iter();
         all.filter(move |one| one.bottom == bottom && Some(one.edge) != edge).map(|one| one.revealed)
+    }
+
+    /// Something is known of what lies below an edge.
+    pub fn has(&self, edge: u64) -> bool {
+        self.by_edge.contains_key(&edge)
     }
 
     /// Bytes that it occupies, roughly.

@@ -52,6 +52,8 @@ pub(super) struct Item {
     pub is_stub: bool,
     /// Steps from its own to the first one of what was called: more than one where stubs or thunks lie between.
     pub way: u32,
+    /// Every stack that this may be has such a frame here, made by calls of its own.
+    pub is_common: bool,
 }
 
 impl Item {
@@ -61,7 +63,7 @@ impl Item {
     }
 
     pub fn new(kind: Kind, ip: u64, step: u64) -> Item {
-        Item { kind, ip, step, is_stub: false, way: 1 }
+        Item { kind, ip, step, is_stub: false, way: 1, is_common: false }
     }
 
     /// The same call, which went to another function by way of a stub that jumped there at a step.
@@ -185,6 +187,17 @@ impl<N: Copy + Default> Chains<N> {
     pub fn push_again(&mut self, below: Link, link: Link) -> Link {
         match self.node(link).copied() {
             Some(Node { item, note, .. }) => self.push(below, item, note),
+            None => below,
+        }
+    }
+
+    /// The same where other stacks have that item, too, perhaps by calls of their own.
+    pub fn push_common(&mut self, below: Link, link: Link, is_common: bool) -> Link {
+        match self.node(link).copied() {
+            Some(Node { item, note, .. }) => {
+                let is_common = item.is_common || is_common;
+                self.push(below, Item { is_common, ..item }, note)
+            }
             None => below,
         }
     }

@@ -65,13 +65,22 @@ impl Lines {
         call.into_iter().chain(Lines::landmarks(chains, top).take(MOST_LANDMARKS))
     }
 
-    fn landmarks<N: Copy + Default>(chains: &Chains<N>, top: Link) -> impl Iterator<Item = (u64, Link)> + '_ {
+    /// The addresses of landmarks from the top down, each with what is left of the stack if it goes on there: the frame with
+    /// all its landmarks.
+    pub fn landmarks<N: Copy + Default>(
+        chains: &Chains<N>,
+        top: Link,
+    ) -> impl Iterator<Item = (u64, Link)> + '_ {
         let mut at = top;
+        let mut left = top;
         std::iter::from_fn(move || {
             let link = chains.landmark(at);
             let (item, below) = chains.get(link)?;
+            if link != at || at == top {
+                left = link;
+            }
             at = below;
-            Some((item.ip, link))
+            Some((item.ip, left))
         })
     }
 
@@ -101,14 +110,14 @@ impl Lines {
     ) {
         let Some(at) = self.left.get(&number).copied() else { return };
         let Some(line) = self.all.get(&at).copied() else { return };
-        let mut others = chains.walk(other);
-        let is_shared = |&(link, item): &(Link, Item)| {
-            let same = |(_, other): (Link, Item)| (other.kind, other.ip) == (item.kind, item.ip);
-            link != left && others.next().is_some_and(same)
-        };
-        let above: Vec<Link> = chains.walk(line.top).take_while(is_shared).map(|(link, _)| link).collect();
-        drop(others);
-        let rest = above.last().map_or(line.top, |&last| chains.get(last).map_or(0, |(_, below)| below));
+        // What both have, and whether other calls made it.
+        let both = chains.walk(line.top).zip(chains.walk(other));
+        let shared = both.take_while(|((link, item), (_, other))| {
+            *link != left && (other.kind, other.ip) == (item.kind, item.ip)
+        });
+        let above: Vec<(Link, bool)> =
+            shared.map(|((link, item), (_, other))| (link, item.step != other.step)).collect();
+        let rest = above.last().map_or(line.top, |&(last, _)| chains.get(last).map_or(0, |(_, below)| below));
         // A doubt that lies there belongs to what may be another stack now; the one at the bottom says that more lies below.
         let rest = match chains.get(rest) {
             Some((item, below)) if item.kind == Kind::Doubt && below != 0 => below,
@@ -116,7 +125,8 @@ impl Lines {
         };
         self.uncount(chains, at, line.top);
         let below = chains.push(rest, edge.0, chains.note(rest).unwrap_or(edge.1));
-        let top = above.into_iter().rev().fold(below, |below, link| chains.push_again(below, link));
+        let again = |below, (link, other)| chains.push_common(below, link, other);
+        let top = above.into_iter().rev().fold(below, again);
         self.all.insert(at, Line { top, ..line });
         self.count(chains, at, top);
     }
@@ -181,7 +191,8 @@ impl Lines {
         self.waiting.get(&ip).is_some_and(|waiting| waiting.iter().any(|at| Some(at) != but))
     }
 
-    /// Stacks that wait for an address, the one left first in front and `preferred` before it, with what is left of them.
+    /// Stacks that wait for an address, the one left first in front and `preferred` before it, with what is left of them: once
+    /// for each place where they may go on.
     pub fn waiting_for<N: Copy + Default>(
         &self,
         chains: &Chains<N>,
@@ -191,12 +202,13 @@ impl Lines {
         let Some(waiting) = self.waiting.get(&ip) else { return Vec::new() };
         let first = preferred.and_then(|number| self.left.get(&number)).filter(|at| waiting.contains(at));
         let others = waiting.iter().filter(|&at| Some(at) != first);
-        let place = |at: &u64| {
-            let line = self.all.get(at)?;
-            let (_, link) = Lines::places(chains, line.top).find(|&(place, _)| place == ip)?;
-            Some((*line, link))
+        let places = |line: &Line| {
+            let line = *line;
+            let here = Lines::places(chains, line.top).filter(move |&(place, _)| place == ip);
+            here.map(move |(_, link)| (line, link))
         };
-        first.into_iter().chain(others).take(MOST_CONSIDERED).filter_map(place).collect()
+        let all = first.into_iter().chain(others).filter_map(|at| self.all.get(at));
+        all.flat_map(places).take(MOST_CONSIDERED).collect()
     }
 
     /// A stack runs again.

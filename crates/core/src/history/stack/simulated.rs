@@ -25,6 +25,8 @@ struct Ways {
     ends: bool,
     /// A function that returned twice may do so again.
     jumps: bool,
+    /// That may be at several places of a stack with the same address.
+    rivals: bool,
 }
 
 /// The address behind the only call of a function: it begins at the ten before.
@@ -48,6 +50,8 @@ fn names() -> Arc<Names> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Open {
     ip: u64,
+    /// The step of the call.
+    step: u64,
     /// It is a place that a function may return to again.
     is_mark: bool,
 }
@@ -60,8 +64,9 @@ struct True {
 }
 
 impl True {
-    fn ips(&self) -> Vec<u64> {
-        self.open.iter().rev().filter(|open| !open.is_mark).map(|open| open.ip).collect()
+    /// Where each frame goes on, and the step of its call.
+    fn frames(&self) -> Vec<(u64, u64)> {
+        self.open.iter().rev().filter(|open| !open.is_mark).map(|open| (open.ip, open.step)).collect()
     }
 }
 
@@ -72,7 +77,7 @@ struct Program {
     running: usize,
     /// Behind each step.
     parts: Vec<Ops<()>>,
-    truth: Vec<Vec<u64>>,
+    truth: Vec<Vec<(u64, u64)>>,
     told: Vec<String>,
 }
 
@@ -84,7 +89,7 @@ impl Program {
     fn cut(&mut self) {
         self.step += 1;
         self.parts.push(self.ops.take(self.step));
-        self.truth.push(self.stacks[self.running].ips());
+        self.truth.push(self.stacks[self.running].frames());
         self.ops.settle(Op::Arrive { to: Some(1), begins: Begins::Nothing });
         self.ops.reach(Instant { step: self.step, tsc: None });
     }
@@ -92,7 +97,7 @@ impl Program {
     fn call(&mut self, ip: u64) {
         self.ops.reach(Instant { step: self.step + 1, tsc: None });
         self.ops.open(Item::new(Kind::Call, ip, self.step), ip - 1, 5000);
-        self.stacks[self.running].open.push(Open { ip, is_mark: false });
+        self.stacks[self.running].open.push(Open { ip, step: self.step, is_mark: false });
         self.say(format!("{}: {} calls {ip}", self.step, self.running));
         self.cut();
     }
@@ -128,13 +133,13 @@ impl Program {
     fn mark(&mut self, ip: u64) {
         self.ops.reach(Instant { step: self.step + 1, tsc: None });
         self.ops.open(Item::new(Kind::Call, ip, self.step), ip - 1, 5000);
-        self.stacks[self.running].open.push(Open { ip, is_mark: false });
+        self.stacks[self.running].open.push(Open { ip, step: self.step, is_mark: false });
         self.cut();
         self.ops.twice();
         self.stacks[self.running].open.pop();
         self.say(format!("{}: {} may come back to {ip}", self.step, self.running));
         self.leap(ip, true, Loaded::No);
-        self.stacks[self.running].open.push(Open { ip, is_mark: true });
+        self.stacks[self.running].open.push(Open { ip, step: self.step, is_mark: true });
     }
 
     fn place(&self, random: &mut Random, places: u64) -> u64 {
@@ -160,7 +165,7 @@ impl Program {
         program.ops.settle(Op::Arrive { to: Some(1), begins: Begins::Nothing });
         program.call(behind(60));
         while program.step < length {
-            let depth = program.stacks[program.running].ips().len();
+            let depth = program.stacks[program.running].frames().len();
             let may_end = ways.ends && program.running != 0;
             match random.below(10) {
                 0..=3 => program.call(behind(1 + random.below(ways.functions))),
@@ -182,11 +187,14 @@ impl Program {
                     let nth = random.below(3) as usize;
                     let found = marks.nth(nth).map(|(at, open)| (at, open.ip));
                     match found {
-                        // Of two places with the same address, no trace says which one it is.
+                        // Of two places with the same address, only returns tell which one it is.
                         Some((at, ip))
-                            if open.iter().filter(|open| open.is_mark && open.ip == ip).count() == 1 =>
+                            if ways.rivals
+                                || open.iter().filter(|open| open.is_mark && open.ip == ip).count() == 1 =>
                         {
-                            open.truncate(at + 1);
+                            // The function has not returned: its other places stay.
+                            let others = open.iter().skip(at + 1).take_while(|open| open.is_mark).count();
+                            open.truncate(at + 1 + others);
                             program.leap(ip, false, Loaded::Yes);
                         }
                         Some(_) => {}
@@ -203,8 +211,8 @@ impl Program {
         program
     }
 
-    /// Frames that are known and frames that there are, of all steps; or what is wrong.
-    fn judge(&self) -> Result<(usize, usize), String> {
+    /// Frames that are known, frames that there are, and those whose step is known, of all steps; or what is wrong.
+    fn judge(&self) -> Result<[usize; 3], String> {
         let walked = again_and_again(true, |beginning| {
             let mut tracker = Tracker::<()>::new(names(), Arc::default(), beginning);
             let mut tops = Vec::new();
@@ -217,33 +225,43 @@ impl Program {
         });
         let (mut tracker, tops) = walked.map_err(|_| String::new())?;
         let below = tracker.below.clone();
-        let (mut known, mut all) = (0, 0);
+        let (mut known, mut all, mut steps) = (0, 0, 0);
         for ((step, top), truth) in (1..).zip(tops).zip(&self.truth) {
             tracker.state.line.top = top;
             let stack = CallStack::of(&tracker, &below, step, usize::MAX);
-            let sure: Vec<u64> =
-                stack.frames.iter().take_while(|frame| !frame.is_guess).map(|frame| frame.ip).collect();
+            let sure: Vec<(u64, Option<u64>)> = stack
+                .frames
+                .iter()
+                .take_while(|frame| !frame.is_guess)
+                .map(|frame| (frame.ip, frame.step))
+                .collect();
             let is_whole = stack.is_complete && sure.len() == stack.frames.len();
+            let agrees = sure
+                .iter()
+                .zip(truth)
+                .all(|(one, truth)| one.0 == truth.0 && one.1.is_none_or(|step| step == truth.1));
             // A stack that has returned from its outermost function has no frames.
-            if !truth.starts_with(&sure) || is_whole && sure.len() != truth.len() {
+            if !agrees || sure.len() > truth.len() || is_whole && sure.len() != truth.len() {
                 let told = &self.told;
                 return Err(format!("{}\nstep {step}: {sure:?} {is_whole}, not {truth:?}", told.join("\n")));
             }
             known += sure.len();
+            steps += sure.iter().filter(|one| one.1.is_some()).count();
             all += truth.len();
         }
-        Ok((known, all))
+        Ok([known, all, steps])
     }
 }
 
-fn check(ways: Ways, count: u64) -> (usize, usize) {
-    let (mut known, mut all, mut wrong) = (0, 0, 0);
+fn check(ways: Ways, count: u64) -> [usize; 3] {
+    let mut sum = [0; 3];
+    let mut wrong = 0;
     let mut shortest: Option<String> = None;
     for seed in 1..=count {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let length = 10 + random.below(50);
         match Program::new(&mut random, ways, length).judge() {
-            Ok((more, there)) => (known, all) = (known + more, all + there),
+            Ok(more) => sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more),
             Err(error) => {
                 wrong += 1;
                 let error = format!("seed {seed}\n{error}");
@@ -254,7 +272,7 @@ fn check(ways: Ways, count: u64) -> (usize, usize) {
         }
     }
     assert!(shortest.is_none(), "{ways:?}: {wrong} wrong, {}", shortest.unwrap_or_default());
-    (known, all)
+    sum
 }
 
 const ENDS_AND_JUMPS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
@@ -262,9 +280,13 @@ const ENDS_AND_JUMPS: [(bool, bool); 4] = [(false, false), (true, false), (false
 #[test]
 fn frames_of_stacks_that_wait_at_one_place_are_right_or_guesses() {
     for (ends, jumps) in ENDS_AND_JUMPS {
-        for (stacks, places) in [(2, 1), (3, 1), (4, 2)] {
-            let (known, all) = check(Ways { stacks, functions: 5, places, ends, jumps }, 1500);
-            assert!(known * 100 > all * 45, "{known} of {all}");
+        for rivals in [false, jumps] {
+            for (stacks, places) in [(2, 1), (3, 1), (4, 2)] {
+                let [known, all, steps] =
+                    check(Ways { stacks, functions: 5, places, ends, jumps, rivals }, 1500);
+                assert!(known * 100 > all * 45, "{known} of {all}");
+                assert!(steps * 100 > known * 90, "{steps} of {known}");
+            }
         }
     }
 }
@@ -272,7 +294,18 @@ fn frames_of_stacks_that_wait_at_one_place_are_right_or_guesses() {
 #[test]
 fn frames_of_stacks_that_wait_at_places_of_their_own_are_known() {
     for (ends, jumps) in ENDS_AND_JUMPS {
-        let (known, all) = check(Ways { stacks: 4, functions: 5, places: 0, ends, jumps }, 1000);
-        assert_eq!(known, all);
+        let ways = Ways { stacks: 4, functions: 5, places: 0, ends, jumps, rivals: false };
+        let [known, all, steps] = check(ways, 1000);
+        assert_eq!((known, steps), (all, all));
+    }
+}
+
+#[test]
+fn frames_are_right_or_guesses_where_a_function_may_return_again_at_several_places() {
+    for functions in [1, 2, 5] {
+        let ways = Ways { stacks: 1, functions, places: 0, ends: false, jumps: true, rivals: true };
+        let [known, all, steps] = check(ways, 3000);
+        assert!(known * 100 > all * 90, "{known} of {all}");
+        assert!(steps * 100 > known * 90, "{steps} of {known}");
     }
 }

@@ -174,10 +174,6 @@ pub enum FrameKind {
     Tail,
     /// It was interrupted, by a signal or otherwise.
     Interrupted,
-    /// A later return went there.
-    Revealed,
-    /// It was interrupted, and went on later.
-    Resumed,
 }
 
 /// A frame around the innermost one.
@@ -185,9 +181,9 @@ pub enum FrameKind {
 pub struct StackFrame {
     /// Where it goes on; of one that left by a jump, the address of the jump.
     pub ip: u64,
-    /// The step of the call or jump; of what was interrupted, the last step before; of a frame that was revealed, the step of
-    /// the return to it, or the last one before it went on.
-    pub step: u64,
+    /// The step of the call or jump; of what was interrupted, the last step before. None: only a later return tells of this
+    /// frame, or several stacks have it, each by a call of its own, and which of them it is, is not known.
+    pub step: Option<u64>,
     /// The first step of the function that it called or jumped to, behind stubs and thunks, if it did.
     pub entered: Option<u64>,
     /// How it was found.
@@ -231,7 +227,7 @@ pub struct Stacks {
     chains: Chains<()>,
     names: Arc<Names>,
     programs: Arc<Vec<u64>>,
-    choices: Arc<Vec<u32>>,
+    choices: Arc<Vec<(u64, u32)>>,
     below: Below,
     unexplained: Vec<u64>,
     found: Found,
@@ -433,8 +429,9 @@ impl CallStack {
                 Kind::Landmark | Kind::Hidden | Kind::Doubt => None,
             };
             if let Some(kind) = kind {
-                let entered = Some(item.step.wrapping_add(u64::from(item.way)));
-                stack.list(StackFrame { ip: item.ip, step: item.step, entered, kind, is_guess }, most);
+                let step = (!item.is_common).then_some(item.step);
+                let entered = step.map(|step| step.wrapping_add(u64::from(item.way)));
+                stack.list(StackFrame { ip: item.ip, step, entered, kind, is_guess }, most);
             }
             if item.is_frame() {
                 ends = None;
@@ -447,6 +444,10 @@ impl CallStack {
                 continue;
             }
             let (revealed, left) = below_edges.of(item.ip, step);
+            if below_edges.is_as_thought(item.ip, step) {
+                ends = None;
+                continue;
+            }
             let mut resolved = false;
             for one in revealed {
                 resolved = one.resolves;

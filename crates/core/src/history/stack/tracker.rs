@@ -21,7 +21,7 @@ use super::ledger::{EntryKind, Ledger, Spent, Timer};
 use super::lines::{has_likely_landmark, Line, Lines};
 use super::names::Names;
 use super::ops::{goes_on, Jump, Leap, Off, Op, Ops, Pending, Stage, MOST_TAILS};
-use super::switch::{Candidate, Choices};
+use super::switch::{Choice, Choices};
 
 /// A search that is longer than this many items is worth an index.
 const SHORT: usize = 64;
@@ -48,15 +48,9 @@ fn key(item: &Item) -> (bool, u64) {
 pub(super) struct State {
     pub line: Line,
     pub lines: Arc<Lines>,
-    /// Other stacks that may run instead of `line`, until returns tell.
-    pub candidates: Arc<Vec<Candidate>>,
-    /// The edge on top of what the candidates are candidates for, and what `line` was when it was left.
-    pub chosen: (Link, Link),
-    /// What lies below that edge was in doubt before.
-    pub is_doubtful: bool,
+    /// What may run instead of `line`, until returns tell; the nearest edge is that of the last choice.
+    pub choices: Arc<Vec<Choice>>,
     pub next_number: u32,
-    /// Choices between stacks that wait for the same address.
-    pub choices: u64,
     /// Landmarks that were taken off a stack which may have been another one: that one still has them.
     pub floating: Arc<Vec<u64>>,
     /// Number of the next edge.
@@ -78,6 +72,8 @@ pub(super) struct State {
     pub open: bool,
     /// The jump that the part before ended with.
     jump: Option<Jump>,
+    /// Which stack ran is not known any more, and so where another one waits that was seen.
+    pub strays: bool,
     /// That does not end where another program begins.
     stays_open: bool,
 }
@@ -85,9 +81,9 @@ pub(super) struct State {
 impl State {
     /// All links into chains that this state holds, those of the stacks that wait included.
     fn links(&mut self) -> Vec<&mut Link> {
-        let State { line, lines, candidates, chosen, .. } = self;
-        let mut links = vec![&mut line.top, &mut chosen.0, &mut chosen.1];
-        links.extend(Arc::make_mut(candidates).iter_mut().map(|candidate| &mut candidate.left));
+        let State { line, lines, choices, .. } = self;
+        let mut links = vec![&mut line.top];
+        links.extend(Arc::make_mut(choices).iter_mut().flat_map(Choice::links));
         links.extend(Arc::make_mut(lines).tops());
         links
     }
@@ -100,8 +96,8 @@ pub(super) struct Beginning {
     pub is_first: bool,
     /// There may be stacks that come from elsewhere, also those that the first step does not tell of.
     pub stays_open: bool,
-    /// Which stacks went on where several waited, as far as an earlier walk knows.
-    pub choices: Arc<Vec<u32>>,
+    /// Which stacks went on where several waited, as far as an earlier walk knows: see [`Choices`].
+    pub choices: Arc<Vec<(u64, u32)>>,
 }
 
 /// Follows the stacks of a thread, and keeps of its calls what a ledger keeps.
@@ -227,10 +223,8 @@ impl<L: Ledger> Tracker<L> {
                 self.state.left = left.unwrap_or(self.state.left);
             }
         }
-        let chosen = self.chains.depth(self.state.chosen.0);
-        if !self.state.candidates.is_empty() && self.chains.depth(self.state.line.top) < chosen {
-            // It was left with what several stacks have in common.
-            self.drop_candidates();
+        if !self.state.choices.is_empty() {
+            self.drop_left();
         }
     }
 
@@ -278,9 +272,9 @@ impl<L: Ledger> Tracker<L> {
             links.extend(Arc::get_mut(lines).into_iter().flat_map(Lines::tops));
         }
         for state in &mut states {
-            let State { line, candidates, chosen, .. } = &mut **state;
-            links.extend([&mut line.top, &mut chosen.0, &mut chosen.1]);
-            links.extend(Arc::make_mut(candidates).iter_mut().map(|candidate| &mut candidate.left));
+            let State { line, choices, .. } = &mut **state;
+            links.push(&mut line.top);
+            links.extend(Arc::make_mut(choices).iter_mut().flat_map(Choice::links));
         }
         links.extend(self.below.links());
         self.chains.compact(links);
@@ -355,7 +349,7 @@ impl<L: Ledger> Tracker<L> {
             let (half, left_out) = self.chains.halve(self.state.line.top, edge, self.books.bottom());
             self.close_frames(left_out, 0);
             self.state.line.top = half;
-            self.drop_candidates();
+            self.drop_choices();
             self.index = None;
         }
     }
@@ -400,7 +394,7 @@ impl<L: Ledger> Tracker<L> {
         if let Some(count) = self.index.as_mut().and_then(|index| index.get_mut(&key(&item))) {
             *count = count.saturating_sub(1);
         }
-        let kept = if self.state.candidates.is_empty() { self.kept } else { self.chains.len() };
+        let kept = if self.state.choices.is_empty() { self.kept } else { self.chains.len() };
         self.chains.drop_last(self.state.line.top, kept);
         self.state.line.top = below;
     }
@@ -413,7 +407,7 @@ impl<L: Ledger> Tracker<L> {
     }
 
     /// The same; gives the number of the uppermost edge that was passed, and whether one of those was a doubt.
-    fn pop_edges(&mut self, link: Link, included: bool) -> Option<(u64, bool)> {
+    pub fn pop_edges(&mut self, link: Link, included: bool) -> Option<(u64, bool)> {
         let mut passed: Option<(u64, bool)> = None;
         while self.state.line.top != link {
             let Some((item, _)) = self.top() else { break };
@@ -447,7 +441,7 @@ impl<L: Ledger> Tracker<L> {
 
     /// What lies on the stack now may not be what there is.
     pub fn doubt(&mut self) {
-        self.drop_candidates();
+        self.drop_choices();
         let edge = self.edge(Kind::Doubt);
         self.push_doubt(edge);
     }
@@ -534,6 +528,9 @@ impl<L: Ledger> Tracker<L> {
         // A frame that it passed by would have been right: it is no ordinary return, then.
         let direct = self.chains.walk(self.state.line.top).find(|(_, item)| item.is_frame());
         let step = step.filter(|_| direct.is_some_and(|(direct, _)| direct == link));
+        // Nothing but one edge lies above it.
+        let is_next = self.chains.edge(self.state.line.top) != 0
+            && self.chains.get(self.chains.edge(self.state.line.top)).is_some_and(|(_, below)| below == link);
         let passed = self.pop_edges(link, true);
         if let Some(Item { kind: Kind::CallTwice, ip, step, .. }) = item {
             self.come_back(Item::new(Kind::Landmark, ip, step));
@@ -541,10 +538,11 @@ impl<L: Ledger> Tracker<L> {
         // That frame is the right one, but who called it?
         match (passed, item, step) {
             (Some((edge, doubtful)), Some(item), Some(step)) => {
-                let is_return = item.is_call();
+                let (ip, is_return) = (item.ip, item.is_call());
+                let as_thought = is_next && !doubtful && !self.below.has(edge);
                 self.reveal_at(
                     edge,
-                    Revealed { ip: item.ip, step, is_return, resolves: !doubtful, is_end: false },
+                    Revealed { ip, step, is_return, resolves: !doubtful, as_thought, is_end: false },
                 );
                 if doubtful {
                     self.push_doubt(Item::edge(Kind::Doubt, edge));
@@ -566,7 +564,10 @@ impl<L: Ledger> Tracker<L> {
     fn reveal(&mut self, ip: u64, step: u64, is_return: bool) -> bool {
         let Some((link, edge)) = self.top_frame().filter(|(_, item)| item.is_edge()) else { return false };
         self.pop_edges(link, true);
-        self.reveal_at(edge.ip, Revealed { ip, step, is_return, resolves: false, is_end: false });
+        self.reveal_at(
+            edge.ip,
+            Revealed { ip, step, is_return, resolves: false, as_thought: false, is_end: false },
+        );
         self.push(edge);
         true
     }
@@ -596,7 +597,7 @@ impl<L: Ledger> Tracker<L> {
 
     fn leap(&mut self, leap: Leap) {
         let Leap { from, to, step, manner, .. } = leap;
-        if !self.state.candidates.is_empty() && self.settle_candidates(to, &leap) {
+        if !self.state.choices.is_empty() && self.settle_choice(to, &leap) {
             return;
         }
         if manner.loaded == Loaded::Yes {
@@ -638,7 +639,7 @@ impl<L: Ledger> Tracker<L> {
         // What is not known of this stack comes before other stacks.
         let is_below = self.top_frame().is_some_and(|(_, item)| item.is_edge());
         let goes = handler.is_some()
-            || !is_below && self.switch(to, None)
+            || !is_below && self.switch(to, step, false)
             || self.land(to)
             || self.land_in_function(from, to)
             || self.reveal(to, step, true);
@@ -692,21 +693,20 @@ impl<L: Ledger> Tracker<L> {
         if !leap.is_return && here.is_some() && here == self.names.function(to) {
             return;
         }
-        self.drop_candidates();
-        let landmark = self.find(to, true);
-        if self.switch(to, landmark) {
+        let lands = self.find(to, true).is_some();
+        if !lands || !self.chooses_in_one() {
+            self.drop_choices();
+        }
+        if self.switch(to, leap.step, lands) {
             return;
         }
-        let is_alone = !(self.state.open || self.state.lines.is_overfull() || self.state.lines.has_unsure());
-        if let Some(link) = landmark {
+        let is_alone = !(self.may_be_unseen() || self.state.lines.is_overfull());
+        if lands {
             if self.may_float(to) || has_likely_landmark(&self.chains, self.state.line.top, to) {
                 self.doubt_edged();
             }
-            let mut deeper = self.chains.walk(link).take(HURRIED).skip(1);
-            let rival = deeper.any(|(_, item)| item.kind == Kind::Landmark && item.ip == to);
-            drop(deeper);
-            self.pop_to(link, false);
-            if rival || !is_alone {
+            self.land_on(to, leap.step);
+            if !is_alone {
                 self.doubt();
             }
             return;
@@ -907,10 +907,11 @@ impl<L: Ledger> Tracker<L> {
         self.books.reveal();
         let waiting = std::mem::take(&mut self.state.lines);
         self.forget_lines(waiting.iter().copied());
-        self.state.candidates = Arc::default();
+        self.state.choices = Arc::default();
         let number = self.state.next_number;
         self.state.next_number = number.wrapping_add(1);
         self.state.line = Line { number, top: 0, resumer: None };
+        self.state.strays = false;
         (self.state.open, self.state.loaded) = (self.state.stays_open || lost, (!lost).then_some(false));
         self.books.begin_unseen(number);
         if lost {
