@@ -166,8 +166,10 @@ pub(super) fn look(
     // What a function that returns twice does before it changes the stack: both, in any order.
     let mut seen = (false, false);
     let mut changed = false;
-    // A call whose function pops at once what it pushed is none.
+    // A call is none if what it pushed is popped at once, and no function begins there: that asks for an address.
     let mut called = false;
+    // A direct call went here.
+    let mut begun = false;
     for (nth, (&ip, meta)) in ips.iter().zip(graph.metas(node)).enumerate() {
         let nth = nth as u16;
         let back = ip.wrapping_add(u64::from(meta.size()));
@@ -179,11 +181,14 @@ pub(super) fn look(
         if std::mem::take(&mut called) && matches!(touched, Touch::Pop | Touch::Drop) {
             sites.pop();
         }
+        let is_first = std::mem::take(&mut begun);
         match touched {
             Touch::Load => sites.push(Site { nth, what: What::Load }),
             Touch::Restore => sites.push(Site { nth, what: What::Restore }),
             Touch::ReadTop => seen.0 |= !changed,
             Touch::BehindTop => seen.1 |= !changed,
+            // The return address, which is pushed again later.
+            Touch::Pop if is_first => seen.0 = true,
             _ => {}
         }
         if seen == (true, true) {
@@ -192,6 +197,7 @@ pub(super) fn look(
         }
         match touched {
             Touch::Nothing | Touch::ReadTop | Touch::BehindTop => {}
+            Touch::Pop if is_first => manner.popped = true,
             Touch::WriteTop => manner.written = true,
             _ => {
                 changed = true;
@@ -212,9 +218,10 @@ pub(super) fn look(
                     let is_unknown = matches!(begins, Begins::Unknown(_));
                     let what = What::Call { from: ip, to: callee, back, indirect, is_stub, is_unknown };
                     sites.push(Site { nth, what });
-                    called = !indirect;
+                    called = !indirect && begins.function().is_none();
                 }
                 (manner, seen, changed) = (Manner::default(), (false, false), false);
+                begun = !indirect;
             }
             InstructionClass::Jump if meta.detail() == Detail::Direct => {
                 // The last one leads to another node, which begins at the entry.

@@ -28,7 +28,7 @@ pub(super) enum Touch {
     WriteTop,
     /// Reads what lies on top.
     ReadTop,
-    /// Takes the address of what lies behind a return address on top.
+    /// Takes the address of what lies behind a return address on top, or stores the stack pointer elsewhere.
     BehindTop,
 }
 
@@ -120,6 +120,7 @@ pub(super) fn touch(raw: &[u8], mode: ExecMode) -> Touch {
                 Touch::Load
             }
         }
+        0x89 if mode != 3 && reg == STACK && base != STACK && base != FRAME => Touch::BehindTop,
         0x8b if on_top => Touch::ReadTop,
         0x8d if reg == STACK && base == FRAME => Touch::Restore,
         0x8d if reg == STACK && base == STACK && mode == 1 && displacement == if wide { 8 } else { 4 } => {
@@ -171,6 +172,9 @@ mod tests {
             (b"\x48\x87\x04\x24", Touch::WriteTop),
             (b"\x48\x8b\x04\x24", Touch::ReadTop),
             (b"\x48\x8d\x54\x24\x08", Touch::BehindTop),
+            // mov %rsp,8(%rdi) and mov %rsp,-8(%rbp).
+            (b"\x48\x89\x67\x08", Touch::BehindTop),
+            (b"\x48\x89\x65\xf8", Touch::Nothing),
             // mov %rsp,%rbp and mov %r12,%rsi.
             (b"\x48\x89\xe5", Touch::Nothing),
             (b"\x4c\x89\xe6", Touch::Nothing),
