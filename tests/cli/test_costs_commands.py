@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import odograph
 from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
+from odograph.recording import qemu
 
 #: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
 CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
@@ -55,6 +57,22 @@ def test_the_order_of_functions(run: Run, calling: tuple[Path, str]) -> None:
     assert inclusive[1].endswith("(outside any call)")
     shown = run("functions", trace, "--map", option, "--functions", "1").stdout.splitlines()
     assert shown == [*own[:2], "and 1 more"]
+
+
+def test_run_says_the_same_of_each_function(run: Run, tmp_path: Path) -> None:
+    """Stubs and thunks belong to what they lead to, in both."""
+    if qemu.unavailable() is not None:
+        pytest.skip("needs qemu-user")
+    path = tmp_path / "ls.data"
+    page = json.loads(run("run", "--json", "-o", path, "--", "true").stdout)
+    costs = json.loads(run("functions", path, "--json", "--functions", "100000").stdout)
+
+    def rows(found: list[Any], own: str) -> set[tuple[Any, ...]]:
+        return {(row["module"], row["name"], row["offset"], row[own], row["calls"]) for row in found}
+
+    shown = rows(page["functions"], "instructions")
+    assert len(shown) > 50
+    assert shown == {row for row in rows(costs["functions"], "own") if row[3] or row[4]}
 
 
 @pytest.mark.parametrize("recorder", ["qemu", "ptrace"])

@@ -39,8 +39,6 @@ class FunctionCost:
     @property
     def label(self) -> str:
         """Its name, else its place in its module or memory."""
-        if self.name is None and not self.address:
-            return "(outside any call)"
         return function_label(self.module, self.name, self.address, self.offset)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "function_lines",
     "functions",
     "modules",
+    "placed",
     "same_function",
 ]
 
@@ -34,15 +35,19 @@ def same_function(module: str, name: str | None, address: int, offset: int, pid:
 
 
 def function_label(module: str, name: str | None, address: int, offset: int) -> str:
-    """The name of a function, else its place in its module or memory."""
+    """The name of a function, else its place in its module or memory; of address 0, that it is none."""
     if name is not None:
         return name
+    if not module and not address:
+        return "(outside any call)"
     return f"{module}+{offset:#x}" if module else f"{address:#x}"
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCount:
     """What a function executed itself, callees not counted, and how often it was called.
+
+    Stubs and thunks through which it was called are its own.
 
     Where nothing names code, ``name`` is None and ``address`` where the function begins, by its call frame
     information or as the last call target before it; ``offset`` is that address as the module's file has it.
@@ -64,25 +69,44 @@ class FunctionCount:
         return function_label(self.module, self.name, self.address, self.offset)
 
 
-def functions(counts: Table, calls: Table, symbols: Symbols | None) -> list[FunctionCount]:
-    """Functions with the most instructions first, from ``History.counts()`` and ``History.calls()``."""
+def functions(calls: Table, symbols: Symbols | None) -> list[FunctionCount]:
+    """Functions with the most instructions first, from ``History.calls()``: the same numbers as those of
+    ``History.functions()``. What ran outside any call is a function without a module, at address 0.
+    """
     import numpy as np
 
     from odograph.symbols import Symbols
 
     symbols = Symbols() if symbols is None else symbols
-    executed = len(counts)
-    called = calls["calls"] > 0
-    entries = calls["ip"][called]
-    which, found = symbols.functions_of(np.concatenate([counts["ip"], entries]), entries)
-    instructions = np.zeros(len(found), dtype=np.uint64)
-    np.add.at(instructions, which[:executed], counts["count"])
-    times = np.zeros(len(found), dtype=np.uint64)
-    np.add.at(times, which[executed:], calls["calls"][called])
+    entries, row = np.unique(calls["ip"][1:], return_inverse=True)
+    which, found = symbols.functions_of(entries, entries)
+    own = np.zeros(len(found) + 1, dtype=np.uint64)
+    number = np.zeros(len(found) + 1, dtype=np.uint64)
+    rows = np.append(np.uint64(len(found)), which[row] if len(entries) else [])[: len(calls)].astype(np.intp)
+    np.add.at(own, rows, calls["own"])
+    np.add.at(number, rows, calls["calls"])
+    known = [*found, ("", None, 0, 0)]
+    counted = zip(known, own.tolist(), number.tolist(), strict=True)
     return _sorted(
-        FunctionCount(*function, instructions=own, calls=number)
-        for function, own, number in zip(found, instructions.tolist(), times.tolist(), strict=True)
+        FunctionCount(*function, instructions=instructions, calls=times)
+        for function, instructions, times in counted
+        if instructions or times
     )
+
+
+def placed(counts: Table, calls: Table, symbols: Symbols | None) -> list[tuple[str, str | None, int]]:
+    """Module, name, and the instructions that lie there, by function that has the code, whoever called it;
+    from ``History.counts()`` and ``History.calls()``.
+    """
+    import numpy as np
+
+    from odograph.symbols import Symbols
+
+    symbols = Symbols() if symbols is None else symbols
+    which, found = symbols.functions_of(counts["ip"], np.unique(calls["ip"][calls["calls"] > 0]))
+    instructions = np.bincount(which, weights=counts["count"], minlength=len(found))
+    named = zip(found, instructions.tolist(), strict=True)
+    return [(module, name, int(number)) for (module, name, *_), number in named]
 
 
 def merged(lists: Iterable[Iterable[FunctionCount]]) -> list[FunctionCount]:
@@ -103,11 +127,11 @@ def merged(lists: Iterable[Iterable[FunctionCount]]) -> list[FunctionCount]:
     return _sorted(sums.values())
 
 
-def modules(rows: Iterable[FunctionCount]) -> list[tuple[str, int]]:
-    """(module, instructions), the most first."""
+def modules(rows: Iterable[tuple[str, str | None, int]]) -> list[tuple[str, int]]:
+    """(module, instructions), the most first, of what :func:`placed` gave."""
     sums: dict[str, int] = {}
-    for row in rows:
-        sums[row.module] = sums.get(row.module, 0) + row.instructions
+    for module, _, instructions in rows:
+        sums[module] = sums.get(module, 0) + instructions
     return sorted(sums.items(), key=lambda item: (-item[1], item[0]))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from odograph.selection import Selection
 from odograph.views.calltree import CallTreeNode, call_tree, call_tree_lines
-from odograph.views.functions import FunctionCount, function_lines, functions, merged, modules
+from odograph.views.functions import FunctionCount, function_lines, functions, merged, modules, placed
 from odograph.views.gaps import Explain, GapGroup, gap_groups, gap_lines, gaps_and_notes
 from odograph.views.nameless import Nameless, nameless, nameless_lines
 from odograph.views.numbers import count, counted, share
@@ -60,6 +60,7 @@ def summarise(
     """
     summary = Summary(0, 0)
     counted_functions = []
+    lies: list[tuple[str, str | None, int]] = []
     modules_seen: list[Module] = []
     for tid, pid, comm, history in histories:
         number = 0
@@ -71,7 +72,8 @@ def summarise(
                 answers = history.ask("counts", "calls", selection=here)
                 calls = answers.calls
                 modules_seen += span.symbols.modules if span.symbols is not None else ()
-                rows = functions(answers.counts, calls, span.symbols)
+                rows = functions(calls, span.symbols)
+                lies += placed(answers.counts, calls, span.symbols)
                 counted_functions.append([replace(row, pid=pid) for row in rows] if by_process else rows)
             if len(program) > 1:
                 calls = history.calls(program[0].start, program[-1].stop)
@@ -85,10 +87,10 @@ def summarise(
         summary.instructions += len(history)
         summary.calls += number
     summary.functions = merged(counted_functions)
-    summary.modules = modules(summary.functions)
+    summary.modules = modules(lies)
     summary.gaps = gap_groups([history for *_, history in histories], explain)
     summary.nameless = nameless(
-        ((row.module, row.name, row.instructions) for row in summary.functions),
+        lies,
         modules_seen,
         summary.instructions,
     )
