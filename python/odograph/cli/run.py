@@ -138,8 +138,18 @@ def _lines(
     ended = f"{shlex.join(words)} ended with {ending(result.status)}"
     how = f"{ended}, recorded with {result.backend} ({result.why})"
     lines = summary_lines(summary, limit=limit)
-    kept = f"the recording is {output}; try odograph steps --tail 20 --symbols {output}" if output else ""
-    return ["", styled(how, bold=True), *lines, *(["", kept] if kept else [])]
+    return ["", styled(how, bold=True), *lines, *_next(result.status, output)]
+
+
+def _next(status: int, output: str | None) -> list[str]:
+    """What to look at next."""
+    if status < 0 or status > 128:
+        if output:
+            return ["", f"the recording is {output}; odograph stack {output} shows where it ended"]
+        return ["", "odograph run -o FILE keeps the recording; then odograph stack FILE shows where it ended"]
+    return (
+        ["", f"the recording is {output}; try odograph steps --tail 20 --symbols {output}"] if output else []
+    )
 
 
 def _document(

@@ -125,10 +125,17 @@ def summary_lines(summary: Summary, *, limit: int = 12, trees: int = 3) -> list[
         part = share(instructions, summary.instructions)
         lines.append(f"{part} {count(instructions):>15} {'':>11}  {name or '(no module)'}")
     lines += ["", *function_lines(summary.functions, limit)]
-    for thread in sorted(threads, key=lambda thread: -thread.instructions)[:trees]:
-        if thread.instructions:
-            title = f"{thread.comm or 'thread'} ({thread.tid})" if thread.tid else "(outside any call)"
-            lines += ["", *call_tree_lines(thread.tree, title)]
+    ran = sorted((one for one in threads if one.instructions), key=lambda thread: -thread.instructions)
+    for thread in ran[:trees]:
+        title = f"{thread.comm or 'thread'} ({thread.tid})" if thread.tid else "(outside any call)"
+        lines += ["", *call_tree_lines(thread.tree, title)]
+    if len(ran) > trees:
+        rest = sum(thread.instructions for thread in ran[trees:])
+        lines += [
+            "",
+            f"{share(rest, summary.instructions)} {count(rest):>15} {'':>11}  in the call trees of "
+            f"{count(len(ran) - trees)} more (all with --json)",
+        ]
     if summary.nameless:
         lines += ["", *nameless_lines(summary.nameless)]
     if summary.gaps:
