@@ -76,7 +76,9 @@ def check(name: str, folder: Path, questions: int, *, libraries: bool = False) -
         steps = sorted({*landmarks(history, count, modules), *handwritten(history)})
         found = compare(history, truth, steps)
         assert found["wrong"] == []
-        assert found["unsure"] <= len(steps) // 100 or name in SWITCHING, name
+        # A function that a handler led to may as well be the handler of another signal, on top of it.
+        most = len(steps) // (50 if name.startswith("handlers") else 100)
+        assert found["unsure"] <= most or name in SWITCHING, name
 
 
 def handwritten(history: History) -> list[int]:
