@@ -134,6 +134,9 @@ class Binaries:
         """Why a file is not the one that was mapped; None if nothing speaks against it."""
         wanted = mapping.build_id
         hint = "bring the recorded file and name its directory with --sysroot"
+        reason = self.evidence.replaced(mapping.filename, candidate)
+        if reason is not None:
+            return Missing(mapping, reason, hint)
         if wanted is None:
             reason = self.evidence.against(mapping.filename, candidate, where_it_was=by_name_alone)
             return None if reason is None else Missing(mapping, reason, hint)

@@ -33,37 +33,55 @@ class FileFacts(NamedTuple):
 class Identity(NamedTuple):
     """What a recorder notes of a file: its build id, or else ``facts``.
 
-    Neither is known of a file that has ``changed`` since it was mapped, and of one that is not there.
+    Neither is known of a file that has ``changed`` since it was mapped, and of one that is not there. One
+    that was ``touched`` may be another one: the bytes that were executed must tell.
     """
 
     build_id: bytes | None = None
     facts: FileFacts | None = None
     changed: bool = False
+    touched: bool = False
 
 
-def identify(path: str, *, inode: int = 0, since: int | None = None) -> Identity:
+def identify(
+    path: str, *, device: tuple[int, int] = (0, 0), inode: int = 0, since: int | None = None
+) -> Identity:
     """What tells a mapped file from others, now, at the end of the recording.
 
-    ``since`` is the time (ns of the wall clock) at which it was mapped, ``inode`` the number that it had then
-    (0: not known). A file that was written since, or another one in its place, is not what was mapped.
+    ``since`` is the time (ns of the wall clock) at which it was mapped, ``device`` (major, minor) and
+    ``inode`` the numbers that it had then (0: not known). A file that was written since, or another one in
+    its place, is not what was mapped.
     """
     try:
         with open_recorded(path) as file:
             status = os.fstat(file.fileno())
-            if since is not None and _changed(status, inode, since + _COARSE):
+            if since is not None and _changed(status, device, inode, since + _COARSE):
                 return Identity(changed=True)
             found = build_id(path)
-            return Identity(found, None if found else _facts(file))
+            touched = since is not None and _touched(status, inode, since + _COARSE)
+            return Identity(found, None if found else _facts(file), touched=touched)
     except (OSError, ValueError):
         return Identity()
 
 
-def _changed(status: os.stat_result, inode: int, since: int) -> bool:
+def _changed(status: os.stat_result, device: tuple[int, int], inode: int, since: int) -> bool:
     if status.st_mtime_ns > since:
         return True
-    # A file that took another's place by rename was changed then, and has another number. Numbers alone tell
-    # nothing: some file systems do not show the same ones to everybody.
-    return status.st_ctime_ns > since and inode not in (0, status.st_ino)
+    if inode in (0, status.st_ino):
+        return False
+    # A file that took another's place by rename was changed then. Numbers alone tell nothing where the file
+    # system does not show the same ones to everybody: the device differs then, too.
+    same_device = device == (os.major(status.st_dev), os.minor(status.st_dev))
+    return same_device or status.st_ctime_ns > since
+
+
+def _touched(status: os.stat_result, inode: int, since: int) -> bool:
+    """Whether a file may be another one.
+
+    Times of modification can be set to any value. The time of the last change of the inode cannot, but other
+    things change it, too: permissions, links. Another number may be that of another file.
+    """
+    return status.st_ctime_ns > since or inode not in (0, status.st_ino)
 
 
 def _facts(file: BinaryIO) -> FileFacts:
@@ -98,7 +116,8 @@ class Evidence:
 
     ``files`` has the facts by recorded name, None for a file that changed while it was recorded. ``finished``
     is the time (ns of the wall clock) at which the recording was written last, ``began`` that at which the
-    first program began to run; None if that is not known.
+    first program began to run; None if that is not known. Files in ``touched`` may have been replaced while
+    they were recorded, whatever their build ids and facts say.
     ``bytes_of`` gives (file offset, bytes) that the file of a name had in memory.
     """
 
@@ -106,6 +125,21 @@ class Evidence:
     finished: int | None = None
     began: int | None = None
     bytes_of: Callable[[str], Iterable[tuple[int, bytes]]] = _nothing
+    touched: frozenset[str] = frozenset()
+
+    def replaced(self, name: str, path: str | os.PathLike[str]) -> str | None:
+        """Why a file is another one than was mapped, as it was replaced while it was recorded: the build id
+        that was noted then is that of the new one. None if nothing speaks against it.
+        """
+        if name not in self.touched:
+            return None
+        shown = os.fspath(path)
+        try:
+            with open_recorded(path) as file:
+                same = self._has_bytes(file, os.fstat(file.fileno()).st_size, name)
+        except (OSError, ValueError) as error:
+            return f"{shown} cannot be read: {error}"
+        return None if same else f"{shown} was replaced while it was recorded"
 
     def against(self, name: str, path: str | os.PathLike[str], *, where_it_was: bool) -> str | None:
         """Why a file without a build id is not the one of this name; None if nothing speaks against it.

@@ -58,6 +58,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
     _attribute(streams, sideband, parameters)
     if executed is not None:
         binaries.evidence.files = executed.files
+        binaries.evidence.touched = executed.touched
         began = executed.extra.get("began")
         binaries.evidence.began = began if isinstance(began, int) else None
     binaries.evidence.bytes_of = BytesUnderFiles(sideband.memories).of

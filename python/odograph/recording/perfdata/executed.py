@@ -63,7 +63,8 @@ class ExecutedFacts:
     """Everything a trailer says. ``gaps`` are sentences such as "program could not be followed".
 
     ``files`` tells files without build id from others, by name: see :class:`FileFacts`; None for one that
-    changed while it was recorded. Older trailers have none.
+    changed while it was recorded. ``touched`` are the names of files that may have been replaced meanwhile.
+    Older trailers have none.
     """
 
     recorder: str = ""
@@ -72,6 +73,7 @@ class ExecutedFacts:
     gaps: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileFacts | None] = field(default_factory=dict)
+    touched: frozenset[str] = frozenset()
     code: list[Code] = field(default_factory=list)
     #: Why ``code`` is empty although the trailer has some: it would take too much memory.
     left_out: str | None = None
@@ -104,6 +106,7 @@ def _sections(facts: ExecutedFacts, code: Iterable[Code]) -> Iterator[tuple[int,
         "gaps": facts.gaps,
         "extra": facts.extra,
         "files": facts.files,
+        "touched": sorted(facts.touched),
     }
     yield _FACTS_SECTION, json.dumps(document, separators=(",", ":")).encode()
     pending: list[bytes] = []
@@ -213,5 +216,6 @@ def _parse_facts(raw: bytes, facts: ExecutedFacts) -> None:
             name: None if known is None else FileFacts(int(known[0]), str(known[1]))
             for name, known in document.get("files", {}).items()
         }
+        facts.touched = frozenset(map(str, document.get("touched", [])))
     except (TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"its facts make no sense: {error}") from error

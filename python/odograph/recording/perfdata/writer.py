@@ -114,6 +114,7 @@ class PerfDataWriter:
         self._code: list[Code] = []
         self._build_ids: dict[str, bytes] = {}
         self._identities: dict[str, Identity] = {}
+        self._inodes: dict[str, int] = {}
         self._queues: dict[int, int] = {}
         self._ring: dict[int, int] = {}
         self._waiting: dict[int, tuple[_Queue, bytearray]] = {}
@@ -267,7 +268,7 @@ class PerfDataWriter:
         into.
         """
         if build_id == "file":
-            build_id = self._identity(filename, inode, mapped_at).build_id
+            build_id = self._identity(filename, device, inode, mapped_at).build_id
         misc = Misc.USER | (0 if prot & _PROT_EXEC else Misc.MMAP_DATA)
         if build_id:
             build_id = build_id[:20]
@@ -280,15 +281,19 @@ class PerfDataWriter:
         body += struct.pack("<II", prot, flags) + _text(filename)
         self._add(RecordType.MMAP2, misc, body, pid, tid, tsc)
 
-    def _identity(self, filename: str, inode: int, mapped_at: int | None) -> Identity:
+    def _identity(
+        self, filename: str, device: tuple[int, int], inode: int, mapped_at: int | None
+    ) -> Identity:
         if filename[:1] != "/" or filename[:2] == "//":
             return Identity()
         known = self._identities.get(filename)
         if known is None:
-            known = identify(filename, inode=inode, since=mapped_at)
+            known = identify(filename, device=device, inode=inode, since=mapped_at)
             self._identities[filename] = known
             if known.facts or known.changed:
                 self._facts.files[filename] = known.facts
+        if known.touched or inode != self._inodes.setdefault(filename, inode):
+            self._facts.touched |= {filename}
         return known
 
     def add_itrace_start(self, pid: int, tid: int, *, cpu: int | None = None, tsc: int = 0) -> None:
