@@ -1,4 +1,4 @@
-"""Functions that take their return address off the stack and put it back are called all the same."""
+"""Functions that take their return address off the stack, and jumps to what lies behind, are calls all the same."""
 
 from __future__ import annotations
 
@@ -63,6 +63,14 @@ __attribute__((noinline)) void middle(void) { run(); leaf(2); sink++; }
 int main(void) { middle(); middle(); leaf(3); return 0; }
 """
 
+#: A jump by a register to the function that lies directly behind.
+ADJACENT = """\
+asm(".text\\n.type first, @function\\n.globl first\\nfirst: lea next(%rip), %rax\\n jmp *%rax\\n"
+    ".size first, . - first\\n.type next, @function\\nnext: nop\\n ret\\n.size next, . - next\\n");
+void first(void);
+int main(void) { first(); first(); return 0; }
+"""
+
 RUN, MIDDLE, LAST = (["run", "middle", "main"], ["middle", "main"], ["main"])
 
 
@@ -109,3 +117,11 @@ def test_such_functions_are_called_and_return(
         "main": 1,
         "leaf": 5,
     }
+
+
+def test_a_jump_to_the_function_directly_behind_is_a_call(tmp_path: Path) -> None:
+    history, functions = recorded(ADJACENT, tmp_path)
+    calls = {row["ip"]: row["calls"] for row in history.functions()}
+    assert (calls[functions["first"]], calls[functions["next"]]) == (2, 2)
+    (step, _) = history.find(functions["next"]).tolist()
+    assert [frame.function for frame in history.stack(step)][:3] == ["next", "first", "main"]

@@ -14,6 +14,9 @@ pub(super) type Link = u32;
 /// Most open calls of one stack: the oldest of more are forgotten.
 pub(super) const MOST_OPEN: u32 = 1 << 20;
 
+/// Most landmarks of one frame: with more, what lies below is in doubt.
+pub(super) const MOST_MARKS: usize = 64;
+
 /// Steps from a call of a thunk to the return that it jumps with: the call in the thunk and what overwrites its return address
 /// lie between.
 const THUNK_STEPS: u64 = 3;

@@ -168,7 +168,7 @@ pub(super) fn look(
     let mut changed = false;
     // A call is none if what it pushed is popped at once, and no function begins there: that asks for an address.
     let mut called = false;
-    // A direct call went here.
+    // A direct call of a function went here.
     let mut begun = false;
     for (nth, (&ip, meta)) in ips.iter().zip(graph.metas(node)).enumerate() {
         let nth = nth as u16;
@@ -219,9 +219,9 @@ pub(super) fn look(
                     let what = What::Call { from: ip, to: callee, back, indirect, is_stub, is_unknown };
                     sites.push(Site { nth, what });
                     called = !indirect && begins.function().is_none();
+                    begun = !indirect && !called;
                 }
                 (manner, seen, changed) = (Manner::default(), (false, false), false);
-                begun = !indirect;
             }
             InstructionClass::Jump if meta.detail() == Detail::Direct => {
                 // The last one leads to another node, which begins at the entry.

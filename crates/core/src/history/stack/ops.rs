@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::called::{Begins, Met};
-use super::chain::{Item, Kind, MOST_OPEN};
+use super::chain::{Item, Kind, MOST_MARKS, MOST_OPEN};
 use super::code::{Loaded, Manner};
 use super::ledger::{Entry, EntryKind, Instant, Ledger, Spent, Timer};
 
@@ -53,8 +53,8 @@ impl Leap {
 pub(super) struct Jump {
     /// Address of the jump.
     pub from: u64,
-    /// Where execution goes on if it is not taken.
-    pub behind: u64,
+    /// Where execution goes on if it is not taken; None: it always is.
+    pub behind: Option<u64>,
     /// The function that it belongs to, if that is known.
     pub owner: Option<u64>,
 }
@@ -62,7 +62,7 @@ pub(super) struct Jump {
 impl Jump {
     /// Whether it goes from its function to another one that begins at `to`.
     pub fn enters(&self, to: u64, entry: u64) -> bool {
-        self.owner != Some(entry) && self.behind != to
+        self.owner != Some(entry) && self.behind != Some(to)
     }
 }
 
@@ -349,9 +349,23 @@ impl<L: Ledger> Ops<L> {
         if self.all.len() - self.floor > 2 * MOST_OPEN as usize {
             // The older half is forgotten. The tracker numbers the edge.
             let half = self.floor + MOST_OPEN as usize;
-            self.close(self.floor..half);
+            self.leave_open(self.floor..half);
             let edge = Op::Push(Item::edge(Kind::Doubt, 0), L::Note::default());
             self.all.splice(self.floor..half, [edge]);
+        }
+    }
+
+    /// Nothing will tell when the frames in a range of operations end.
+    fn leave_open(&mut self, range: std::ops::Range<usize>) {
+        if L::KEEPS {
+            let at = self.timer.now();
+            for op in self.all.get(range).unwrap_or(&[]).iter().rev() {
+                if let Op::Push(item, note) = op {
+                    if item.is_open() {
+                        self.ledger.leave_open(*note, at, &mut self.line);
+                    }
+                }
+            }
         }
     }
 
@@ -452,9 +466,13 @@ impl<L: Ledger> Ops<L> {
         let ended = self.all.get(at).copied();
         self.all.truncate(at);
         if let (Some(Op::Push(Item { kind: Kind::CallTwice, ip, step, .. }, _)), true) = (ended, returned) {
-            let known = |(_, item): &(usize, Item)| item.kind == Kind::Landmark;
-            if !self.items().take_while(known).any(|(_, item)| item.ip == ip) {
+            let near = self.items().take_while(|(_, item)| item.kind == Kind::Landmark);
+            let near: Vec<u64> = near.take(MOST_MARKS).map(|(_, item)| item.ip).collect();
+            if !near.contains(&ip) {
                 let note = self.top_note();
+                if near.len() == MOST_MARKS {
+                    self.all.push(Op::Push(Item::edge(Kind::Doubt, 0), note));
+                }
                 self.all.push(Op::Push(Item::new(Kind::Landmark, ip, step), note));
             }
         }

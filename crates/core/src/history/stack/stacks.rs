@@ -16,6 +16,7 @@ use super::folding::{again_and_again, cut, fold_from, sorted, Settled};
 use super::ledger::Ledger;
 use super::names::Names;
 use super::ops::Ops;
+use super::switch::Chosen;
 use super::tracker::{Beginning, State, Tracker};
 use super::walk::{Following, Keeping};
 
@@ -227,7 +228,7 @@ pub struct Stacks {
     chains: Chains<()>,
     names: Arc<Names>,
     programs: Arc<Vec<u64>>,
-    choices: Arc<Vec<(u64, u32)>>,
+    choices: Arc<Vec<(u64, Chosen)>>,
     below: Below,
     unexplained: Vec<u64>,
     found: Found,
@@ -262,6 +263,8 @@ impl Stacks {
         let mut places: Vec<Place> = Vec::new();
         // Every so many pieces are remembered.
         let mut every = 1;
+        // At more items it is time to look what can be forgotten; and how many stacks wait, at most.
+        let (mut many, mut waits) = (MOST_ITEMS, 0);
         let mut followed = Vec::with_capacity(parts.len());
         for (number, part) in parts.into_iter().enumerate() {
             if part.lost {
@@ -273,10 +276,16 @@ impl Stacks {
                 if let Some(&piece) = pieces.get(at).filter(|_| at % every == 0) {
                     let step = piece.start.wrapping_add_signed(part.base);
                     places.push(Place { step, part: number, number: at, state: tracker.remember() });
+                    waits += tracker.state.lines.len();
                 }
                 at += 1;
                 tracker.add(ops);
-                while tracker.weight() + waiting(&places) > MOST_ITEMS && places.len() > 1 {
+                if tracker.weight() + waits <= many {
+                    return;
+                }
+                // Most of it may be what nothing leads to any more; only if it is not, fewer places are remembered.
+                tracker.compact(places.iter_mut().map(|place| &mut place.state));
+                while tracker.weight() + waiting(&places) > MOST_ITEMS && places.len() > 8 {
                     every *= 2;
                     let mut nth = 0;
                     places.retain(|_| {
@@ -284,10 +293,9 @@ impl Stacks {
                         nth % 2 == 1
                     });
                     tracker.compact(places.iter_mut().map(|place| &mut place.state));
-                    if places.len() < 8 {
-                        break;
-                    }
                 }
+                waits = waiting(&places);
+                many = (2 * (tracker.weight() + waits)).max(MOST_ITEMS);
             })?;
             followed.push((part, pieces));
         }

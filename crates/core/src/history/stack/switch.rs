@@ -64,7 +64,7 @@ pub(super) struct Candidate {
     /// That was in doubt before.
     is_doubtful: bool,
     /// What another walk is to choose if this proves right: steps of branches, and how many landmarks each passed by.
-    ranks: Vec<(u64, u32)>,
+    ranks: Vec<(u64, Chosen)>,
 }
 
 impl Candidate {
@@ -106,14 +106,23 @@ impl Choice {
     }
 }
 
+/// What was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// The stack with a number.
+    Stack(u32),
+    /// The running stack, at a landmark that lies below so many with the same address; and how many there were in all.
+    Landmark { rank: u32, of: u32 },
+}
+
 /// Which of several stacks that waited for the same address went on there, or at which of several places: known only later,
 /// so another walk helps.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Choices {
-    /// From an earlier walk, by step of the branch: the number of the stack, or how many landmarks it passed by.
-    pub known: Arc<Vec<(u64, u32)>>,
+    /// From an earlier walk, by step of the branch.
+    pub known: Arc<Vec<(u64, Chosen)>>,
     /// Those of this walk.
-    pub made: Vec<(u64, u32)>,
+    pub made: Vec<(u64, Chosen)>,
     /// Choices that proved wrong.
     pub revised: u64,
 }
@@ -150,13 +159,13 @@ impl Return {
 
 impl Choices {
     /// What an earlier walk chose.
-    fn known_at(&self, step: u64) -> Option<u32> {
+    fn known_at(&self, step: u64) -> Option<Chosen> {
         let at = self.known.partition_point(|&(one, _)| one < step);
         self.known.get(at).filter(|&&(one, _)| one == step).map(|&(_, choice)| choice)
     }
 
     /// The choice of a step was wrong.
-    fn revise(&mut self, step: u64, choice: u32) {
+    fn revise(&mut self, step: u64, choice: Chosen) {
         self.revised += 1;
         let at = self.made.partition_point(|&(one, _)| one < step);
         if let Some(made) = self.made.get_mut(at).filter(|made| made.0 == step) {
@@ -287,7 +296,7 @@ impl<L: Ledger> Tracker<L> {
         let unseen = is_overfull || floats || self.may_be_unseen();
         if found.len() > 1 || unseen {
             let known = self.choices.known_at(step);
-            let right = found.iter().position(|(line, _)| Some(line.number) == known);
+            let right = found.iter().position(|(line, _)| Some(Chosen::Stack(line.number)) == known);
             found.swap(0, right.unwrap_or(0));
         }
         let Some(&(line, left)) = found.first() else { return true };
@@ -319,13 +328,13 @@ impl<L: Ledger> Tracker<L> {
         if !candidates.is_empty() {
             let is_doubtful = first_is_likely || self.top().is_some_and(|(item, _)| item.kind == Kind::Doubt);
             self.doubt();
-            self.choose(step, (line.number, line.top), is_doubtful, candidates);
+            self.choose(step, (Chosen::Stack(line.number), line.top), is_doubtful, candidates);
         }
         true
     }
 
     /// Something was chosen; the edge is on top. `chosen`: what another walk is to know, and what lay on that stack.
-    fn choose(&mut self, step: u64, chosen: (u32, Link), is_doubtful: bool, candidates: Vec<Candidate>) {
+    fn choose(&mut self, step: u64, chosen: (Chosen, Link), is_doubtful: bool, candidates: Vec<Candidate>) {
         let (edge, was) = (self.state.line.top, chosen.1);
         let choice =
             Choice { step, edge, was, is_doubtful, is_revised: false, passed: Vec::new(), candidates };
@@ -341,8 +350,12 @@ impl<L: Ledger> Tracker<L> {
         let all: Vec<Link> = near.map(|(_, left)| left).collect();
         let is_known = landmarks.next().is_none() && all.len() <= MOST_CONSIDERED;
         drop(landmarks);
-        let rank = self.choices.known_at(step).filter(|_| is_known).map_or(0, |rank| rank as usize);
-        let Some(&first) = all.get(rank).or(all.first()) else {
+        let of = all.len() as u32;
+        let rank = match self.choices.known_at(step) {
+            Some(Chosen::Landmark { rank, of: then }) if is_known && then == of => rank as usize,
+            _ => 0,
+        };
+        let Some(&first) = all.get(rank) else {
             // It lies deeper.
             self.doubt();
             return;
@@ -364,13 +377,13 @@ impl<L: Ledger> Tracker<L> {
                 which: Which::Deeper,
                 left,
                 is_doubtful: self.is_doubtful_between(first, left, Kind::Hidden),
-                ranks: vec![(step, rank as u32)],
+                ranks: vec![(step, Chosen::Landmark { rank: rank as u32, of })],
             })
             .collect();
         if !candidates.is_empty() {
             let edge = self.edge(Kind::Doubt);
             self.push(edge);
-            self.choose(step, (rank as u32, was), false, candidates);
+            self.choose(step, (Chosen::Landmark { rank: rank as u32, of }, was), false, candidates);
         }
     }
 
@@ -617,7 +630,7 @@ impl<L: Ledger> Tracker<L> {
                 lost.is_none()
             }
         };
-        self.choices.revise(choice.step, self.state.line.number);
+        self.choices.revise(choice.step, Chosen::Stack(self.state.line.number));
         is_at_hand
     }
 }

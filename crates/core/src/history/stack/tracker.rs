@@ -15,13 +15,13 @@ use std::sync::Arc;
 use super::below::{Below, Revealed};
 use super::books::Books;
 use super::called::{Begins, Met};
-use super::chain::{Chains, Item, Kind, Link, MOST_OPEN};
+use super::chain::{Chains, Item, Kind, Link, MOST_MARKS, MOST_OPEN};
 use super::code::Loaded;
 use super::ledger::{EntryKind, Ledger, Spent, Timer};
 use super::lines::{has_likely_landmark, Line, Lines};
 use super::names::Names;
 use super::ops::{goes_on, Jump, Leap, Off, Op, Ops, Pending, Stage, MOST_TAILS};
-use super::switch::{Choice, Choices};
+use super::switch::{Choice, Choices, Chosen};
 
 /// A search that is longer than this many items is worth an index.
 const SHORT: usize = 64;
@@ -97,7 +97,7 @@ pub(super) struct Beginning {
     /// There may be stacks that come from elsewhere, also those that the first step does not tell of.
     pub stays_open: bool,
     /// Which stacks went on where several waited, as far as an earlier walk knows: see [`Choices`].
-    pub choices: Arc<Vec<(u64, u32)>>,
+    pub choices: Arc<Vec<(u64, Chosen)>>,
 }
 
 /// Follows the stacks of a thread, and keeps of its calls what a ledger keeps.
@@ -186,6 +186,9 @@ impl<L: Ledger> Tracker<L> {
     /// Does what happened in the part that follows.
     pub fn add(&mut self, part: Ops<L>) {
         part.play(self);
+        if self.chains.depth(self.state.line.top) > MOST_OPEN {
+            self.forget_oldest();
+        }
     }
 
     /// Does an operation.
@@ -344,14 +347,16 @@ impl<L: Ledger> Tracker<L> {
             *index.entry(key(&item)).or_default() += 1;
         }
         self.state.line.top = self.chains.push(self.state.line.top, item, note);
-        if self.chains.depth(self.state.line.top) > MOST_OPEN {
-            let edge = self.edge(Kind::Doubt);
-            let (half, left_out) = self.chains.halve(self.state.line.top, edge, self.books.bottom());
-            self.close_frames(left_out, 0);
-            self.state.line.top = half;
-            self.drop_choices();
-            self.index = None;
-        }
+    }
+
+    /// Forgets the oldest half of very many calls. They go on, but nothing tells when they end.
+    fn forget_oldest(&mut self) {
+        let edge = self.edge(Kind::Doubt);
+        let (half, left_out) = self.chains.halve(self.state.line.top, edge, self.books.bottom());
+        self.leave_open(left_out);
+        self.state.line.top = half;
+        self.drop_choices();
+        self.index = None;
     }
 
     /// The frames of the running stack from one link down to another one, which is left out, are over.
@@ -374,12 +379,15 @@ impl<L: Ledger> Tracker<L> {
 
     /// A function that returns twice comes back to the frame on top, unless it did before.
     fn come_back(&mut self, landmark: Item) {
-        let mut near =
-            self.chains.walk(self.state.line.top).take_while(|(_, item)| item.kind == Kind::Landmark);
-        if !near.any(|(_, item)| item.ip == landmark.ip) {
-            drop(near);
-            self.push(landmark);
+        let near = self.chains.walk(self.state.line.top).take_while(|(_, item)| item.kind == Kind::Landmark);
+        let near: Vec<u64> = near.take(MOST_MARKS).map(|(_, item)| item.ip).collect();
+        if near.contains(&landmark.ip) {
+            return;
         }
+        if near.len() == MOST_MARKS {
+            self.doubt();
+        }
+        self.push(landmark);
     }
 
     fn pop(&mut self) {
@@ -923,21 +931,29 @@ impl<L: Ledger> Tracker<L> {
     /// Where the history ends: tells what is still open. Nothing can be added any more.
     pub fn finish(&mut self) {
         if L::KEEPS {
-            self.leave_open(self.state.line.top);
+            self.leave_all_open(self.state.line.top);
             self.books.leave(self.state.line.number);
             let waiting = std::mem::take(&mut self.state.lines);
             for &Line { number, top, .. } in waiting.iter() {
                 self.books.recall(number);
-                self.leave_open(top);
+                self.leave_all_open(top);
             }
         }
     }
 
     fn leave_open(&mut self, top: Link) {
         let Tracker { chains, books, .. } = self;
+        if !L::KEEPS {
+            return;
+        }
         for (link, _) in chains.walk(top).filter(|(_, item)| item.is_open()) {
             books.leave_open(chains.note(link).unwrap_or_default());
         }
+    }
+
+    fn leave_all_open(&mut self, top: Link) {
+        self.leave_open(top);
+        let books = &mut self.books;
         let bottom = books.bottom();
         books.leave_open(bottom);
     }

@@ -238,7 +238,8 @@ impl<L: Ledger> Follow<L> {
             return None;
         }
         let (&ip, meta) = (graph.ips(node).last()?, graph.metas(node).last()?);
-        let behind = ip.wrapping_add(u64::from(meta.size()));
+        let is_conditional = meta.class() == InstructionClass::CondJump;
+        let behind = is_conditional.then(|| ip.wrapping_add(u64::from(meta.size())));
         let functions = &self.following.functions;
         let owner = functions.owner(ip, self.code_tsc);
         // What a stub pushes is for who finds out where the call is to go: that has not gone there yet.
@@ -574,7 +575,19 @@ impl<L: Ledger> Sink for Follow<L> {
             | EventKind::Tip { .. }
             | EventKind::Tnt { .. }
             | EventKind::Iflags { .. }
-            | EventKind::Trig { .. } => {}
+            | EventKind::Trig { .. }
+            | EventKind::Exstop { .. }
+            | EventKind::Mwait { .. }
+            | EventKind::Pwre { .. }
+            | EventKind::Pwrx { .. }
+            // Where it goes on after these, another event tells.
+            | EventKind::Interrupt { .. }
+            | EventKind::Swintr { .. }
+            | EventKind::Uintr { .. }
+            | EventKind::Syscall { .. }
+            | EventKind::Iret { .. }
+            | EventKind::Uiret { .. }
+            | EventKind::Smi { .. } => {}
             _ => self.last = None,
         }
     }
