@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from odograph.counted import counted
+from odograph.debug.remote.resume import other_program
 from odograph.errors import InvalidArgument, OdographError
 from odograph.printable import printable
 from odograph.processor.filters import all_of, filter_of
@@ -95,14 +96,18 @@ def _goto(session: Session, arguments: list[str]) -> str:
         target.goto(target.step + _number(text))
     else:
         target.goto(_number(text))
-    return _where(session, [])
+    return _went(session)
+
+
+def _went(session: Session) -> str:
+    return _where(session, []) + (other_program(session) if session.has_other_names else "")
 
 
 def _step(session: Session, arguments: list[str]) -> str:
     count = _number(arguments[0]) if arguments else 1
     target = session.target
     target.goto(min(max(target.step + count, 0), target.last))
-    return _where(session, [])
+    return _went(session)
 
 
 def _gaps(session: Session, arguments: list[str]) -> str:
