@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,3 +174,32 @@ def test_a_program_that_is_gone_is_not_shown_by_the_names_of_the_one_before(
     assert "only_before" not in said[2]
     assert 'No symbol "only_before"' in said[3] or "No symbol table" in said[3]
     assert "is not at hand" in said[0]
+
+
+def test_an_address_of_the_file_is_offered_as_it_is_to_be_written(
+    executed: tuple[Recorded, int], gdb: Gdb
+) -> None:
+    recorded, tid = executed
+    offset = compiled_address(recorded.program, "only_before")
+    line = [sys.executable, "-m", "odograph", "break", str(recorded.path), f"{offset:#x}"]
+    result = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert f"{offset:#x} lies in no module; for this address of a file write before+{offset:#x}" in (
+        result.stderr
+    )
+    said = gdb(
+        recorded,
+        f"monitor hits {offset:#x}",
+        f"monitor hits before+{offset:#x}",
+        f"monitor break {offset:#x}",
+        options=("--tid", str(tid)),
+    )
+    assert f"write before+{offset:#x}" in said[0]
+    assert said[1].startswith("1 hit: ")
+    assert f"write before+{offset:#x}" in said[2]
+
+
+def compiled_address(program: Path, name: str) -> int:
+    """The address of a function as ``nm`` lists it."""
+    text = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    return next(int(line.split()[0], 16) for line in text.splitlines() if line.endswith(f" T {name}"))

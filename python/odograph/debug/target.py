@@ -241,6 +241,10 @@ class Target:
         self._met_at[handle] = frozenset(code.row(row).address for row in rows)
         return handle
 
+    def is_executed(self, handle: Handle) -> bool:
+        """Whether the code of a breakpoint was executed at any time."""
+        return bool(self._met_at.get(handle))
+
     def remove_breakpoint(self, handle: Handle) -> None:
         """Removes one; InvalidArgument if it is gone already."""
         self.processor.breakpoints.remove(handle)

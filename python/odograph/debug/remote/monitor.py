@@ -150,6 +150,9 @@ def _hits(session: Session, arguments: list[str]) -> str:
         steps = np.intersect1d(named, np.concatenate([hits(at, at, filter=wanted) for at in places]))
     shown = " ".join(str(step) for step in steps[:_SHOWN].tolist())
     more = " …" if len(steps) > _SHOWN else ""
+    none = target.history.elsewhere(interval[0]) if interval is not None and not len(steps) else None
+    if none is not None:
+        return f"0 hits: {none}\n"
     return f"{len(steps)} hit{'' if len(steps) == 1 else 's'}{': ' if shown else ''}{shown}{more}\n"
 
 
@@ -169,6 +172,9 @@ def _break(session: Session, arguments: list[str]) -> str:
             for at in target.addresses(name)
         ]
     session.own_breakpoints.append((" ".join(arguments), handles))
+    none = target.history.elsewhere(interval[0]) if interval is not None else None
+    if none is not None and not any(target.is_executed(handle) for handle in handles):
+        session.say(f"{none}\n")
     places = ", ".join(f"{handle.first:#x}-{handle.last:#x}" for handle in handles[:_SHOWN])
     return f"monitor breakpoint {len(session.own_breakpoints)} at {places}\n"
 
