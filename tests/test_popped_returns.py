@@ -1,4 +1,4 @@
-"""Functions that take their return address off the stack, and jumps to what lies behind, are calls all the same."""
+"""Calls that look unlike calls: functions that pop their return address, and jumps to what lies behind."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ The family tree::
      ├── TraceError           a trace could not be decoded
      ├── ImageError           memory of the traced program could not be read or described
      ├── ClusterError         other processes or machines did not do their part
+     ├── UnknownSymbol (also KeyError)   a name means nothing here
+     │    └── AmbiguousName              or more than one thing
      ├── UnwindError          a call stack could not be followed
      └── RecordingError       a recording file is damaged, foreign, or could not be made
           └── OutputError (also OSError)   a file could not be written where it should go
@@ -20,6 +22,7 @@ import enum
 from typing import Final
 
 __all__ = [
+    "AmbiguousName",
     "ClusterError",
     "ImageError",
     "InvalidArgument",
@@ -29,6 +32,7 @@ __all__ = [
     "RecordingError",
     "Reentered",
     "TraceError",
+    "UnknownSymbol",
     "UnsupportedOperation",
     "UnwindError",
 ]
@@ -182,3 +186,14 @@ class OutputError(RecordingError, OSError):
 
     If it was made already, the message says where it is.
     """
+
+
+class UnknownSymbol(OdographError, KeyError):
+    """No module has a symbol of this name; the message names the nearest ones."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class AmbiguousName(UnknownSymbol):
+    """Several functions are meant by a shortened name; the message lists them."""

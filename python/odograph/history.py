@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from odograph._native import RawCode, RawEntries, RawHistory, RawMapping, save_history
 from odograph.config import TraceConfig
 from odograph.counted import counted
-from odograph.errors import InvalidArgument, PtError, UnsupportedOperation
+from odograph.errors import AmbiguousName, InvalidArgument, PtError, UnsupportedOperation
 from odograph.image import Asid, Image
 from odograph.selection import ALL_ROWS, QUESTIONS, Answers, Coverage, Question, Rows, Selection
 from odograph.table import Table
@@ -423,11 +423,19 @@ class History(Sequence[Instruction]):
         for span in self.spans:
             try:
                 found.append((span.start, span.stop, wanted(what, span.symbols)))
+            except AmbiguousName:
+                # What is known at other steps would be half of the answer.
+                raise
             except KeyError as error:
                 unknown = unknown or error
         if unknown is not None and not found:
             raise unknown
         return found
+
+    def elsewhere(self, address: int) -> str | None:
+        """What :meth:`Symbols.elsewhere` says of an address that lies in no module at any time; else None."""
+        said = [None if one.symbols is None else one.symbols.elsewhere(address) for one in self.spans]
+        return said[0] if said and None not in said else None
 
     def counts(self, start: int | None = None, stop: int | None = None) -> Table:
         """How often each instruction was executed: columns ip (ascending) and count."""

@@ -123,6 +123,8 @@ def command(
         write_lines(line for row in rows() for line in _lines(row, len(threads) > 1))
         if not count:
             say(_no_hit(len(where), watched))
+            for hint in _elsewhere(watched, where):
+                say(f"odograph: {hint}")
     return 0 if count else 1
 
 
@@ -132,6 +134,19 @@ def _no_hit(breakpoints: int, watched: list[_Watched]) -> str:
     steps = counted(sum(len(thread.history) for thread in watched), "step")
     threads = f" of {counted(len(watched), 'thread')}" if len(watched) > 1 else ""
     return f"odograph: no hit of {counted(breakpoints, 'breakpoint')} in {steps}{threads}"
+
+
+def _elsewhere(watched: list[_Watched], where: tuple[str, ...]) -> list[str]:
+    """A line for each address that was typed and lies in no module."""
+    from odograph.symbols.resolving import number_of
+
+    lines = []
+    for text in where:
+        address = number_of(text.partition("-")[0])
+        said = [] if address is None else [one.history.elsewhere(address) for one in watched]
+        if said and None not in said:
+            lines.append(str(said[0]))
+    return lines
 
 
 def _intervals(text: str, symbols: Symbols) -> list[tuple[int, int]]:
@@ -216,6 +231,8 @@ class _Watched:
 
 def _watched(recording: Recording, threads: list[Thread], where: tuple[str, ...]) -> list[_Watched]:
     """Those threads in which all names are known at some time; a usage error if there are none."""
+    from odograph.symbols import AmbiguousName
+
     watched, unknown = [], []
     for thread in threads:
         history = recording.history(thread.tid)
@@ -228,6 +245,8 @@ def _watched(recording: Recording, threads: list[Thread], where: tuple[str, ...]
                 try:
                     intervals += _intervals(text, names)
                     known.add(text)
+                except AmbiguousName as error:
+                    raise click.UsageError(str(error)) from None
                 except KeyError as error:
                     unknown.append(error)
             if intervals:

@@ -171,9 +171,26 @@ class Target:
     @property
     def program(self) -> Program:
         """The program that runs here."""
-        tsc = self.tsc
-        started = [program for program in self.programs if tsc is None or program.tsc <= tsc]
-        return (started or self.programs)[-1]
+        step = min(self.step, len(self.history) - 1)
+        return self.programs[max(bisect_right(self._starts, step) - 1, 0)]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The step from which each program runs: where names change, too."""
+        return [0, *(self.history.at_tsc(program.tsc) for program in self.programs[1:])]
+
+    def to_other_program(self, *, reverse: bool = False) -> int | None:
+        """How many instructions lead to the next step of another program; None if no other one follows.
+
+        Back, that step is the last one of the program before.
+        """
+        step = min(self.step, len(self.history) - 1)
+        at = bisect_right(self._starts, step)
+        if reverse:
+            border = self._starts[at - 1] if at else 0
+            return self.step - border + 1 if border else None
+        ahead = self._starts[at] if at < len(self._starts) else len(self.history)
+        return ahead - self.step if ahead < len(self.history) else None
 
     @property
     def files(self) -> list[LoadedFile]:
@@ -224,6 +241,10 @@ class Target:
         self._met_at[handle] = frozenset(code.row(row).address for row in rows)
         return handle
 
+    def is_executed(self, handle: Handle) -> bool:
+        """Whether the code of a breakpoint was executed at any time."""
+        return bool(self._met_at.get(handle))
+
     def remove_breakpoint(self, handle: Handle) -> None:
         """Removes one; InvalidArgument if it is gone already."""
         self.processor.breakpoints.remove(handle)
@@ -257,7 +278,9 @@ class Target:
         return Halt(HaltReason.STEP, message=self._lost(crossed))
 
     def step_range(self, start: int, end: int) -> Halt:
-        """Executes instructions until one has a breakpoint or lies outside of ``start`` up to ``end``."""
+        """Executes instructions until one has a breakpoint or lies outside of ``start`` up to ``end``, or
+        another program begins.
+        """
         met = np.fromiter({address for met in self._met_at.values() for address in met}, dtype=np.uint64)
         count = _FEWEST
         with self._movement():
@@ -265,8 +288,11 @@ class Target:
                 if self._is_interrupted():
                     return Halt(HaltReason.INTERRUPTED)
                 here = self.step
-                ips = self.history.ips(here + 1, here + 1 + count)
+                border = self.to_other_program()
+                ips = self.history.ips(here + 1, here + 1 + (count if border is None else min(count, border)))
                 outside = (ips < start) | (ips >= end) | np.isin(ips, met)
+                if border is not None and border <= len(ips):
+                    outside[border - 1] = True
                 found = int(np.argmax(outside)) if outside.any() else -1
                 reached = here + 1 + found if found >= 0 else min(here + len(ips), len(self.history) - 1)
                 ahead = bisect_right(self._gaps, here)

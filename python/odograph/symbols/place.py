@@ -5,22 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from odograph.errors import OdographError
+from odograph.errors import AmbiguousName, UnknownSymbol
 from odograph.frame import Inlined
 from odograph.symbols.table import KnownBy
 
 __all__ = ["AmbiguousName", "Function", "KnownFunction", "Name", "Place", "UnknownSymbol"]
-
-
-class UnknownSymbol(OdographError, KeyError):
-    """No module has a symbol of this name; the message names the nearest ones."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class AmbiguousName(UnknownSymbol):
-    """Several functions are meant by a shortened name; the message lists them."""
 
 
 @dataclass(frozen=True, slots=True)

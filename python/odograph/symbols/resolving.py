@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from odograph.errors import AmbiguousName, UnknownSymbol
 from odograph.symbols.lines import Lines
-from odograph.symbols.place import AmbiguousName, UnknownSymbol
 
 if TYPE_CHECKING:
     from odograph.symbols.modules import Module
     from odograph.symbols.perfmap import PerfMap
 
-__all__ = ["Resolver"]
+__all__ = ["Resolver", "number_of"]
 
 _TOP = 1 << 64
 #: ``file.c:37``, and no C++ name.
@@ -31,8 +31,9 @@ class Resolver:
     def __init__(
         self, modules: Iterable[Module], perf_map: PerfMap, module_of: Callable[[int], Module | None]
     ) -> None:
+        self._parts = list(modules)
         # A file is mapped in parts, and each part would give the same.
-        parts = {(one.name, one.path, one.bias): one for one in reversed(list(modules))}
+        parts = {(one.name, one.path, one.bias): one for one in reversed(self._parts)}
         copies: dict[object, list[Module]] = {}
         for one in reversed(parts.values()):
             # The parts of a file that is not at hand can only be told apart by where they begin in it.
@@ -47,7 +48,7 @@ class Resolver:
     def addresses(self, text: str) -> list[int]:
         """The addresses that a text means, ascending: see :meth:`Symbols.addresses`."""
         text = text.strip()
-        number = _number(text)
+        number = number_of(text)
         if number is not None:
             found = [number] if 0 <= number < _TOP else []
         else:
@@ -57,17 +58,103 @@ class Resolver:
         return found
 
     def _behind(self, text: str) -> list[int]:
-        """The addresses of ``name+0x4``, and of ``module+0x1234``, which is an address of a file."""
+        """The addresses of ``name+0x4``, and of ``module+0x1234``, which is an address of a file.
+
+        What may be both is refused, and so is what lies behind the end of a function.
+        """
         name, plus, offset_text = text.rpartition("+")
-        offset = _number(offset_text)
+        offset = number_of(offset_text)
         if not plus or offset is None:
             return []
         name = name.strip()
-        found = self._find(name) or self._behind(name)
-        if not found:
-            module = next((one for one in self._modules if one.name == name), None)
-            return [] if module is None else self._loaded(module, [offset])
-        return [(start + offset) % _TOP for start in found]
+        files = self._of_files(name, offset)
+        try:
+            starts = self._find(name) or self._behind(name)
+        except AmbiguousName as error:
+            if not files:
+                raise
+            raise AmbiguousName(f"{error}, or {_of_file(name, offset, files)}") from None
+        inside = [start for start in starts if self._is_inside(start, offset)]
+        if inside and files:
+            places = [(start + offset) % _TOP for start in inside]
+            owner = self._module_of(inside[0])
+            full = f"{owner.name}!{name}" if owner is not None else name
+            raise AmbiguousName(
+                f"{text!r} may be {full}+{offset:#x} ({_hex(places)}), or {_of_file(name, offset, files)}"
+            )
+        if starts and not inside and not files:
+            raise UnknownSymbol(f"{text!r} lies behind the end of the function{self._size_of(starts[0])}")
+        return files or [(start + offset) % _TOP for start in inside]
+
+    def _of_files(self, name: str, offset: int) -> list[int]:
+        """Where an address of the files of this name lies in memory; none where they have no such address."""
+        found: dict[str | None, list[int]] = {}
+        for module in self._modules:
+            if module.name == name and self._has(module, offset):
+                found.setdefault(module.path, []).extend(self._loaded(module, [offset]))
+        if len(found) > 1:
+            listed = [f"{path or 'a file that is not at hand'} ({_hex(at)})" for path, at in found.items()]
+            raise AmbiguousName(
+                f"{name}+{offset:#x} may be in any of: {'; '.join(listed)}; give the address in memory"
+            )
+        return sorted({at for places in found.values() for at in places})
+
+    def _has(self, module: Module, address: int) -> bool:
+        """Whether a file has an address: some part of it was mapped there, or is to be."""
+        key = (module.name, module.path)
+        if any(
+            one.address <= one.loaded(address) < one.end for one in self._parts if (one.name, one.path) == key
+        ):
+            return True
+        loads = () if module.file is None else module.file.loads
+        return any(0 <= address - segment.address < segment.memory_size for segment in loads)
+
+    def _is_inside(self, start: int, offset: int) -> bool:
+        """Whether so many bytes behind a place are still in its function, as far as that is known."""
+        end = self._end_of(start)
+        if end is None or 0 <= offset < end - start:
+            return True
+        # Of two names of one place, the other one may be longer.
+        module = self._module_of(start)
+        if module is None:
+            return False
+        here, there = (module.table.at(module.inside(at % _TOP)) for at in (start, start + offset))
+        return here is not None and there is not None and here.start == there.start
+
+    def _end_of(self, start: int) -> int | None:
+        """Where the function ends that a place lies in; None if that is not known."""
+        module = self._module_of(start)
+        if module is None:
+            return next((end for first, end, _ in reversed(self._perf_map) if first <= start < end), None)
+        function = module.table.at(module.inside(start))
+        return None if function is None else module.loaded(function.end)
+
+    def _size_of(self, start: int) -> str:
+        """A function and its size, for errors; "" if it has no name."""
+        module = self._module_of(start)
+        function = None if module is None else module.table.at(module.inside(start))
+        if module is None or function is None or function.name is None:
+            return ""
+        first, size = module.loaded(function.start), function.end - function.start
+        return f" {module.name}!{function.name}: from {first:#x} on it has {size:#x} bytes"
+
+    def elsewhere(self, address: int) -> str | None:
+        """See :meth:`Symbols.elsewhere`."""
+        generated = any(start <= address < end for start, end, _ in self._perf_map)
+        if self._module_of(address) is not None or generated:
+            return None
+        named: list[str] = []
+        others: list[str] = []
+        for module in self._modules:
+            if module.bias and not module.name.startswith("[") and self._has(module, address):
+                known = module.table.at(address) is not None
+                (named if known else others).append(f"{module.name}+{address:#x}")
+        # The program before its libraries.
+        places = sorted(dict.fromkeys(named or others), key=lambda text: ".so" in text)
+        if not places:
+            return f"{address:#x} lies in no module"
+        listed = " or ".join(places[:_MOST_LISTED])
+        return f"{address:#x} lies in no module; for this address of a file write {listed}"
 
     def _loaded(self, module: Module, addresses: Iterable[int]) -> list[int]:
         """Where addresses of a file lie in memory: in each of its copies, one address after the other.
@@ -124,7 +211,7 @@ class Resolver:
     def line_taken(self, text: str) -> int | None:
         """The line that a text means, which may be behind the one that it says; None if it means no line."""
         text = text.strip()
-        if _LINE.fullmatch(text) is None or _number(text) is not None:
+        if _LINE.fullmatch(text) is None or number_of(text) is not None:
             return None
         module_name, bang, name = text.partition("!")
         chosen = [module for module in self._modules if bang and module.name == module_name]
@@ -199,7 +286,17 @@ def _nearest(modules: Iterable[Module], file: str, line: int) -> tuple[int, Modu
     return best
 
 
-def _number(text: str) -> int | None:
+def _hex(places: Iterable[int]) -> str:
+    return ", ".join(f"{at:#x}" for at in places)
+
+
+def _of_file(name: str, offset: int, places: list[int]) -> str:
+    """How an address of a file is written where a function has the name of the file."""
+    return f"the address {offset:#x} of the file {name}, which is to be written {_hex(places)}"
+
+
+def number_of(text: str) -> int | None:
+    """An address or an offset that was typed; None if the text is no number."""
     try:
         return int(text, 0)
     except ValueError:

@@ -373,12 +373,19 @@ class Symbols:
         * C++ and Rust names without parameters, namespaces or both, if only one function can be meant.
         * ``file.c:37``: where the code of a line begins, in each function that has any, or of the next line
           that has code: see :meth:`line_taken`. The file may have directories before it.
-        * ``libc.so.6+0x1234`` (an address of the file), and ``0x401000``.
+        * ``libc.so.6+0x1234`` (an address of the file), and ``0x401000``. What may as well be a function
+          that is called like the file is ambiguous. A place behind the end of a function is unknown.
 
         Raises :class:`UnknownSymbol`, a KeyError, that names similar symbols, and :class:`AmbiguousName`, one
         too, that lists the functions that may be meant.
         """
         return self._resolver.addresses(text)
+
+    def elsewhere(self, address: int) -> str | None:
+        """A sentence for one who asked for an address that lies in no module and no perf map: that it does,
+        and how it is written if it is the address of a file (``program+0x1189``). None if it lies in one.
+        """
+        return self._resolver.elsewhere(address)
 
     def line_taken(self, text: str) -> int | None:
         """The line that ``file.c:37`` means: 37, or the next one that has code. None for what is no line, or

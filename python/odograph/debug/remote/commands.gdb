@@ -6,7 +6,16 @@ define goto
   else
     monitor goto $arg0
     maintenance flush register-cache
-    frame
+    if $other_program == 2
+      # There are no names to put in their place.
+      symbol-file
+    end
+    if $other_program
+      # gdb has the names of another program: this tells it, and does not move.
+      stepi
+    else
+      frame
+    end
   end
 end
 document goto

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["GDB", "LLDB", "Register", "target_xml"]
+__all__ = ["GDB", "LLDB", "OTHER_PROGRAM", "Register", "target_xml"]
 
 
 class Register(NamedTuple):
@@ -15,6 +15,12 @@ class Register(NamedTuple):
     type: str
     dwarf: int | None = None
     generic: str | None = None
+    group: str | None = None
+
+
+#: For commands.gdb: not 0 where gdb has the names of another program than the one that runs; 2 if the file
+#: of that one is not at hand.
+OTHER_PROGRAM = "other_program"
 
 
 def _core() -> list[Register]:
@@ -36,6 +42,7 @@ _FEATURES = [
     ("org.gnu.gdb.i386.core", _core()),
     ("org.gnu.gdb.i386.sse", _SSE),
     ("org.gnu.gdb.i386.linux", _LINUX),
+    ("org.odograph.program", [Register(OTHER_PROGRAM, 32, "int", group="odograph")]),
 ]
 
 GDB = [register for _, registers in _FEATURES for register in registers]
@@ -82,5 +89,7 @@ def _element(register: Register, number: int) -> str:
             f' dwarf_regnum="{register.dwarf}" ehframe_regnum="{register.dwarf}" generic="{register.generic}"'
         )
         more += ' encoding="uint" format="hex" group="general"'
+    if register.group is not None:
+        more += f' group="{register.group}"'
     kind = f'bitsize="{register.bits}" type="{register.type}" regnum="{number}"'
     return f'<reg name="{register.name}" {kind}{more}/>'

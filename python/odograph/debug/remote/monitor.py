@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from odograph.counted import counted
+from odograph.debug.remote.resume import other_program
 from odograph.errors import InvalidArgument, OdographError
 from odograph.printable import printable
 from odograph.processor.filters import all_of, filter_of
@@ -95,14 +96,18 @@ def _goto(session: Session, arguments: list[str]) -> str:
         target.goto(target.step + _number(text))
     else:
         target.goto(_number(text))
-    return _where(session, [])
+    return _went(session)
+
+
+def _went(session: Session) -> str:
+    return _where(session, []) + (other_program(session) if session.has_other_names else "")
 
 
 def _step(session: Session, arguments: list[str]) -> str:
     count = _number(arguments[0]) if arguments else 1
     target = session.target
     target.goto(min(max(target.step + count, 0), target.last))
-    return _where(session, [])
+    return _went(session)
 
 
 def _gaps(session: Session, arguments: list[str]) -> str:
@@ -145,6 +150,9 @@ def _hits(session: Session, arguments: list[str]) -> str:
         steps = np.intersect1d(named, np.concatenate([hits(at, at, filter=wanted) for at in places]))
     shown = " ".join(str(step) for step in steps[:_SHOWN].tolist())
     more = " …" if len(steps) > _SHOWN else ""
+    none = target.history.elsewhere(interval[0]) if interval is not None and not len(steps) else None
+    if none is not None:
+        return f"0 hits: {none}\n"
     return f"{len(steps)} hit{'' if len(steps) == 1 else 's'}{': ' if shown else ''}{shown}{more}\n"
 
 
@@ -164,6 +172,9 @@ def _break(session: Session, arguments: list[str]) -> str:
             for at in target.addresses(name)
         ]
     session.own_breakpoints.append((" ".join(arguments), handles))
+    none = target.history.elsewhere(interval[0]) if interval is not None else None
+    if none is not None and not any(target.is_executed(handle) for handle in handles):
+        session.say(f"{none}\n")
     places = ", ".join(f"{handle.first:#x}-{handle.last:#x}" for handle in handles[:_SHOWN])
     return f"monitor breakpoint {len(session.own_breakpoints)} at {places}\n"
 

@@ -33,11 +33,12 @@ def supported(session: Session, rest: str) -> str:
     """``qSupported``"""
     # lldb names the registers' document first; what it is told of them must be another one.
     session.for_lldb = rest.startswith(":xmlRegisters=")
+    session.hears_of_exec = "exec-events+" in rest.lstrip(":").split(";")
     features = [
         f"PacketSize={LARGEST - 16:x}",
         "ReverseStep+;ReverseContinue+;swbreak+;hwbreak+;vContSupported+;QStartNoAckMode+",
         "qXfer:features:read+;qXfer:auxv:read+;qXfer:libraries-svr4:read+;qXfer:exec-file:read+",
-        "qXfer:threads:read+",
+        "qXfer:threads:read+;exec-events+",
     ]
     return ";".join(features)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from odograph.debug.remote import description
 from odograph.debug.remote.description import Register
 from odograph.debug.remote.session import Refused
 
@@ -22,6 +23,9 @@ def _value(session: Session, register: Register) -> str:
             value = target.pc
         case "rsp":
             value = None if target.stack is None else target.stack.rsp
+        case description.OTHER_PROGRAM:
+            main = target.program.main
+            value = 0 if not session.has_other_names else 1 if main is None or main.path is not None else 2
         case "rbp":
             value = None if target.stack is None else target.stack.rbp
     size = register.bits // 8

@@ -32,6 +32,8 @@ class Session:
     """What a debugger and its target have agreed on, and the answers.
 
     ``send`` takes a packet's data. A handler is found by the longest beginning of the packet that has one.
+    ``listed`` is the program whose names the debugger has; ``hears_of_exec``: it can be told of another one.
+    It answers that by going on, which ``stays`` makes the end of a movement.
     """
 
     def __init__(self, target: Target, send: Callable[[bytes], None]) -> None:
@@ -45,7 +47,9 @@ class Session:
         self.own_breakpoints: list[tuple[str, list[Handle]]] = []
         self.files: dict[int, int] = {}
         self.next_file = 3
+        self.hears_of_exec = False
         self.listed: Program | None = None
+        self.stays = False
 
     @property
     def registers(self) -> list[Register]:
@@ -56,6 +60,11 @@ class Session:
     def thread_number(self) -> int:
         """The thread, as the protocol wants it: above 0."""
         return max(self.target.thread.tid, 1)
+
+    @property
+    def has_other_names(self) -> bool:
+        """Whether the debugger has the names of another program than the one that runs here."""
+        return self.listed is not None and self.listed is not self.target.program
 
     def answer(self, packet: bytes) -> bytes | None:
         """What is said to a packet; empty if it is not known, None if nothing is to be said."""
@@ -87,17 +96,20 @@ class Session:
         for at in range(0, len(data), 1024):
             self.send(b"O" + data[at : at + 1024].hex().encode())
 
+    def forget_breakpoints(self) -> None:
+        """Removes those that the debugger put into the program: they do not outlive it."""
+        for handle in self.breakpoints.values():
+            self.target.remove_breakpoint(handle)
+        self.breakpoints.clear()
+
     def close(self) -> None:
         """Removes what the debugger left behind."""
-        for handle in [
-            *self.breakpoints.values(),
-            *(one for _, handles in self.own_breakpoints for one in handles),
-        ]:
+        self.forget_breakpoints()
+        for handle in (one for _, handles in self.own_breakpoints for one in handles):
             if handle.alive:
                 self.target.remove_breakpoint(handle)
         for file in self.files.values():
             os.close(file)
-        self.breakpoints.clear()
         self.own_breakpoints.clear()
         self.files.clear()
 
