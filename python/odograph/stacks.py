@@ -31,8 +31,6 @@ FindLandings = Callable[[Sequence[int]], Landings]
 
 _CALL, _INTERRUPTED, _TAIL = range(3)
 _NO_NAMES: Landings = ((), (), ())
-#: Where programs begin: nothing called these.
-_BOTTOM = frozenset(("_start", "_dl_start_user"))
 
 
 #: What the native half says of a frame.
@@ -251,11 +249,17 @@ class CallStacks:
         frames = [*first, *self._frames(found)]
         if left_out:
             end = _more(left_out)
-        elif complete or (frames and frames[-1].function in _BOTTOM):
+        elif complete or (frames and self._begins_program(frames[-1])):
             end = "bottom"
         else:
             end = "the recording begins here" if bottom == 0 else "what called this is not known"
         return _Known(frames, end, edge, bottom, left_out)
+
+    def _begins_program(self, frame: Frame) -> bool:
+        """Whether it is the function that a program or its loader begins with: nothing called that."""
+        if self._names is None or frame.function is None or frame.offset is None:
+            return False
+        return self._names.is_entry(frame.address - frame.offset)
 
     def _frames(self, found: Iterable[_Row]) -> Iterator[Frame]:
         for address, step, kind, is_guess, entered in found:
