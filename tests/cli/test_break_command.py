@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,60 @@ def test_the_last_hits_first(run_json: Callable[..., Any], recorded: tuple[Any, 
         (5, 0x401008),
         (4, 0x40100A),
     ]
+
+
+def test_a_limit_says_how_many_hits_there_are(
+    run: Run, run_json: Callable[..., Any], recorded: tuple[Any, ...]
+) -> None:
+    cut = run("break", *recorded, "0x401008", "--limit", "2")
+    assert len(cut.stdout.splitlines()) == 2
+    assert cut.stderr == "odograph: 2 of 3 hits; a higher --limit shows more\n"
+    assert run("break", *recorded, "0x401008", "--limit", "3").stderr == ""
+    found = run_json("break", *recorded, "0x401008", "--limit", "1")
+    assert (found["count"], len(found["hits"])) == (3, 1)
+
+
+def test_hits_that_come_in_pieces_have_the_times_and_addresses_of_their_steps(
+    run_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A history of its own is the judge: each hit is asked for alone."""
+    if shutil.which("cc") is None or ptrace.unavailable() is not None:
+        pytest.skip("needs a C compiler and ptrace")
+    (tmp_path / "loop.c").write_text(
+        "__attribute__((noinline)) int tick(int n) { return n * 3 + 1; }\n"
+        "int main(void) { volatile int s = 0; for (int i = 0; i < 300; i++) s = tick(s); return 0; }\n"
+    )
+    program, path = tmp_path / "loop", tmp_path / "loop.data"
+    subprocess.run(["cc", "-O1", "-o", program, tmp_path / "loop.c"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "odograph", "record", "--with", "ptrace", "-o", path, "--", program],
+        check=True,
+        capture_output=True,
+    )
+    hits = run_json("break", path, "tick", "main")["hits"]
+    history = odograph.open(path, index=False).history()
+    assert [hit["step"] for hit in hits] == history.find(["tick", "main"]).tolist()
+    assert len(hits) == 301
+    for hit in hits[::10]:
+        here = history[hit["step"]]
+        assert (hit["address"], hit["time"]) == (here.ip, here.time)
+        assert hit["function"] == str(history.symbols_at(hit["step"]).name_of(here.ip))
+
+
+def test_a_hundred_thousand_hits_take_seconds(run: Run, tmp_path: Path) -> None:
+    """Nothing is worked out anew for each hit, which took milliseconds each."""
+    encoder = PacketEncoder()
+    encoder.add(Packet("psb"))
+    encoder.add(Packet("mode.exec", csl=True, csd=False, iflag=False))
+    encoder.add(Packet("fup", compression=3, ip=CODE)).add(Packet("psbend"))
+    trace, code = tmp_path / "many.pt", tmp_path / "code.bin"
+    # Six turns a byte, after the call, which is direct.
+    trace.write_bytes(bytes(encoder) + b"\xfe" * 20_000)
+    code.write_bytes(CALLING)
+    began = time.monotonic()
+    result = run("break", trace, "--map", f"{code}:{CODE:#x}", "0x401008")
+    assert len(result.stdout.splitlines()) >= 120_000
+    assert time.monotonic() - began < 20
 
 
 def test_filters(run_json: Callable[..., Any], recorded: tuple[Any, ...]) -> None:

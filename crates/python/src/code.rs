@@ -4,7 +4,7 @@ use odograph_core::history::{CodeTable, Hits};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::history::{numbers, RawHistory};
+use crate::history::{known, numbers, RawHistory};
 use crate::table::{RawTable, TableBuilder};
 
 /// Every executed instruction of a history, once.
@@ -50,6 +50,18 @@ impl RawCode {
             .build()
     }
 
+    /// The executions among steps `start..stop` of the rows whose byte in `wanted` is not 0: step, row, tsc, time (ns).
+    fn executions(&self, py: Python<'_>, wanted: &[u8], start: u64, stop: u64) -> PyResult<RawTable> {
+        let hits = self.hits_of(py, wanted, (start, stop), usize::MAX)?;
+        let time = self.history.get().times(&hits.tsc);
+        TableBuilder::default()
+            .i64("step", hits.steps)
+            .i64("row", hits.rows.into_iter().map(i64::from).collect())
+            .optional_u64("tsc", known(&hits.tsc))
+            .optional_i64("time", time)
+            .build()
+    }
+
     /// Steps and rows (native-endian int64 and uint32) of the executions among steps `start..stop` of the rows whose
     /// byte in `wanted` is not 0, at most `limit`.
     fn find<'py>(
@@ -60,17 +72,23 @@ impl RawCode {
         stop: u64,
         limit: usize,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let hits = self.hits_of(py, wanted, (start, stop), limit)?;
+        Ok((numbers(py, &hits.steps, i64::to_le_bytes), numbers(py, &hits.rows, u32::to_le_bytes)))
+    }
+}
+
+impl RawCode {
+    fn hits_of(&self, py: Python<'_>, wanted: &[u8], range: (u64, u64), limit: usize) -> PyResult<Hits> {
         let wanted: Vec<bool> = wanted.iter().map(|&byte| byte != 0).collect();
         let raw = self.history.get();
-        let hits = raw.asked(py, |ask| {
+        raw.asked(py, |ask| {
             let mut hits = Hits::default();
-            for (part, start, stop) in raw.cut(start, stop) {
+            for (part, start, stop) in raw.cut(range.0, range.1) {
                 let what = (&self.table, &*wanted);
                 part.stream.find_rows(what, (start, stop), part.base(), limit, &mut hits, ask)?;
             }
             Ok(hits)
-        })?;
-        Ok((numbers(py, &hits.steps, i64::to_le_bytes), numbers(py, &hits.rows, u32::to_le_bytes)))
+        })
     }
 }
 

@@ -289,7 +289,7 @@ impl RawHistory {
         Ok(())
     }
 
-    fn times(&self, ticks: &[u64]) -> Vec<Option<i64>> {
+    pub(crate) fn times(&self, ticks: &[u64]) -> Vec<Option<i64>> {
         ticks.iter().map(|&tsc| if tsc == u64::MAX { None } else { self.clock.ns(tsc) }).collect()
     }
 }
@@ -773,7 +773,7 @@ impl RawHistory {
     }
 }
 
-fn known(values: &[u64]) -> Vec<Option<u64>> {
+pub(crate) fn known(values: &[u64]) -> Vec<Option<u64>> {
     values.iter().map(|&value| (value != u64::MAX).then_some(value)).collect()
 }
 

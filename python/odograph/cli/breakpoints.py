@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import builtins
 import dis
-import heapq
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import islice
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,12 +19,15 @@ from odograph.cli.output import json_option, say, write_json_rows, write_lines
 from odograph.cli.threads import decoded
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from odograph.frame import Frame
     from odograph.history import History
     from odograph.processor import Filter, ReplayProcessor
     from odograph.recorded import Recording
     from odograph.recording.recording import Thread
     from odograph.symbols import Symbols
+    from odograph.table import Table
 
 __all__ = ["command"]
 
@@ -33,6 +36,8 @@ Action = Callable[["ReplayProcessor", "Symbols"], list[str]]
 
 #: What an expression may name.
 _NAMES = {"cpu", "history", "symbols", "step", "address"}
+#: Hits that are looked up at once.
+_PIECE = 1 << 14
 _STEPS = re.compile(r"steps\s+([+-]?\d+)")
 
 
@@ -106,25 +111,22 @@ def command(
     watched = _watched(recording, threads, where)
     for text, line in _other_lines(watched, where):
         say(f"odograph: no code begins at {text}; the next line that has code is {line}")
-    count = 0
-
-    def rows() -> Iterator[dict[str, Any]]:
-        nonlocal count
-        met = [thread.hits(all_of(*filters) if filters else None, reverse) for thread in watched]
-        for _, thread, step in heapq.merge(*met, key=lambda hit: hit[0], reverse=reverse):
-            yield thread.row(step, compiled, as_json)
-            count += 1
-            if count == limit:
-                return
-
+    wanted = all_of(*filters) if filters else None
+    met = [(thread, hits) for thread in watched for hits in thread.hits(wanted)]
+    count = sum(len(hits) for _, hits in met)
+    found = islice(_in_order(met, reverse), limit)
     if as_json:
-        write_json_rows({"path": recording.path, "where": list(where)}, "hits", rows())
+        rows = (thread.document(hit, compiled) for thread, hit in found)
+        write_json_rows({"path": recording.path, "where": list(where), "count": count}, "hits", rows)
     else:
-        write_lines(line for row in rows() for line in _lines(row, len(threads) > 1))
+        several = len(threads) > 1
+        write_lines(line for thread, hit in found for line in thread.lines(hit, compiled, several))
         if not count:
             say(_no_hit(len(where), watched))
             for hint in _elsewhere(watched, where):
                 say(f"odograph: {hint}")
+    if limit is not None and limit < count and not as_json:
+        say(f"odograph: {limit:,} of {count:,} hits; a higher --limit shows more")
     return 0 if count else 1
 
 
@@ -185,6 +187,7 @@ class _Watched:
         self.tid = tid
         self.history = history
         self.places = places
+        self._names: dict[tuple[int, int], tuple[int, str]] = {}
 
     @cached_property
     def cpu(self) -> ReplayProcessor:
@@ -192,41 +195,118 @@ class _Watched:
 
         return ReplayProcessor(self.history)
 
-    def hits(self, wanted: Filter | None, reverse: bool) -> Iterator[tuple[float, _Watched, int]]:
-        """Time stamp, thread and step of each hit in order; one not known is that of the hit before."""
-        import numpy as np
-
-        if not len(self.history):
-            return
-        found = []
+    def hits(self, wanted: Filter | None) -> Iterator[Hits]:
+        """All hits, in order, of each span that has any."""
         for (start, stop), intervals in self.places:
+            rows = self.cpu.code.nothing()
             for first, last in intervals:
-                hits = self.cpu.breakpoints.hits(first, last, filter=wanted)
-                found.append(hits[np.searchsorted(hits, start) : np.searchsorted(hits, stop)])
-        steps = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
-        key = float("inf") if reverse else float("-inf")
-        for step in (steps[::-1] if reverse else steps).tolist():
-            tsc = self.history.tsc(step)
-            key = key if tsc is None else tsc
-            yield key, self, step
+                rows |= self.cpu.rows_of(first, last, wanted)
+            found = self.cpu.code.executions(rows, start, stop)
+            if len(found):
+                symbols = self.history.symbols_at(start)
+                assert symbols is not None
+                yield Hits(found, symbols)
 
-    def row(self, step: int, actions: list[Action], with_stack: bool) -> dict[str, Any]:
-        """What is told of a hit; ``with_stack``: its stack, as something else than text."""
-        self.cpu.goto(step)
-        address = self.cpu.pc
-        symbols = self.history.symbols_at(step)
-        assert address is not None
-        assert symbols is not None
-        stack = {"stack": [_frame(frame) for frame in self.history.stack(step)]} if with_stack else {}
+    def place(self, hit: Hit) -> tuple[int, str]:
+        """Address and name of a hit."""
+        key = (id(hit.symbols), hit.row)
+        known = self._names.get(key)
+        if known is None:
+            address = self.cpu.code.row(hit.row).address
+            known = self._names[key] = (address, str(hit.symbols.name_of(address) or ""))
+        return known
+
+    def _said(self, hit: Hit, actions: list[Action]) -> list[str]:
+        if not actions:
+            return []
+        self.cpu.goto(hit.step)
+        self.cpu.arrive(self.place(hit)[0])
+        return [line for action in actions for line in action(self.cpu, hit.symbols)]
+
+    def document(self, hit: Hit, actions: list[Action]) -> dict[str, Any]:
+        """A hit with its stack."""
+        address, function = self.place(hit)
         return {
             "tid": self.tid,
-            "step": step,
-            "time": self.cpu.time,
+            "step": hit.step,
+            "time": hit.time,
             "address": address,
-            "function": str(symbols.name_of(address) or ""),
-            **stack,
-            "said": [line for action in actions for line in action(self.cpu, symbols)],
+            "function": function,
+            "stack": [_frame(frame) for frame in self.history.stack(hit.step)],
+            "said": self._said(hit, actions),
         }
+
+    def lines(self, hit: Hit, actions: list[Action], with_thread: bool) -> Iterator[str]:
+        """A hit as text, and what the actions said of it."""
+        address, function = self.place(hit)
+        time = "" if hit.time is None else f"  {hit.time / 1e9:.9f}"
+        thread = f"  {self.tid}" if with_thread else ""
+        yield f"{hit.step:>10}{time}{thread}  {address:016x}  {function}".rstrip()
+        for line in self._said(hit, actions):
+            yield f"    {line}"
+
+
+class Hit(NamedTuple):
+    """An executed instruction: its step, its row of the executed code, its time (ns), and names."""
+
+    step: int
+    row: int
+    time: int | None
+    symbols: Symbols
+
+
+class Hits:
+    """The hits of a thread in one span, in order."""
+
+    def __init__(self, table: Table, symbols: Symbols) -> None:
+        self.table = table
+        self.symbols = symbols
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def moments(self, before: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """The time stamp of each, never less than that of the one before; ``before`` for those not known."""
+        import numpy as np
+
+        ticks = np.ma.filled(np.ma.asarray(self.table["tsc"], dtype=np.uint64), before)
+        return np.maximum.accumulate(np.maximum(ticks, np.uint64(before)))
+
+    def some(self, numbers: np.ndarray[Any, Any]) -> Iterator[Hit]:
+        """Those of these numbers."""
+        import numpy as np
+
+        steps, rows = (np.asarray(self.table[name])[numbers].tolist() for name in ("step", "row"))
+        times = np.ma.asarray(self.table["time"])[numbers].tolist()
+        for step, row, time in zip(steps, rows, times, strict=True):
+            yield Hit(step, row, time, self.symbols)
+
+
+def _in_order(met: list[tuple[_Watched, Hits]], reverse: bool) -> Iterator[tuple[_Watched, Hit]]:
+    """All hits by their times, those of one thread by their steps."""
+    import numpy as np
+
+    if not met:
+        return
+    moments: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
+    latest: dict[_Watched, int] = {}
+    for thread, hits in met:
+        keys = hits.moments(latest.get(thread, 0))
+        latest[thread] = int(keys[-1])
+        moments.append(keys)
+    owners = np.repeat(np.arange(len(met)), [len(hits) for _, hits in met])
+    numbers = np.concatenate([np.arange(len(hits)) for _, hits in met])
+    if len(latest) > 1:
+        order = np.argsort(np.concatenate(moments), kind="stable")
+        owners, numbers = owners[order], numbers[order]
+    if reverse:
+        owners, numbers = owners[::-1], numbers[::-1]
+    # Pieces, for lines are written while the rest waits.
+    for begin in range(0, len(owners), _PIECE):
+        piece, inside = owners[begin : begin + _PIECE], numbers[begin : begin + _PIECE]
+        of = {at: met[at][1].some(inside[piece == at]) for at in np.unique(piece).tolist()}
+        for at in piece.tolist():
+            yield met[at][0], next(of[at])
 
 
 def _watched(recording: Recording, threads: list[Thread], where: tuple[str, ...]) -> list[_Watched]:
@@ -307,11 +387,3 @@ def _around(cpu: ReplayProcessor, count: int) -> list[str]:
         f"{each.step:>10} {each.ip:016x}  {cpu.disassemble(each.raw, each.ip, each.mode)}"
         for each in cpu.history[max(first, 0) : last]
     ]
-
-
-def _lines(row: dict[str, Any], with_thread: bool) -> Iterator[str]:
-    time = "" if row["time"] is None else f"  {row['time'] / 1e9:.9f}"
-    thread = f"  {row['tid']}" if with_thread else ""
-    yield f"{row['step']:>10}{time}{thread}  {row['address']:016x}  {row['function']}".rstrip()
-    for line in row["said"]:
-        yield f"    {line}"

@@ -103,6 +103,13 @@ class ExecutedCode:
         address, _, mode, opcode = self.row(number)
         return Question(opcode, disassemble(opcode, address, mode))
 
+    def executions(self, wanted: Rows, start: int, stop: int) -> Table:
+        """All executions of these rows among some steps (``stop`` not included), in order.
+
+        Columns: step, row, and the estimated tsc and time (ns), missing where no clock is known.
+        """
+        return Table(self._raw.executions(wanted.tobytes(), start, stop))
+
     def search(self, wanted: Rows) -> RowSearch:
         """A search for executions of these rows; what an earlier search for the same rows has found is used
         again.

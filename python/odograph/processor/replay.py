@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from odograph.errors import InvalidArgument
 from odograph.processor.breakpoints import Handle
-from odograph.processor.executedcode import ExecutedCode, Executions
+from odograph.processor.executedcode import ExecutedCode, Executions, Rows
 from odograph.processor.filters import Filter
 from odograph.processor.processor import Processor
 from odograph.processor.stop import Stop, StopReason
@@ -196,13 +196,17 @@ class ReplayProcessor(Processor):
         return super().read_register(name)
 
     def find_hits(self, first: int, last: int, filter: Filter | None) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return self.code.search(self.rows_of(first, last, filter)).all().steps
+
+    def rows_of(self, first: int, last: int, filter: Filter | None) -> Rows:
+        """The executed instructions that a breakpoint there would meet, as rows of :attr:`code`."""
         code = self.code
         wanted = code.between(first, last)
         if filter is not None:
             asking = Handle(self.breakpoints, first, last, _nothing, filter, self.supported_flags, False, 0)
             for row in wanted.nonzero()[0].tolist():
                 wanted[row] = asking.verdict(self, code.question(row))
-        return code.search(wanted).all().steps
+        return wanted
 
     def _search(self) -> _Search:
         search = self._last_search

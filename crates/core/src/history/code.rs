@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::columns::tsc_or_none;
 use super::nodes::PerNode;
 use super::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 use super::stream::{slice, Pass, Stream};
@@ -150,6 +151,8 @@ pub struct Hits {
     pub steps: Vec<i64>,
     /// Numbers of rows.
     pub rows: Vec<u32>,
+    /// TSC estimates, all ones if no TSC was seen.
+    pub tsc: Vec<u64>,
 }
 
 /// Where the wanted instructions of a node stand among all; `end` is more than `begin` by one once that is known.
@@ -219,6 +222,7 @@ impl<const FAR: bool> Sink for FindRows<'_, FAR> {
             if nth >= from && nth < to && self.hits.steps.len() < limit {
                 self.hits.steps.push((state.step + u64::from(nth - from)) as i64 + self.question.base);
                 self.hits.rows.push(row);
+                self.hits.tsc.push(tsc_or_none(state));
             }
         }
     }
@@ -313,6 +317,7 @@ impl Stream {
             let room = limit - hits.steps.len();
             hits.steps.extend(part.steps.into_iter().take(room));
             hits.rows.extend(part.rows.into_iter().take(room));
+            hits.tsc.extend(part.tsc.into_iter().take(room));
             hits.steps.len() < limit
         };
         if stop.min(self.steps).saturating_sub(start) >= FAR_STEPS {
