@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import odograph
 from odograph import Packet, PacketEncoder
 from odograph.debug import Target
 from odograph.debug.derivedstack import DerivedStack
 from odograph.debug.remote.monitor import command
+from odograph.debug.remote.session import Session
 from odograph.views.gaps import GapGroup, gap_lines
 
 #: jz +0; loop: jmp loop
@@ -46,9 +46,9 @@ def test_a_note_is_nothing_that_was_lost(tmp_path: Path) -> None:
     (tmp_path / "trace").write_bytes(trace_with_a_note())
     target = Target(odograph.open(tmp_path / "trace", image=image()))
     said: list[str] = []
-    session = SimpleNamespace(target=target, say=said.append)
+    session = Session(target, lambda data: said.append(bytes.fromhex(data[1:].decode()).decode()))
     for name in ("gaps", "size"):
-        command(session, name.encode().hex())  # type: ignore[arg-type]
+        command(session, name.encode().hex())
     assert said[0].startswith("nothing was lost\nwhere nothing is known to be lost:\nambiguous at 0x401002")
     assert said[1].endswith("no gaps\n")
 

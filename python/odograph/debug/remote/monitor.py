@@ -37,7 +37,8 @@ def command(session: Session, rest: str) -> str:
     try:
         if chosen is None:
             raise InvalidArgument(f"there is no command {name!r}; monitor help lists them")
-        text = COMMANDS[chosen][1](session, arguments)
+        with session.keeping_alive():
+            text = COMMANDS[chosen][1](session, arguments)
     except (OdographError, KeyError, ValueError) as error:
         text = printable(str(error)) + "\n"
     session.say(text)
@@ -48,7 +49,7 @@ def _where(session: Session, arguments: list[str]) -> str:
     target = session.target
     time = "" if target.time is None else f", {target.time / 1e9:.9f} s"
     lost = "".join(f"\n{lost}" for lost in target.lost_at(target.step))
-    return f"step {target.step} of {target.last}{time}: {_place(target, target.pc)}{lost}\n"
+    return f"step {target.step} of {len(target.history)}{time}: {_place(target, target.pc)}{lost}\n"
 
 
 def _place(target: Target, address: int) -> str:
@@ -200,15 +201,8 @@ def _delete(session: Session, arguments: list[str]) -> str:
 
 
 def _stack(session: Session, arguments: list[str]) -> str:
-    stack = session.target.stack
-    if stack is None:
-        return "the stack of code that is not 64 bit code is not known\n"
-    frames = stack.listed[::-1]
-    lines = [
-        f"#{number:<3} {_place(session.target, frame.pc)}{'' if frame.is_exact else '  (a guess)'}\n"
-        for number, frame in enumerate(frames)
-    ]
-    return "".join(lines)
+    target = session.target
+    return "".join(f"{line}\n" for line in target.history.stack(target.step).lines())
 
 
 def _threads(session: Session, arguments: list[str]) -> str:

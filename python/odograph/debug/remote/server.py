@@ -72,6 +72,7 @@ class Connection:
         self._session = Session(target, self._send)
         self._packets: queue.Queue[bytes | Signal | None] = queue.Queue()
         self._sent = b""
+        self._sending = threading.Lock()
 
     def serve(self) -> None:
         """Answers until the debugger leaves."""
@@ -107,8 +108,9 @@ class Connection:
                     self._send(answer)
 
     def _send(self, data: bytes) -> None:
-        self._sent = frame(data)
-        self._socket.sendall(self._sent)
+        with self._sending:
+            self._sent = frame(data)
+            self._socket.sendall(self._sent)
 
     def _read(self) -> None:
         framer = Framer()

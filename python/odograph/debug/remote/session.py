@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from odograph.debug.halt import Halt, HaltReason
@@ -21,6 +23,8 @@ __all__ = ["Answer", "Refused", "Session"]
 
 Answer = str | bytes | None
 """What a packet is answered with; None: with nothing."""
+_SHOWN_EVERY = 0.5
+"""Seconds between two signs of life."""
 Handler = Callable[["Session", str], Answer]
 
 
@@ -95,6 +99,26 @@ class Session:
         data = printable(text, "\n").encode()
         for at in range(0, len(data), 1024):
             self.send(b"O" + data[at : at + 1024].hex().encode())
+
+    @contextmanager
+    def keeping_alive(self) -> Iterator[None]:
+        """While a command is under way, shows the debugger nothing again and again: after a while without a
+        packet (2 s in gdb) it takes the answer for lost.
+        """
+        done = threading.Event()
+
+        def show() -> None:
+            with suppress(OSError):
+                while not done.wait(_SHOWN_EVERY):
+                    self.send(b"O")
+
+        showing = threading.Thread(target=show, daemon=True)
+        showing.start()
+        try:
+            yield
+        finally:
+            done.set()
+            showing.join()
 
     def forget_breakpoints(self) -> None:
         """Removes those that the debugger put into the program: they do not outlive it."""
