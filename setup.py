@@ -19,7 +19,7 @@ from setuptools.errors import CompileError
 
 ROOT = Path(__file__).parent
 # Module or library of the package: the crate that it is made of.
-LIBRARIES = {"odograph._native": "odograph-python", "odograph.recording._recorder": "odograph-plugin"}
+LIBRARIES = {"odograph._native": "odograph-python", "odograph.recorder._recorder": "odograph-plugin"}
 
 
 def cargo_build() -> dict[str, Path]:

@@ -123,7 +123,7 @@ def record(name: str, folder: Path, path: Path) -> None:
     """Records one of the programs under QEMU user mode."""
     if shutil.which("qemu-x86_64") is None:
         raise Absent("QEMU user mode is not installed (Debian: qemu-user)")
-    from odograph.recording.record import record
+    from odograph.recorder.record import record
 
     command = command_of(name, folder)
     print(f"recording {name}", flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 PSB = bytes.fromhex("0282") * 8
 PSBEND = b"\x02\x23"

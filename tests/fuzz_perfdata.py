@@ -26,9 +26,9 @@ from pipe import compress, to_pipe
 
 from conftest import SHARED, TRACE, small_recording
 from odograph.errors import OdographError
-from odograph.recording import open_recording
-from odograph.recording.perfdata.format import FILE_HEADER, RecordType
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.format import FILE_HEADER, RecordType
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
 
 #: Numbers at which checks like to fail.
 EDGES = (0, 1, 7, 8, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 32, 1 << 62, 1 << 63, (1 << 64) - 1)

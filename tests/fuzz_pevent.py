@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent / "recording" / "pevent"))
 
 import sidebandrecords as write
 
+from odograph.dropins.pevent import Session, Settings, SidebandRecord, Stream, TracePoint, prefix, text
 from odograph.errors import PtError
-from odograph.recording.pevent import Session, Settings, SidebandRecord, Stream, TracePoint, prefix, text
 
 KINDS = ("enabled", "disabled", "async_branch", "paging", "tick", "overflow")
 

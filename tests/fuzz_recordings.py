@@ -32,7 +32,7 @@ from container import CODE, FACTS, Container, Part, Section
 from pipe import compress, to_pipe
 
 from odograph.cli.group import call
-from odograph.recording.perfdata.format import RecordType
+from odograph.perfdata.format import RecordType
 
 CORPUS = Path(__file__).parent / "corpus"
 QUESTIONS = (["info"], ["steps", "--tail", "5"], ["functions"], ["verify"], ["stack"])
@@ -83,7 +83,7 @@ def seeds() -> list[bytes]:
 def fresh(directory: Path) -> list[bytes]:
     """Recordings made now, by the recorders that work here."""
     from odograph.errors import OdographError
-    from odograph.recording.record import record
+    from odograph.recorder.record import record
 
     found = []
     for backend in ("qemu", "ptrace"):

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 from odograph import Packet, PacketEncoder
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 #: What a name may hold: a terminal's commands (ESC, OSC with BEL and ST, CSI as C1), line ends and other
 #: controls, marks that reverse or hide text, a byte that is no UTF-8, and one that is CSI by itself.

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import odograph
-from odograph.history import History
+from odograph.history.history import History
 from odograph.symbols import Place
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -17,8 +17,8 @@ from odograph.cluster import Cluster
 from odograph.cluster.questions import Passes
 from odograph.debug.derivedstack import DerivedStack
 from odograph.frame import Found
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 from odograph.table import Table
 from odograph.views import function_costs
 from test_calls import answers, check_agrees, check_costs

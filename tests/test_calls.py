@@ -15,8 +15,8 @@ from odograph import History
 from odograph.cluster import Cluster
 from odograph.cluster.questions import Passes
 from odograph.frame import Found
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 from odograph.table import Table
 
 FRAMES = ("call", "interrupt", "tail")
@@ -198,10 +198,10 @@ def test_all_answers_agree_on_each_thread_of_ten_programs(seed: int, tmp_path: P
 def check_ways(seed: int, windows: int, folder: Path, cluster: Cluster, patch: pytest.MonkeyPatch) -> None:
     """Of a history that was decoded and is walked in each way there is."""
     _, path = recorded(seed, folder)
-    patch.setattr("odograph.recorded.thread_count", lambda _: 1)
+    patch.setattr("odograph.recording.recording.thread_count", lambda _: 1)
     alone = odograph.open(path).history()
     expected = answers(alone)
-    patch.setattr("odograph.recorded.thread_count", lambda _: 5)
+    patch.setattr("odograph.recording.recording.thread_count", lambda _: 5)
     recording = odograph.open(path)
     by_threads = recording.history()
     recording.save_index()

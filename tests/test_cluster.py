@@ -18,8 +18,8 @@ from clustertraces import BASE, CODE, FUNCTION, LOOP, recording, run_trace, turn
 from odograph.cluster import Answers, Cluster
 from odograph.cluster.cluster import What
 from odograph.cluster.manifest import pack, unpack
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 
 T = TypeVar("T")
 

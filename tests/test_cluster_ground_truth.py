@@ -41,7 +41,7 @@ def truth(folder: Path, name: str) -> tuple[int, int]:
     return int(said["insns"]), int(said["hash"], 16)
 
 
-def vars_of(coverage: odograph.history.Coverage) -> tuple[odograph.Table, odograph.Table]:
+def vars_of(coverage: odograph.history.history.Coverage) -> tuple[odograph.Table, odograph.Table]:
     return coverage.blocks, coverage.edges
 
 

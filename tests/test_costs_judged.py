@@ -12,8 +12,8 @@ import pytest
 import odograph
 from callprograms import compiled, source
 from judgedcosts import Difference, File, Kind, differences, parsed, ran
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 from sharedtraces import SHARED
 
 pytestmark = [

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from odograph.destination import Destination, must_be_a_file
 from odograph.errors import OdographError, OutputError
+from odograph.files.destination import Destination, must_be_a_file
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 needs_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -172,7 +172,7 @@ def test_what_cannot_be_written_is_refused_at_once(
 
 
 def test_the_streams_of_the_command_are_no_place(tmp_path: Path) -> None:
-    script = "from odograph.destination import Destination; Destination('/dev/stdout')"
+    script = "from odograph.files.destination import Destination; Destination('/dev/stdout')"
     for output in (subprocess.PIPE, (tmp_path / "file").open("wb")):
         run = subprocess.run([sys.executable, "-c", script], stdout=output, stderr=subprocess.PIPE, text=True)
         assert "/dev/stdout is standard output, where other output goes" in run.stderr
@@ -302,7 +302,7 @@ def test_a_full_disk_is_found_before_the_work(
     disk = tmp_path / "disk"
     disk.mkdir()
     script = (
-        "import sys; from odograph.destination import Destination; Destination(sys.argv[1], least=1 << 20)"
+        "import sys; from odograph.files.destination import Destination as D; D(sys.argv[1], least=1 << 20)"
     )
     line = [*private_mount(disk, "64k"), sys.executable, "-c", script, str(disk / "x")]
     run = subprocess.run(line, capture_output=True, text=True)

@@ -16,7 +16,7 @@ import pytest
 import odograph
 from odograph import History, Image, InvalidArgument, Packet, PacketEncoder, Recording, TraceConfig, decode
 from odograph.errors import OutputError, TraceError, UnsupportedOperation
-from odograph.saved import Index, IndexUse, write_index
+from odograph.history.index import Index, IndexUse, write_index
 from sharedtraces import Unpacker, bench_image, mapped_image, shared_paths
 
 CODE = 0x401000

@@ -11,8 +11,8 @@ import pytest
 import odograph
 from hostilenames import CODE, calling_trace, elf_file, recorded
 from odograph.cli import main
-from odograph.recorded import Recording
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.recording import Recording
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
 needs_root = pytest.mark.skipif(
@@ -164,7 +164,7 @@ def test_verify_decodes(
 
     monkeypatch.setattr(Recording, "_decode", decode)
     with monkeypatch.context() as patched:
-        patched.setattr("odograph.saved.load_history", never)
+        patched.setattr("odograph.history.index.load_history", never)
         verify(path)
     assert set(decoded) == {"trace"}
     # Others take it.

@@ -14,8 +14,8 @@ import odograph
 from callprograms import compiled
 from journalprograms import Journal, read, source
 from odograph import History
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 
 
 def recorded(seed: int, shared: bool, folder: Path) -> tuple[History, dict[int, str], Journal]:

@@ -11,8 +11,8 @@ import pytest
 import odograph
 from judgedcosts import callgrind_by_name
 from odograph.frame import Found
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 from odograph.views import function_costs
 
 SOURCE = Path(__file__).parent / "programs" / "jumps.c"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from odograph.objects import object_file
+from odograph.code.objects import object_file
 from odograph.symbols import Lines, Module, Symbols
 from odograph.symbols.table import table_of_file
 

@@ -13,10 +13,10 @@ import pytest
 
 import odograph
 from judgednames import build
-from odograph.history import History
-from odograph.recorded import Recording
-from odograph.recording import ptrace, qemu
-from odograph.recording.record import record
+from odograph.history.history import History
+from odograph.recorder import ptrace, qemu
+from odograph.recorder.record import record
+from odograph.recording.recording import Recording
 
 pytestmark = [
     pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU"),

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from odograph.objects import build_id, debug_file
-from odograph.recording import ptrace
+from odograph.code.objects import build_id, debug_file
+from odograph.recorder import ptrace
 from odograph.symbols import Module, debugfiles
 from odograph.views import nameless as view
 from odograph.views.nameless import nameless, nameless_lines

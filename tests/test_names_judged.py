@@ -10,8 +10,8 @@ import pytest
 
 import odograph
 from judgednames import Step, build, disagreements, steps_of
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 
 pytestmark = [
     pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU"),

@@ -9,8 +9,8 @@ import pytest
 
 import odograph
 from odograph import History
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 
 #: vfork of the C library begins so; statically linked, no jump of the linkage table lies between.
 VFORK = """\

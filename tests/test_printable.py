@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odograph.printable import printable
+from odograph.text.printable import printable
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 import odograph
 from judges import libipt_decode, perf_script
-from odograph.recording.record import record
+from odograph.recorder.record import record
 
 PROGRAMS = {
     "ls": ["/bin/ls", "-l", "/usr"],

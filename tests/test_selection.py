@@ -11,8 +11,8 @@ import pytest
 
 import odograph
 from odograph import History, InvalidArgument, Selection
-from odograph.recording import qemu
-from odograph.selection import QUESTIONS, Question
+from odograph.history.selection import QUESTIONS, Question
+from odograph.recorder import qemu
 from test_calls import recorded
 
 CORPUS = Path(__file__).parent / "corpus"

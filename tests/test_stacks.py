@@ -18,8 +18,8 @@ import odograph
 from landmarks import evenly, landmarks
 from odograph import History
 from odograph.frame import Found, Frame, Stack
-from odograph.recording import ptrace, qemu
-from odograph.recording.record import record
+from odograph.recorder import ptrace, qemu
+from odograph.recorder.record import record
 from odograph.unwind import open_core
 from truestacks import TrueStacks, Verdict, compare, judge, record_with_pointers, returned_to
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odograph import Image, _native
+from odograph.code.objects import Segment, object_file
 from odograph.errors import OdographError
-from odograph.objects import Segment, object_file
 from odograph.symbols import Function, Module, Place, Symbols, UnknownSymbol
 from odograph.symbols.intervals import Layers
 from odograph.symbols.perfmap import parse_perf_map, read_perf_map

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odograph import Image
-from odograph.recording.processmemory import Change, Mapping
-from odograph.timeline import CodeBytes, ImageMoments, Moments, image_moments
+from odograph.code.mappings import Change, Mapping
+from odograph.recording.timeline import CodeBytes, ImageMoments, Moments, image_moments
 
 
 def test_touching_runs_are_joined_and_pages_do_not_cut() -> None:

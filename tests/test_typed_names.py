@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import odograph
-from odograph.history import History
-from odograph.objects import read_object
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.code.objects import read_object
+from odograph.history.history import History
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 from odograph.symbols import AmbiguousName, Module, Symbols, UnknownSymbol
 
 needs_cpp = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from odograph.objects import read_object
+from odograph.code.objects import read_object
 from odograph.symbols import AmbiguousName, Module, Symbols, UnknownSymbol
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")

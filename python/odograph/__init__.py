@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 from odograph._native import __version__
 
 if TYPE_CHECKING:
+    from odograph.code.image import AddressSpace, Asid, Image, Section, SectionCache
+    from odograph.code.memory import BytesMemory, CoreMemory, FileMemory, LayeredMemory, Memory, ProcessMemory
     from odograph.config import TraceConfig
-    from odograph.decoders import Block, BlockDecoder, InstructionDecoder
+    from odograph.decoders.events import Event, EventDecoder, QueryDecoder, Status
+    from odograph.decoders.flow import Block, BlockDecoder, InstructionDecoder
+    from odograph.decoders.packets import Packet, PacketDecoder, PacketEncoder
     from odograph.errors import (
         ClusterError,
         ImageError,
@@ -20,14 +24,10 @@ if TYPE_CHECKING:
         UnsupportedOperation,
         UnwindError,
     )
-    from odograph.events import Event, EventDecoder, QueryDecoder, Status
-    from odograph.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
-    from odograph.image import AddressSpace, Asid, Image, Section, SectionCache
-    from odograph.memory import BytesMemory, CoreMemory, FileMemory, LayeredMemory, Memory, ProcessMemory
-    from odograph.packets import Packet, PacketDecoder, PacketEncoder
-    from odograph.recorded import Recording, Verdict, open
-    from odograph.selection import Answers, Coverage, Selection
-    from odograph.stream import Stream
+    from odograph.history.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
+    from odograph.history.live import Stream
+    from odograph.history.selection import Answers, Coverage, Selection
+    from odograph.recording.recording import Recording, Verdict, open
     from odograph.table import Table
 
 __all__ = [
@@ -80,12 +80,24 @@ __all__ = [
     "open",
 ]
 
+# Rooms that can be reached as attributes without an import statement.
+_ROOMS = (
+    "cluster",
+    "code",
+    "config",
+    "decoders",
+    "errors",
+    "history",
+    "recording",
+    "symbols",
+    "unwind",
+    "views",
+)
 # Modules, and the names that users find here. They are loaded when they are asked for: the command line and
 # libipt's tools need few of them and start sooner.
 _HOMES: dict[str, tuple[str, ...]] = {
-    "cluster": (),
     "config": ("TraceConfig",),
-    "decoders": ("Block", "BlockDecoder", "InstructionDecoder"),
+    "decoders.flow": ("Block", "BlockDecoder", "InstructionDecoder"),
     "errors": (
         "ClusterError",
         "ImageError",
@@ -98,14 +110,14 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "UnsupportedOperation",
         "UnwindError",
     ),
-    "events": ("Event", "EventDecoder", "QueryDecoder", "Status"),
-    "history": ("ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),
-    "image": ("AddressSpace", "Asid", "Image", "Section", "SectionCache"),
-    "memory": ("BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory"),
-    "packets": ("Packet", "PacketDecoder", "PacketEncoder"),
-    "recorded": ("Recording", "Verdict", "open"),
-    "selection": ("Answers", "Coverage", "Selection"),
-    "stream": ("Stream",),
+    "decoders.events": ("Event", "EventDecoder", "QueryDecoder", "Status"),
+    "history.history": ("ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),
+    "code.image": ("AddressSpace", "Asid", "Image", "Section", "SectionCache"),
+    "code.memory": ("BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory"),
+    "decoders.packets": ("Packet", "PacketDecoder", "PacketEncoder"),
+    "recording.recording": ("Recording", "Verdict", "open"),
+    "history.selection": ("Answers", "Coverage", "Selection"),
+    "history.live": ("Stream",),
     "table": ("Table",),
 }
 
@@ -114,7 +126,7 @@ if not TYPE_CHECKING:
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
     def __getattr__(name):
-        if name in _HOMES:
+        if name in _ROOMS:
             return import_module(f"odograph.{name}")
         if name not in _HOME_OF:
             raise AttributeError(f"module 'odograph' has no attribute {name!r}")
@@ -122,4 +134,4 @@ if not TYPE_CHECKING:
         return found
 
     def __dir__():
-        return sorted({*globals(), *_HOMES, *__all__})
+        return sorted({*globals(), *_ROOMS, *__all__})

@@ -15,7 +15,7 @@ import pytest
 import odograph
 from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
-from odograph.recording import ptrace
+from odograph.recorder import ptrace
 
 #: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
 CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")

@@ -163,7 +163,7 @@ class TestOfRecorders:
 
 @pytest.mark.skipif(shutil.which("true") is None, reason="needs true")
 def test_a_recorder_that_does_not_work_here_says_why(run: Run, tmp_path: Path) -> None:
-    from odograph.recording import hardware
+    from odograph.recorder import hardware
 
     if hardware.unavailable() is None:
         pytest.skip("this machine has Intel PT")

@@ -19,8 +19,8 @@ from hostilenames import CALLED, CODE, COMM, EVIL, SYMBOL, elf_file, hostile_rec
 from odograph.cli import main
 from odograph.cli.group import COMMANDS
 from odograph.cli.group import odograph as group
-from odograph.printable import printable
-from odograph.recording import ptrace
+from odograph.recorder import ptrace
+from odograph.text.printable import printable
 
 #: Commands that want something else than a recording; every other one is run on it.
 ARGUMENTS: dict[str, list[str]] = {
@@ -92,7 +92,7 @@ def assert_plain(text: str, own: str = "\n") -> None:
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     # odograph gdb --run says that there is none, which is all that is wanted of it here.
-    monkeypatch.setattr("odograph.cli.gdb.shutil", SimpleNamespace(which=lambda name: None))
+    monkeypatch.setattr("odograph.cli.commands.gdb.shutil", SimpleNamespace(which=lambda name: None))
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
@@ -194,7 +194,7 @@ def test_what_other_code_prints_is_escaped_too(
         sys.stdout.writelines([EVIL])
         raise MemoryError
 
-    monkeypatch.setattr("odograph.cli.info.describe", describe)
+    monkeypatch.setattr("odograph.cli.commands.info.describe", describe)
     out, err = call(["info", places["RECORDING"]], capfdbinary)
     assert_plain(out, own="\n\t")
     assert_plain(err, own="\n\t")

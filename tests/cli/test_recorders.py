@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from odograph.recording import ptrace
+from odograph.recorder import ptrace
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or ptrace.unavailable() is not None, reason="needs gcc and ptrace"
@@ -123,7 +123,7 @@ def test_doctor(run: Run) -> None:
 
 
 def test_programs_that_a_process_runs_one_after_the_other(run: Run, program: Path, tmp_path: Path) -> None:
-    from odograph.recording import qemu
+    from odograph.recorder import qemu
 
     if qemu.unavailable() is not None:
         pytest.skip("needs QEMU user mode")

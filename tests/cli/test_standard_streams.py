@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from odograph.recording import ptrace
+from odograph.recorder import ptrace
 
 RECORDING = Path(__file__).parents[1] / "corpus" / "static.qemu.data"
 ODOGRAPH = [sys.executable, "-m", "odograph"]

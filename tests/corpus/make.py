@@ -24,9 +24,9 @@ from opened import describe
 from pipe import compress, to_pipe
 
 import odograph
-from odograph.recording.perfdata.executed import read_trailer, trailer_bytes
-from odograph.recording.perfdata.format import FILE_HEADER, RecordType
-from odograph.recording.record import record
+from odograph.perfdata.executed import read_trailer, trailer_bytes
+from odograph.perfdata.format import FILE_HEADER, RecordType
+from odograph.recorder.record import record
 
 HERE = Path(__file__).parent
 WORK = Path("/tmp/corpus")

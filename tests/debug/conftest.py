@@ -12,7 +12,7 @@ from debugruns import PROGRAM, THREADS, Recorded, compiled, record
 
 import odograph
 from odograph.debug import Target
-from odograph.recording import ptrace, qemu
+from odograph.recorder import ptrace, qemu
 
 
 @pytest.fixture(scope="session")

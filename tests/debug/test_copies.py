@@ -16,10 +16,10 @@ import odograph
 from odograph.debug import Target
 from odograph.debug.dap.places import Places
 from odograph.errors import InvalidArgument
-from odograph.history import History
+from odograph.history.history import History
 from odograph.processor import ReplayProcessor
-from odograph.recording import qemu
-from odograph.recording.record import record
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 
 pytestmark = [
     pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU"),

@@ -18,8 +18,8 @@ from dapclient import DapClient, Refused, session
 import odograph
 from odograph.debug.dap import listen, serve_port
 from odograph.debug.dap.expression import evaluate
-from odograph.recording import ptrace
-from odograph.recording.record import record
+from odograph.recorder import ptrace
+from odograph.recorder.record import record
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 SOURCE = PROGRAMS / "stepping.c"

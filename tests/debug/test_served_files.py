@@ -22,7 +22,7 @@ from odograph.debug import Target
 from odograph.debug.dap import listen, serve_port
 from odograph.debug.dap.session import _source
 from odograph.debug.oneclient import LOOPBACK, clients
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 KERNEL = 0xFFFFFFFF81000000
 SECRET = b"root:$6$salt$hash:19000:0:99999:7:::\n" * 8

@@ -16,8 +16,8 @@ from processors import calls_of
 import odograph
 from odograph import UnsupportedOperation
 from odograph.processor import Processor, ReplayProcessor, StopReason, mnemonic_prefix, opcode_mask
-from odograph.recording import ptrace, qemu
-from odograph.recording.record import record
+from odograph.recorder import ptrace, qemu
+from odograph.recorder.record import record
 from sharedtraces import Unpacker, bench_image
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"

@@ -11,7 +11,7 @@ from processors import BASE, LOOP, LOOP_STEPS, calls_of, emulated, replayed
 
 import odograph
 from odograph import InvalidArgument, UnsupportedOperation
-from odograph.packets import Packet, PacketEncoder
+from odograph.decoders.packets import Packet, PacketEncoder
 from odograph.processor import Processor, ReplayProcessor, StopReason, disassembly_contains, mnemonic_prefix
 
 TOP = (1 << 64) - 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 from sharedtraces import SHARED, no_shared
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"

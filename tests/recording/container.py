@@ -6,7 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from odograph.recording.perfdata.format import FILE_HEADER, RecordType
+from odograph.perfdata.format import FILE_HEADER, RecordType
 
 _FOOTER = struct.Struct("<QQIII")
 _SECTION = struct.Struct("<IIQQ")

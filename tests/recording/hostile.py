@@ -9,8 +9,8 @@ from pathlib import Path
 
 from container import CODE, FACTS, Container, Part, Section
 
-from odograph.recording.perfdata.format import FILE_HEADER, RecordType
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.format import FILE_HEADER, RecordType
+from odograph.perfdata.writer import PerfDataWriter
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 PSB = bytes.fromhex("0282") * 8 + bytes.fromhex("0223")

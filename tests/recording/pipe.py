@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from odograph.recording.perfdata.format import FILE_HEADER, MAGIC, RecordType
+from odograph.perfdata.format import FILE_HEADER, MAGIC, RecordType
 
 
 def to_pipe(data: bytes) -> bytes:

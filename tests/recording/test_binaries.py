@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from odograph.objects import build_id, object_file
-from odograph.recording import open_recording
-from odograph.recording.binaries import Binaries, CodeSource, Missing
-from odograph.recording.perfdata.writer import PerfDataWriter
-from odograph.recording.processmemory import Mapping
+from odograph.code.binaries import Binaries, CodeSource, Missing
+from odograph.code.mappings import Mapping
+from odograph.code.objects import build_id, object_file
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
 
 ID = bytes(range(20))
 OTHER = bytes(range(20, 40))

@@ -16,12 +16,12 @@ import odograph
 from elfcore import core
 from hostilenames import CODE, CODE_BYTES, calling_trace, elf_file, recorded
 from odograph.cli import main
+from odograph.code.evidence import identify
 from odograph.debug.modules import programs
 from odograph.errors import ImageError
-from odograph.recording import qemu
-from odograph.recording.evidence import identify
-from odograph.recording.perfdata.writer import PerfDataWriter
-from odograph.recording.record import record
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recorder import qemu
+from odograph.recorder.record import record
 from odograph.symbols.perfmap import find_perf_map
 from odograph.unwind import open_core
 

@@ -17,9 +17,9 @@ import odograph
 from conftest import TRACE, small_recording
 from odograph.cli.group import call
 from odograph.errors import RecordingError
-from odograph.recording import open_recording
-from odograph.recording.perfdata.format import FILE_HEADER, FILE_HEADER_SIZE, RecordType
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.format import FILE_HEADER, FILE_HEADER_SIZE, RecordType
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 FILES = CORPUS / "files"

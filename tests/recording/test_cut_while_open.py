@@ -16,10 +16,10 @@ import pytest
 import odograph
 from odograph import RecordingError
 from odograph._native import RawMapping
-from odograph.plainfile import mapped_recorded
-from odograph.recording import open_recording
-from odograph.recording.evidence import Evidence
-from odograph.recording.perfdata.source import map_file
+from odograph.code.evidence import Evidence
+from odograph.files.plainfile import mapped_recorded
+from odograph.perfdata.source import map_file
+from odograph.recording.opening import open_recording
 from odograph.symbols.table import landings_of, table_of_file
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -148,7 +148,7 @@ def shrinking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         os.truncate(path, 4096)
         return mapping
 
-    monkeypatch.setattr("odograph.plainfile.RawMapping", mapped_and_cut)
+    monkeypatch.setattr("odograph.files.plainfile.RawMapping", mapped_and_cut)
     return path
 
 

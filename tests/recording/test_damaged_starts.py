@@ -13,7 +13,7 @@ from test_perfdata import patched_info
 import odograph
 from conftest import PSB
 from odograph.cli.group import odograph as command
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 ONE = loop_trace(9)
 #: The mode's packet in its PSB+ is no packet any more.

@@ -8,7 +8,7 @@ import pytest
 from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 
 def steps(rounds: int) -> list[int]:

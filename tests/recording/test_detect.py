@@ -14,7 +14,7 @@ import pytest
 
 from conftest import TRACE
 from odograph.errors import RecordingError
-from odograph.recording import open_recording
+from odograph.recording.opening import open_recording
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_directories(tmp_path: Path) -> None:
 
 
 def test_standard_input(tmp_path: Path) -> None:
-    code = "from odograph.recording import open_recording; print(open_recording('-').info()['bytes'])"
+    code = "from odograph.recording.opening import open_recording; print(open_recording('-').info()['bytes'])"
     result = subprocess.run([sys.executable, "-c", code], input=TRACE, capture_output=True, check=True)
     assert int(result.stdout) == len(TRACE)
 

@@ -13,7 +13,7 @@ import pytest
 from loop import BASE, loop_trace, timed
 
 import odograph
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 PIDS = (10, 20, 30)
 FILES = 4

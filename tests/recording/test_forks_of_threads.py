@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import odograph
-from odograph.recording import ptrace
-from odograph.recording.record import record
+from odograph.recorder import ptrace
+from odograph.recorder.record import record
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or ptrace.unavailable() is not None, reason="needs gcc and ptrace"

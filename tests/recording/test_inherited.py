@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import odograph
-from odograph.image import Image
-from odograph.recording.perfdata.writer import PerfDataWriter
-from odograph.recording.recording import Recording
+from odograph.code.image import Image
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.recordingfile import Recording
 
 TRACE = bytes.fromhex("0282") * 8 + bytes.fromhex("0223") + bytes(6)
 

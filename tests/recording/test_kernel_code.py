@@ -10,7 +10,7 @@ from loop import BASE, LOOP, loop_trace
 
 import odograph
 from odograph.errors import RecordingError
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 KERNEL = 0xFFFFFFFF81000000
 STEPS = [0, 2] * 3 + [4, 9]

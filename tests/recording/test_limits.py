@@ -18,11 +18,11 @@ from fuzz_recordings import QUESTIONS, Asker, memory_allowed, mutant, seeds
 from odograph.cli.group import call
 from odograph.cluster import Cluster
 from odograph.errors import RecordingError
-from odograph.recording import open_recording
-from odograph.recording.expansion import default_limit
-from odograph.recording.perfdata.format import FILE_HEADER, RECORD_HEADER, RecordType
-from odograph.recording.perfdata.reader import PerfDataReader
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.expansion import default_limit
+from odograph.perfdata.format import FILE_HEADER, RECORD_HEADER, RecordType
+from odograph.perfdata.reader import PerfDataReader
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
 from odograph.unwind import sampled_stacks
 
 zstandard = pytest.importorskip("zstandard")
@@ -129,7 +129,7 @@ def test_readers_of_samples_and_clusters_pass_the_limit_on(monkeypatch: pytest.M
             super().__init__(data, max_expanded=max_expanded)
 
     monkeypatch.setattr("odograph.unwind.samples.PerfDataReader", Noting)
-    monkeypatch.setattr("odograph.recording.PerfDataReader", Noting)
+    monkeypatch.setattr("odograph.recording.opening.PerfDataReader", Noting)
     monkeypatch.setattr("odograph.cluster.cluster.local_cluster", lambda _: None)
     monkeypatch.setattr("odograph.cluster.cluster.connect_client", lambda _: None)
     with pytest.raises(RecordingError, match="no stacks"):

@@ -16,9 +16,9 @@ from test_perfdata import patched_info
 
 import odograph
 from conftest import PSB, small_recording
-from odograph.recording import open_recording
-from odograph.recording.perfdata.format import FILE_HEADER, RECORD_HEADER, RecordType
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.format import FILE_HEADER, RECORD_HEADER, RecordType
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
 
 _SNAPSHOT_MODE = 8
 

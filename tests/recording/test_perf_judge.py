@@ -15,10 +15,10 @@ from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
 from conftest import TRACE
-from odograph.recording import open_recording
-from odograph.recording.perfdata.format import RecordType
-from odograph.recording.perfdata.reader import PerfDataReader
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.format import RecordType
+from odograph.perfdata.reader import PerfDataReader
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
 
 pytestmark = pytest.mark.skipif(shutil.which("perf") is None, reason="needs the perf tool")
 

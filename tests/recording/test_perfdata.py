@@ -11,11 +11,12 @@ from pipe import compress, to_pipe
 
 from conftest import TRACE, small_recording
 from odograph.errors import RecordingError
-from odograph.recording import Recording, open_recording
-from odograph.recording.perfdata.executed import Truth
-from odograph.recording.perfdata.format import FILE_HEADER, RecordType
-from odograph.recording.perfdata.reader import PerfDataReader
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.executed import Truth
+from odograph.perfdata.format import FILE_HEADER, RecordType
+from odograph.perfdata.reader import PerfDataReader
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
+from odograph.recording.recordingfile import Recording
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_truncated_aux_becomes_a_break(tmp_path: Path) -> None:
 
 
 def test_buffers_end_before_a_psb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odograph.recording.perfdata.writer._BUFFER", 64)
+    monkeypatch.setattr("odograph.perfdata.writer._BUFFER", 64)
     path = tmp_path / "pieces"
     stream = (TRACE[:16] + b"\x02\x23" + b"\x06" * 99) * 10
     with PerfDataWriter(path) as writer:
@@ -222,7 +223,7 @@ def test_damaged_trailer_is_a_problem(file: Path, damage: int) -> None:
 
 
 def test_the_index_of_buffers_decides_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odograph.recording.perfdata.writer._BUFFER", 16)
+    monkeypatch.setattr("odograph.perfdata.writer._BUFFER", 16)
     path = tmp_path / "index"
     with PerfDataWriter(path) as writer:
         for byte in b"abc":
@@ -330,7 +331,7 @@ def test_old_files_say_less(file: Path) -> None:
 
 
 def test_user_image_lies_over_the_recorded_one(file: Path) -> None:
-    from odograph.image import Image
+    from odograph.code.image import Image
 
     image = Image()
     image.add_bytes(b"\xcc", 0x401011)

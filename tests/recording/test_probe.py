@@ -16,9 +16,9 @@ import pytest
 
 import odograph
 from odograph.errors import RecordingError
-from odograph.recording import hardware, probe, ptrace, qemu
-from odograph.recording.doctor import doctor
-from odograph.recording.record import choose, record
+from odograph.recorder import hardware, probe, ptrace, qemu
+from odograph.recorder.doctor import doctor
+from odograph.recorder.record import choose, record
 
 needs_ptrace = pytest.mark.skipif(ptrace.unavailable() is not None, reason="no ptrace")
 
@@ -183,7 +183,7 @@ def test_a_perf_that_cannot_record_is_not_chosen(
 @pytest.mark.skipif(qemu.qemu_path() is None or qemu.plugin_path() is None, reason="no QEMU")
 def test_a_limit_of_file_size_is_no_fault_of_qemu() -> None:
     """Building another QEMU would not help."""
-    script = "from odograph.recording import qemu; print(qemu.unavailable())"
+    script = "from odograph.recorder import qemu; print(qemu.unavailable())"
     line = ["sh", "-c", 'ulimit -f 10; exec "$@"', "sh", sys.executable, "-c", script]
     said = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
     assert "there was no room for recording a tiny program" in said
@@ -192,7 +192,7 @@ def test_a_limit_of_file_size_is_no_fault_of_qemu() -> None:
 
 def test_a_full_disk_for_temporary_files_is_no_fault_of_a_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     full = shutil.disk_usage("/")._replace(total=1 << 30, free=0)
-    monkeypatch.setattr("odograph.recording.probe.shutil.disk_usage", lambda _: full)
+    monkeypatch.setattr("odograph.recorder.probe.shutil.disk_usage", lambda _: full)
     for reason in (qemu.fault(sys.executable), ptrace.unavailable()):
         assert reason is not None
         assert "set TMPDIR to another directory" in reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odograph.recording.processmemory import Mapping, ProcessMemory
+from odograph.code.mappings import Mapping, ProcessMemory
 
 
 def names(memory: ProcessMemory) -> list[tuple[int, int, str]]:

@@ -8,7 +8,7 @@ from loop import BASE, LOOP, loop_trace, timed
 from test_perfdata import patched_info
 
 import odograph
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 _SNAPSHOT_MODE = 8
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from odograph.errors import RecordingError
-from odograph.recording import qemu, qemubuild
+from odograph.recorder import qemu, qemubuild
 
 FAKES = {
     # Checks that apt is asked for signed sources, and makes what it would fetch.

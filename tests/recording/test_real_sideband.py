@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import odograph
-from odograph.recording.perfdata.format import RecordType
-from odograph.recording.perfdata.time import TimeConversion
-from odograph.recording.perfdata.writer import PerfDataWriter
-from odograph.recording.pevent import Settings, Stream
+from odograph.dropins.pevent import Settings, Stream
+from odograph.perfdata.format import RecordType
+from odograph.perfdata.time import TimeConversion
+from odograph.perfdata.writer import PerfDataWriter
 
 #: As the recordings' own TIME_CONV records say.
 CLOCK = TimeConversion(31, 0x22A1CD05, 0xFFF80926DC646C50)

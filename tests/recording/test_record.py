@@ -13,10 +13,10 @@ import pytest
 
 import odograph
 from odograph.errors import InvalidArgument, RecordingError
-from odograph.recording import hardware, ptrace, qemu
-from odograph.recording.doctor import doctor
-from odograph.recording.record import CommandError, choose, record
-from odograph.recording.spool import Spool
+from odograph.recorder import hardware, ptrace, qemu
+from odograph.recorder.doctor import doctor
+from odograph.recorder.record import CommandError, choose, record
+from odograph.recorder.spool import Spool
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 needs_qemu = pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU")

@@ -13,11 +13,11 @@ import pytest
 
 import odograph
 from hostilenames import CODE, CODE_BYTES, elf_file, hostile_recording, recorded
+from odograph.code.binaries import Binaries, Missing
+from odograph.code.mappings import Mapping
+from odograph.code.objects import build_id, object_file
 from odograph.errors import ImageError, RecordingError
-from odograph.objects import build_id, object_file
-from odograph.plainfile import is_plain, open_recorded
-from odograph.recording.binaries import Binaries, Missing
-from odograph.recording.processmemory import Mapping
+from odograph.files.plainfile import is_plain, open_recorded
 from odograph.symbols.perfmap import find_perf_map
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

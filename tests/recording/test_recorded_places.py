@@ -19,8 +19,8 @@ import pytest
 
 import odograph
 from odograph.errors import OutputError, RecordingError
-from odograph.recording import ptrace, qemu
-from odograph.recording.record import finish, record
+from odograph.recorder import ptrace, qemu
+from odograph.recorder.record import finish, record
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None or ptrace.unavailable() is not None, reason="needs a C compiler and ptrace"
@@ -198,7 +198,7 @@ def test_what_was_recorded_can_be_finished_when_there_is_room(
 
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("odograph.recording.record._write", full)
+        patch.setattr("odograph.recorder.record._write", full)
         with pytest.raises(OutputError, match="when there is room") as caught:
             record([str(program)], tmp_path / "x", backend="ptrace")
     directory = kept_in(str(caught.value))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import odograph
-from odograph.recording import ptrace, qemu
-from odograph.recording.record import record
+from odograph.recorder import ptrace, qemu
+from odograph.recorder.record import record
 
 FIRST = """\
 int value;

@@ -13,8 +13,8 @@ import pytest
 import odograph
 from odograph import History, Recording, Stream
 from odograph.cluster import Cluster
-from odograph.recording import ptrace, qemu
-from odograph.recording.record import record
+from odograph.recorder import ptrace, qemu
+from odograph.recorder.record import record
 
 PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "rounds.c"
 #: Threads: the program itself, eight loops, and the second threads of two of them.

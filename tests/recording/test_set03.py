@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from odograph.recording import open_recording
-from odograph.recording.perfdata.format import Misc, RecordType
-from odograph.recording.perfdata.reader import PerfDataReader
-from odograph.recording.perfdata.records import (
+from odograph.perfdata.format import Misc, RecordType
+from odograph.perfdata.reader import PerfDataReader
+from odograph.perfdata.records import (
     Record,
     parse_aux,
     parse_comm,
@@ -20,8 +19,9 @@ from odograph.recording.perfdata.records import (
     parse_mmap2,
     parse_pair,
 )
-from odograph.recording.perfdata.samples import parse_sample
-from odograph.recording.perfdata.source import map_file
+from odograph.perfdata.samples import parse_sample
+from odograph.perfdata.source import map_file
+from odograph.recording.opening import open_recording
 
 Shared = Callable[[str], Path]
 

@@ -6,16 +6,17 @@ import struct
 from pathlib import Path
 
 from conftest import TRACE
-from odograph.recording import Recording, Region, open_recording
+from odograph.perfdata.attributes import Stamp
+from odograph.perfdata.format import RecordType
+from odograph.perfdata.problem import Problems
+from odograph.perfdata.records import Record
+from odograph.perfdata.samples import sched_switch_next
+from odograph.perfdata.time import TimeConversion
+from odograph.perfdata.writer import PerfDataWriter
+from odograph.recording.opening import open_recording
 from odograph.recording.parameters import AddressFilter, parse_cpuid, parse_filters
-from odograph.recording.perfdata.attributes import Stamp
-from odograph.recording.perfdata.format import RecordType
-from odograph.recording.perfdata.records import Record
-from odograph.recording.perfdata.samples import sched_switch_next
-from odograph.recording.perfdata.time import TimeConversion
-from odograph.recording.perfdata.writer import PerfDataWriter
-from odograph.recording.problem import Problems
-from odograph.recording.sideband import Sideband
+from odograph.recording.recordingfile import Recording
+from odograph.recording.sideband import Region, Sideband
 
 
 def timeline(recording: Recording, pid: int) -> list[tuple[int | None, list[str]]]:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import odograph
-from odograph.recording import ptrace, qemu
-from odograph.recording.groupsignals import GroupSignals
+from odograph.recorder import ptrace, qemu
+from odograph.recorder.groupsignals import GroupSignals
 
 Build = Callable[..., str]
 
@@ -161,7 +161,7 @@ def test_a_program_starts_with_the_dispositions_that_the_recorder_was_started_wi
 def test_what_was_for_the_group_is_told_from_what_was_for_one_process() -> None:
     script = """
 import os, signal, sys
-from odograph.recording.groupsignals import GroupSignals
+from odograph.recorder.groupsignals import GroupSignals
 came = []
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
     signal.signal(number, lambda number, _: came.append(number))
@@ -181,7 +181,7 @@ with GroupSignals() as group:
 def test_a_report_that_the_handler_of_another_signal_reads_is_not_lost() -> None:
     script = """
 import os, signal, threading, time
-from odograph.recording import groupsignals
+from odograph.recorder import groupsignals
 groupsignals._PATIENCE = 2
 said = {}
 def ask(number, _):

@@ -8,7 +8,7 @@ from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
 from conftest import PSB
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 PSBEND = b"\x02\x23"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odograph.recording.perfdata.time import TimeConversion
+from odograph.perfdata.time import TimeConversion
 
 
 def test_known_value() -> None:

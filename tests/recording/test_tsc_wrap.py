@@ -15,7 +15,7 @@ import pytest
 from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.perfdata.writer import PerfDataWriter
 
 WRAP = 1 << 56
 PIDS = (10, 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from odograph.recording.processmemory import Mapping, ProcessMemory
+from odograph.code.mappings import Mapping, ProcessMemory
 from odograph.recording.underfiles import BytesUnderFiles
 
 NAMES = ("a", "b", "c")

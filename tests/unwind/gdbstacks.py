@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from odograph import Image
+from odograph.code.memory import BytesMemory, LayeredMemory
+from odograph.code.objects import PF_X, read_object
 from odograph.frame import Found, Stack
-from odograph.memory import BytesMemory, LayeredMemory
-from odograph.objects import PF_X, read_object
 from odograph.symbols import Module, Symbols
 from odograph.unwind.cfi import CfiUnwinder
 from odograph.unwind.core import whole_vdso
@@ -153,7 +153,7 @@ def loaded(mappings: list[Any], vdso: bytes) -> tuple[Symbols, Image]:
 
 def own_vdso() -> bytes:
     """The vdso of this process, which is every process's."""
-    from odograph.memory import ProcessMemory
+    from odograph.code.memory import ProcessMemory
 
     for line in Path("/proc/self/maps").read_text().splitlines():
         if line.endswith("[vdso]"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from odograph import InvalidArgument, Reentered
-from odograph.memory import BytesMemory, LayeredMemory
+from odograph.code.memory import BytesMemory, LayeredMemory
 from odograph.symbols import Module, Symbols
 from odograph.unwind import CfiUnwinder, Found
 

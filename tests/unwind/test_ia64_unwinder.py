@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from odograph.code.memory import BytesMemory, LayeredMemory
 from odograph.errors import InvalidArgument, Reentered, UnwindError
 from odograph.frame import Found
-from odograph.memory import BytesMemory, LayeredMemory
 from odograph.unwind.ia64 import (
     Answer,
     Key,

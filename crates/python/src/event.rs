@@ -17,7 +17,7 @@ pub type RawTime = (u64, bool, u32, u32);
 /// kind, fields, ip suppressed, status update, has tsc, tsc, lost mtc, lost cyc, offset.
 pub type RawEvent<'py> = (&'static str, Bound<'py, PyDict>, bool, bool, bool, u64, u32, u32, u64);
 
-/// An event for `odograph.events.Event`. An address that is suppressed is None; `from` is called `from_`.
+/// An event for `odograph.decoders.events.Event`. An address that is suppressed is None; `from` is called `from_`.
 pub fn to_python<'py>(py: Python<'py>, event: &Event) -> PyResult<RawEvent<'py>> {
     let fields = PyDict::new(py);
     macro_rules! set {

@@ -1,4 +1,4 @@
-//! Opens files by names that recordings hold. `odograph.plainfile` makes Python's files of them.
+//! Opens files by names that recordings hold. `odograph.files.plainfile` makes Python's files of them.
 
 use std::path::Path;
 

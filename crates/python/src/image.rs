@@ -1,4 +1,4 @@
-//! Images and section caches. `odograph.image` derives the public classes from these.
+//! Images and section caches. `odograph.code.image` derives the public classes from these.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

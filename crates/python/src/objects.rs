@@ -1,4 +1,4 @@
-//! Object files. `odograph.objects` and `odograph.symbols` derive the public classes from these.
+//! Object files. `odograph.code.objects` and `odograph.symbols` derive the public classes from these.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

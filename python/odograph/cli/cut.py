@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from odograph.cli.output import say
 
 if TYPE_CHECKING:
-    from odograph.recorded import Recording
+    from odograph.recording.recording import Recording
 
 __all__ = ["say_cut"]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from odograph.views.gaps import Explain
 
 if TYPE_CHECKING:
-    from odograph.history import Gap
-    from odograph.recorded import Recording
+    from odograph.history.history import Gap
+    from odograph.recording.recording import Recording
 
 __all__ = ["explainer"]
 
 
 def explainer(recording: Recording, tid: int) -> Explain:
     """Explains gaps of a thread by what its process had mapped."""
-    from odograph.recording.binaries import Missing
+    from odograph.code.binaries import Missing
 
     source = recording.source
 

@@ -15,23 +15,29 @@ from odograph.errors import OdographError
 
 __all__ = ["call", "odograph"]
 
-#: Name, module and help of each command, in the order they are listed.
+#: Name, module in `cli/commands` and help of each command, in the order they are listed.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("odograph.cli.run", "Record a program, decode it and show what it did."),
-    "record": ("odograph.cli.record", "Record a program into a file."),
-    "info": ("odograph.cli.info", "Say what is in a recording, and what is missing."),
-    "index": ("odograph.cli.index", "Save what decoding finds, so that the next time is quicker."),
-    "packets": ("odograph.cli.packets", "List the packets of a trace."),
-    "steps": ("odograph.cli.steps", "List executed instructions."),
-    "break": ("odograph.cli.breakpoints", "Find executions of an address or a function, and what led there."),
-    "gdb": ("odograph.cli.gdb", "Let gdb or lldb look at a recording, forward and backward."),
-    "dap": ("odograph.cli.dap", "Let editors look at a recording, forward and backward."),
-    "stack": ("odograph.cli.stack", "Show the stacks of a recording, a live process or a core."),
-    "functions": ("odograph.cli.functions", "Say what functions cost, with and without those they call."),
-    "coverage": ("odograph.cli.coverage", "Say which functions, blocks and edges were executed."),
-    "verify": ("odograph.cli.verify", "Compare what decoding gives with what the recorder counted."),
-    "unwind": ("odograph.cli.unwind", "List the unwind information of an IA-64 file."),
-    "doctor": ("odograph.cli.doctor", "Say what this machine can record with."),
+    "run": ("run", "Record a program, decode it and show what it did."),
+    "record": ("record", "Record a program into a file."),
+    "info": ("info", "Say what is in a recording, and what is missing."),
+    "index": ("index", "Save what decoding finds, so that the next time is quicker."),
+    "packets": ("packets", "List the packets of a trace."),
+    "steps": ("steps", "List executed instructions."),
+    "break": (
+        "breakpoints",
+        "Find executions of an address or a function, and what led there.",
+    ),
+    "gdb": ("gdb", "Let gdb or lldb look at a recording, forward and backward."),
+    "dap": ("dap", "Let editors look at a recording, forward and backward."),
+    "stack": ("stack", "Show the stacks of a recording, a live process or a core."),
+    "functions": (
+        "functions",
+        "Say what functions cost, with and without those they call.",
+    ),
+    "coverage": ("coverage", "Say which functions, blocks and edges were executed."),
+    "verify": ("verify", "Compare what decoding gives with what the recorder counted."),
+    "unwind": ("unwind", "List the unwind information of an IA-64 file."),
+    "doctor": ("doctor", "Say what this machine can record with."),
 }
 
 
@@ -42,7 +48,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        command = importlib.import_module(f"odograph.cli.commands.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
         return command
 

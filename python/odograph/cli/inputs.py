@@ -15,10 +15,10 @@ from odograph.cli.output import say
 from odograph.cli.refused import tell_refused
 
 if TYPE_CHECKING:
+    from odograph.code.image import Image
     from odograph.config import Cpu
-    from odograph.history import History
-    from odograph.image import Image
-    from odograph.recorded import Recording
+    from odograph.history.history import History
+    from odograph.recording.recording import Recording
 
 __all__ = [
     "Input",
@@ -165,7 +165,7 @@ class Input:
         import sys
 
         from odograph.config import TraceConfig
-        from odograph.stream import Stream
+        from odograph.history.live import Stream
 
         cpu = None if self.cpu == "none" else cast("Cpu", self.cpu)
         stream = Stream(self._image(), TraceConfig(cpu=cpu), resync=self.resync)
@@ -179,7 +179,7 @@ class Input:
     def _image(self) -> Image | None:
         if not self.maps and not self.elves:
             return None
-        from odograph.image import Image
+        from odograph.code.image import Image
 
         image = Image()
         for filename, base in self.elves:
@@ -197,7 +197,7 @@ def _must_exist(filename: str, option: str) -> None:
 
 
 def _add_elf(image: Image, filename: str, base: int | None) -> None:
-    from odograph.recording.elfimage import add_elf
+    from odograph.code.elfimage import add_elf
 
     _must_exist(filename, "--elf")
     if not add_elf(image, filename, base):

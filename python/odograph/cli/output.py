@@ -1,8 +1,8 @@
 """Text and JSON on standard output, notes on standard error.
 
-Names in recordings may hold anything. All text goes through :func:`odograph.printable.printable` here: the
-lines of :func:`write_lines` and :func:`say` each as a whole, and in :func:`guarded` whatever else is written
-to the two streams.
+Names in recordings may hold anything. All text goes through :func:`~odograph.text.printable.printable` here:
+the lines of :func:`write_lines` and :func:`say` each as a whole, and in :func:`guarded` whatever else is
+written to the two streams.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, TextIO, cast
 
 import click
 
-from odograph.printable import printable
-from odograph.standardstreams import Named, Tolerant, give_up, opened
+from odograph.text.printable import printable
+from odograph.text.standardstreams import Named, Tolerant, give_up, opened
 
 __all__ = [
     "address",

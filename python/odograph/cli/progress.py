@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from odograph.cli.output import raw
-from odograph.printable import printable
+from odograph.text.printable import printable
 
 __all__ = ["progress"]
 

@@ -15,7 +15,7 @@ from odograph.cli.threads import decoded
 
 if TYPE_CHECKING:
     from odograph.frame import Frame, Stack
-    from odograph.history import History
+    from odograph.history.history import History
 
 __all__ = ["SHOWN", "frame_document", "recorded"]
 

@@ -10,7 +10,7 @@ import click
 from odograph.cli.output import say
 
 if TYPE_CHECKING:
-    from odograph.recorded import Recording
+    from odograph.recording.recording import Recording
 
 __all__ = ["say_refused", "tell_refused"]
 

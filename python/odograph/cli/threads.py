@@ -8,8 +8,8 @@ from odograph.cli.failure import Failure
 from odograph.cli.progress import progress
 
 if TYPE_CHECKING:
-    from odograph.recorded import Recording
-    from odograph.recording.recording import Thread
+    from odograph.recording.recording import Recording
+    from odograph.recording.recordingfile import Thread
 
 __all__ = ["decoded"]
 

@@ -11,8 +11,8 @@ from odograph.cluster.questions import Question
 from odograph.cluster.segments import Segments
 from odograph.cluster.sender import Memory
 from odograph.cluster.worker import DecodedPart, PartTask, segments
-from odograph.history import thread_count
-from odograph.recorded import Undecoded
+from odograph.history.history import thread_count
+from odograph.recording.recording import Undecoded
 
 __all__ = ["Assembling"]
 

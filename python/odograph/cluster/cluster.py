@@ -16,14 +16,14 @@ from odograph.cluster.sender import Sender, Sent
 from odograph.cluster.verbs import COSTS, COUNTING, COVERING, PAIRS, PATHS, Decoding, Finding, Verb
 from odograph.cluster.work import Progress, Work
 from odograph.errors import ClusterError, InvalidArgument, OdographError
-from odograph.recorded import Recording
-from odograph.recorded import open as open_recording
+from odograph.recording.recording import Recording
+from odograph.recording.recording import open as open_recording
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.history import History, Where
-    from odograph.selection import Coverage
+    from odograph.history.history import History, Where
+    from odograph.history.selection import Coverage
     from odograph.table import Table
 
 __all__ = ["Cluster", "What"]

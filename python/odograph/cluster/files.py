@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from odograph.perfdata.format import MAGIC
 from odograph.recording.detect import PSB
-from odograph.recording.perfdata.format import MAGIC
 
 __all__ = ["recordings_in"]
 

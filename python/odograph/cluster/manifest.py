@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from odograph.code.image import Asid, Image
 from odograph.errors import UnsupportedOperation
-from odograph.image import Asid, Image
 
 __all__ = ["Manifest", "Moment", "PackedSection", "pack", "unpack"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from odograph._native import RawEntries, RawSum
-from odograph.stacks import FindLandings, Open, landings
+from odograph.history.callstacks import FindLandings, Open, landings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from odograph._native import RawHistory, RawTable
-    from odograph.history import Clock
+    from odograph.history.history import Clock
 
 __all__ = ["ALL_OFFSETS", "Find", "Passes", "Question", "Steps", "Sum", "Sums", "Wanted"]
 

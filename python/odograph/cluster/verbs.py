@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
-from odograph.history import History, Where, has_names, wanted
-from odograph.selection import Coverage
+from odograph.history.history import History, Where, has_names, wanted
+from odograph.history.selection import Coverage
 from odograph.table import Table
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.recorded import Recording
-    from odograph.recording.recording import Thread
+    from odograph.recording.recording import Recording
+    from odograph.recording.recordingfile import Thread
     from odograph.symbols import Symbols
 
 __all__ = [

@@ -9,7 +9,7 @@ from odograph.cluster.answers import Answer
 from odograph.cluster.assembling import Assembling
 from odograph.cluster.questions import Question, Sum
 from odograph.cluster.verbs import Verb
-from odograph.recorded import Piece, Recording
+from odograph.recording.recording import Piece, Recording
 from odograph.recording.stream import TraceStream
 
 __all__ = ["Progress", "Work"]

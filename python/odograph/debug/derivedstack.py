@@ -11,11 +11,11 @@ import numpy as np
 
 from odograph._native import RawHeights
 from odograph.frame import Found
-from odograph.history import InstructionClass
+from odograph.history.history import InstructionClass
 from odograph.table import Table
 
 if TYPE_CHECKING:
-    from odograph.history import History
+    from odograph.history.history import History
     from odograph.symbols import Symbols
 
 __all__ = ["DerivedFrame", "DerivedStack", "StackMoment"]

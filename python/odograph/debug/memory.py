@@ -8,9 +8,9 @@ from odograph.debug.modules import open_object
 from odograph.errors import ImageError
 
 if TYPE_CHECKING:
+    from odograph.code.image import Image
     from odograph.debug.modules import LoadedFile
-    from odograph.image import Image
-    from odograph.timeline import ImageMoments
+    from odograph.recording.timeline import ImageMoments
 
 __all__ = ["CodeMemory"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from odograph.objects import (
+from odograph.code.binaries import CodeSource
+from odograph.code.objects import (
     ET_EXEC,
     MACHINE_X86_64,
     PF_W,
@@ -18,14 +19,13 @@ from odograph.objects import (
     Segment,
     object_file,
 )
-from odograph.plainfile import open_recorded
-from odograph.printable import printable
-from odograph.recording.binaries import CodeSource
+from odograph.files.plainfile import open_recorded
 from odograph.symbols import Module
+from odograph.text.printable import printable
 
 if TYPE_CHECKING:
-    from odograph.recorded import Recording
-    from odograph.recording.recording import Recording as RecordingFile
+    from odograph.recording.recording import Recording
+    from odograph.recording.recordingfile import Recording as RecordingFile
 
 __all__ = ["LoadedFile", "Program", "open_object", "programs"]
 
@@ -191,7 +191,7 @@ def programs(recording: Recording, tid: int) -> list[Program]:
 
 
 def _file(source: RecordingFile, mapping: object) -> LoadedFile:
-    from odograph.recording.processmemory import Mapping
+    from odograph.code.mappings import Mapping
 
     assert isinstance(mapping, Mapping)
     place = source.resolve(mapping)

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from odograph.counted import counted
 from odograph.debug.derivedstack import DerivedStack, StackMoment
 from odograph.debug.halt import Halt, HaltReason
 from odograph.debug.memory import CodeMemory
 from odograph.debug.modules import LoadedFile, Program, programs
 from odograph.errors import InvalidArgument
 from odograph.processor import ReplayProcessor, StopReason
+from odograph.text.counted import counted
 
 if TYPE_CHECKING:
-    from odograph.history import History
+    from odograph.history.history import History
     from odograph.processor import Handle, Processor
     from odograph.processor.filters import Filter
-    from odograph.recorded import Recording
-    from odograph.recording.recording import Thread
+    from odograph.recording.recording import Recording
+    from odograph.recording.recordingfile import Thread
     from odograph.symbols import Symbols
 
 __all__ = ["Target"]

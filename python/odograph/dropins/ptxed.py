@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from odograph._native import RawInstructionListing
+from odograph.code.image import Image, SectionCache
 from odograph.dropins import tool
 from odograph.dropins.options import Arguments, DecoderOptions, Failure, FileRange, open_range
 from odograph.dropins.sideband import SidebandOptions, split_base
 from odograph.errors import OdographError, PtError
-from odograph.image import Image, SectionCache
 
 if TYPE_CHECKING:
-    from odograph.recording.pevent import Session
+    from odograph.dropins.pevent import Session
 
 __all__ = ["main"]
 
@@ -245,8 +245,8 @@ class _Ptxed:
             ) from failure
 
     def _add_elf(self, word: str, image: Image) -> None:
-        from odograph.objects import PT_LOAD, object_file
-        from odograph.recording.elfimage import add_section
+        from odograph.code.elfimage import add_section
+        from odograph.code.objects import PT_LOAD, object_file
 
         name, base = split_base(word)
         try:
@@ -293,7 +293,7 @@ class _Ptxed:
 
     def _list_beside(self, session: Session, listing: RawInstructionListing) -> None:
         """Lists, with the records that an event's time has reached behind that event."""
-        from odograph.recording.pevent import TracePoint
+        from odograph.dropins.pevent import TracePoint
 
         while not listing.ended:
             text, event = listing.next_piece(session.next_tsc, every=session.pending_switch)

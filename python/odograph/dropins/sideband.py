@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from odograph.dropins.options import Arguments, Failure, FileRange, parse_number
 from odograph.errors import OdographError, PtError
-from odograph.printable import printable
+from odograph.text.printable import printable
 
 if TYPE_CHECKING:
-    from odograph.image import Image
-    from odograph.recording.pevent import Context, Session, Settings, SidebandRecord, Stream
+    from odograph.code.image import Image
+    from odograph.dropins.pevent import Context, Session, Settings, SidebandRecord, Stream
 
 __all__ = ["SidebandOptions", "split_base"]
 
@@ -102,7 +102,7 @@ class SidebandOptions:
         self._filename = self._offset = self._time = False
 
     def _current(self) -> Settings:
-        from odograph.recording.pevent import Settings
+        from odograph.dropins.pevent import Settings
 
         if self._settings is None:
             self._settings = Settings()
@@ -120,7 +120,7 @@ class SidebandOptions:
         self._set(sample_configs={**self._current().sample_configs, number: sample_type})
 
     def _made(self) -> Session:
-        from odograph.recording.pevent import Session
+        from odograph.dropins.pevent import Session
 
         if self.session is None:
             self.session = Session(
@@ -140,7 +140,7 @@ class SidebandOptions:
     def _on_record(self, stream: Stream, record: SidebandRecord) -> None:
         if self._verbose is None and not (self._filename or self._offset or self._time):
             return
-        from odograph.recording.pevent import prefix, text
+        from odograph.dropins.pevent import prefix, text
 
         start = prefix(stream, record, filename=self._filename, offset=self._offset, time=self._time)
         body = "" if self._verbose is None else text(record, verbose=self._verbose)

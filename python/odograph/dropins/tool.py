@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, TypeAlias
 
 from odograph.dropins.options import VERSION, Arguments, Failure
-from odograph.printable import printable
-from odograph.standardstreams import Named, give_up, opened
+from odograph.text.printable import printable
+from odograph.text.standardstreams import Named, give_up, opened
 
 __all__ = ["Tool", "complain", "run", "version"]
 

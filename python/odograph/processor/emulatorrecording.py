@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from odograph._native import RawPath
-from odograph.destination import Destination
-from odograph.recording.perfdata.writer import PerfDataWriter
+from odograph.files.destination import Destination
+from odograph.perfdata.writer import PerfDataWriter
 
 if TYPE_CHECKING:
     from odograph.processor.emulated import EmulatedProcessor

@@ -14,7 +14,7 @@ from odograph.table import Table
 
 if TYPE_CHECKING:
     from odograph._native import RawCode
-    from odograph.history import History
+    from odograph.history.history import History
 
 __all__ = ["CodeInstruction", "ExecutedCode", "Executions", "RowSearch"]
 

@@ -17,7 +17,7 @@ from odograph.processor.stop import Stop, StopReason
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.history import History
+    from odograph.history.history import History
 
 __all__ = ["ReplayProcessor"]
 

@@ -6,7 +6,7 @@ import os
 
 from odograph._native import RawMapping
 from odograph.errors import RecordingError
-from odograph.recording.perfdata.format import (
+from odograph.perfdata.format import (
     MAGIC,
     MAGIC_SWAPPED,
     MAGIC_VERSION_1,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from odograph.recording.perfdata.attributes import Attribute
-from odograph.recording.perfdata.auxtrace import AuxTraceInfo
-from odograph.recording.perfdata.format import AttributeFlag, SampleType
+from odograph.perfdata.attributes import Attribute
+from odograph.perfdata.auxtrace import AuxTraceInfo
+from odograph.perfdata.format import AttributeFlag, SampleType
 
 __all__ = ["AddressFilter", "PtParameters", "parse_cpuid", "parse_filters"]
 

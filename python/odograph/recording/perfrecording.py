@@ -8,23 +8,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from odograph.counted import counted
+from odograph.code.binaries import Binaries
 from odograph.errors import RecordingError
-from odograph.recording.binaries import Binaries
+from odograph.perfdata.attributes import Attribute
+from odograph.perfdata.auxtrace import AuxTraceInfo
+from odograph.perfdata.executed import WRITER_VERSION, ExecutedFacts, has_trailer, read_trailer
+from odograph.perfdata.expansion import TooLarge
+from odograph.perfdata.format import RecordType, SampleType
+from odograph.perfdata.reader import PerfDataReader
+from odograph.perfdata.records import AuxTrace, Record
+from odograph.perfdata.samples import Sample, parse_sample, sched_switch_next
 from odograph.recording.buffers import add_copy, add_next
-from odograph.recording.expansion import TooLarge
 from odograph.recording.parameters import PtParameters
-from odograph.recording.perfdata.attributes import Attribute
-from odograph.recording.perfdata.auxtrace import AuxTraceInfo
-from odograph.recording.perfdata.executed import WRITER_VERSION, ExecutedFacts, has_trailer, read_trailer
-from odograph.recording.perfdata.format import RecordType, SampleType
-from odograph.recording.perfdata.reader import PerfDataReader
-from odograph.recording.perfdata.records import AuxTrace, Record
-from odograph.recording.perfdata.samples import Sample, parse_sample, sched_switch_next
-from odograph.recording.recording import Recording, Thread
+from odograph.recording.recordingfile import Recording, Thread
 from odograph.recording.sideband import AuxLoss, Region, Sideband, ThreadInfo
 from odograph.recording.stream import Break, Piece, TraceStream
 from odograph.recording.underfiles import BytesUnderFiles
+from odograph.text.counted import counted
 
 __all__ = ["read_perfdata"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odograph._native import RawMapping
-from odograph.recording.recording import Recording, Thread
+from odograph.recording.recordingfile import Recording, Thread
 from odograph.recording.sideband import Region
 from odograph.recording.stream import Piece, TraceStream
 

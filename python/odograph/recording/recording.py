@@ -1,426 +1,687 @@
-"""A recording: trace streams, threads, and memory over time. It never decodes."""
+"""From a recording to histories: the place where trace bytes and memory over time meet the decoder."""
 
 from __future__ import annotations
 
+import json
 import os
-import struct
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
-from odograph.errors import ImageError, InvalidArgument, OdographError, PtError, RecordingError
-from odograph.objects import object_file
-from odograph.plainfile import open_recorded
-from odograph.recording.binaries import Binaries, CodeSource, Missing
-from odograph.recording.parameters import PtParameters
-from odograph.recording.perfdata.executed import Code, ExecutedFacts, Truth
-from odograph.recording.perfdata.time import TimeConversion
-from odograph.recording.problem import Problem, Problems
-from odograph.recording.processmemory import KERNEL_PID, Change, Inherited, Mapping, ProcessMemory
-from odograph.recording.stream import TraceStream
-from odograph.recording.vdso import NAME as VDSO
-from odograph.recording.vdso import process_class
+from odograph._native import RawEntries, RawHistory, count_packets, save_history, skipped_bytes
+from odograph.code.image import Image
+from odograph.config import TraceConfig
+from odograph.errors import InvalidArgument, OutputError, RecordingError
+from odograph.files.destination import Destination
+from odograph.history.history import Clock, History, clock_of, thread_count
+from odograph.history.index import Index, IndexUse, default_path, write_index
+from odograph.history.selection import Answers, Question, Selection
+from odograph.recording.timeline import ImageMoments, Moments, Starts, image_moments
+from odograph.text.counted import counted
 
 if TYPE_CHECKING:
-    from odograph.image import Asid, Image
+    from odograph.code.binaries import CodeSource, Missing
+    from odograph.recording.recordingfile import Recording as RecordingFile
+    from odograph.recording.recordingfile import Thread
+    from odograph.recording.stream import TraceStream
+    from odograph.symbols import Epoch, Symbols
 
-__all__ = ["Recording", "Thread"]
+__all__ = ["Recording", "Verdict", "open"]
 
-PathLike = str | os.PathLike[str]
+Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
-    """A thread that was traced. ``start`` and ``end`` in ns of perf's clock, None = not known."""
+class Verdict:
+    """What the recorder counted for a thread, what decoding its trace gives, and whether they agree."""
 
     tid: int
-    pid: int
-    comm: str = ""
-    start: int | None = None
-    end: int | None = None
-    truth: Truth | None = None
-
-
-class _Sections(Protocol):
-    """What of ``Image`` is used here."""
-
-    def add_file(
-        self, filename: str, offset: int, size: int, vaddr: int, *, recorded: bool = False
-    ) -> Any: ...
-
-    def add_bytes(self, data: bytes, vaddr: int, *, name: str | None = None) -> Any: ...
-
-
-@dataclass(slots=True)
-class Recording:
-    """What one recording holds.
-
-    ``kind`` is ``"perf.data"`` or ``"raw"``. ``problems`` are facts about damage; they did not stop the
-    reader. ``code`` are the executed bytes kept by our own recorders, ``executed`` what else they kept.
-    ``has_clock`` says that times are those of the program as it ran: our own recorders slow it down, so what
-    they write as time only tells the order.
-    """
-
-    path: str
-    kind: str
-    streams: list[TraceStream]
-    threads: list[Thread]
-    pt: PtParameters = field(default_factory=PtParameters)
-    time_conversion: TimeConversion | None = None
-    memories: dict[int, ProcessMemory] = field(default_factory=dict)
-    binaries: Binaries = field(default_factory=Binaries)
-    executed: ExecutedFacts | None = None
-    has_clock: bool = True
-    facts: dict[str, Any] = field(default_factory=dict)
-    lost_records: int = 0
-    user_image: Image | None = None
-    config: Any = None
-    noted: Problems = field(default_factory=Problems)
-    _kernel: Image | None = field(default=None, init=False, repr=False)
-    _classes: dict[int, tuple[dict[Mapping, str | None], str | None]] = field(
-        default_factory=dict, init=False, repr=False
-    )
-    _by_tid: dict[int, Thread] = field(default_factory=dict, init=False, repr=False)
+    recorded_instructions: int
+    decoded_instructions: int
+    recorded_hash: int
+    decoded_hash: int
 
     @property
-    def problems(self) -> list[Problem]:
-        """What is damaged or missing, in the order it was found."""
-        return self.noted.list
-
-    def thread(self, tid: int | None = None) -> Thread:
-        """The thread with this number, by default the first. InvalidArgument if it was not traced."""
-        if tid is None:
-            return self.threads[0]
-        if len(self._by_tid) != len(self.threads):
-            self._by_tid = {thread.tid: thread for thread in reversed(self.threads)}
-        if (found := self._by_tid.get(tid)) is not None:
-            return found
-        known = ", ".join(str(thread.tid) for thread in self.threads[:20])
-        raise InvalidArgument(f"thread {tid} has no trace in this recording; threads that have: {known}")
-
-    def image_timeline(self, pid: int, *, whole: bool = True) -> list[tuple[int | None, list[Change]]]:
-        """Changes of the memory that process ``pid`` sees, kernel included, in order of TSC.
-
-        The first entry may have TSC None: it holds from the beginning (and always, without times).
-        Executed bytes come as mappings with ``code``. Bytes of files: ``resolve``. With ``whole`` the memory
-        that a process has of its parent comes mapping by mapping, else as one change.
-        """
-        merged = [
-            (tsc, changes)
-            for number in dict.fromkeys((KERNEL_PID, pid))
-            if number in self.memories
-            for tsc, changes in self.memories[number].timeline(whole=whole)
-        ]
-        merged.sort(key=lambda entry: -1 if entry[0] is None else entry[0])
-        result: list[tuple[int | None, list[Change]]] = []
-        for tsc, changes in merged:
-            if result and result[-1][0] == tsc:
-                result[-1][1].extend(changes)
-            else:
-                result.append((tsc, list(changes)))
-        return result
-
-    def resolve(self, mapping: Mapping) -> CodeSource | Missing:
-        """Where the bytes of a mapping (one without ``code``) lie on this machine, or why not."""
-        known = self._process_class(mapping) if mapping.filename == VDSO else None
-        return self.binaries.find(mapping, known)
-
-    def _process_class(self, mapping: Mapping) -> str | None:
-        """By the first ELF file for x86 that the program mapped to which ``mapping`` belongs."""
-        if mapping.pid not in self._classes:
-            self._classes[mapping.pid] = self._vdso_classes(mapping.pid)
-        classes, last = self._classes[mapping.pid]
-        return classes.get(mapping, last)
-
-    def _vdso_classes(self, pid: int) -> tuple[dict[Mapping, str | None], str | None]:
-        """The class of each vdso that a process had mapped, and of the process in the end."""
-        classes: dict[Mapping, str | None] = {}
-        known = None
-        memory = self.memories.get(pid)
-        for _, changes in () if memory is None else memory.timeline():
-            for change in changes:
-                if change.kind == "clear":
-                    known = None
-                elif change.mapping is not None and change.mapping.filename == VDSO:
-                    classes.setdefault(change.mapping, known)
-                elif known is None and change.mapping is not None and _is_file(change):
-                    source = self.binaries.find(change.mapping)
-                    known = process_class(source.path) if isinstance(source, CodeSource) else None
-        return classes, known
-
-    def mappings(self, pid: int) -> list[Mapping]:
-        """What lies where in the end, executed bytes included, sorted by address and without overlap."""
-        return [
-            mapping
-            for number in dict.fromkeys((pid, KERNEL_PID))
-            if number in self.memories
-            for mapping in self.memories[number].state()
-        ]
-
-    def missing(self, pid: int) -> list[Missing]:
-        """Mappings of a process whose bytes were not found, each file once, with how to supply it."""
-        found: dict[tuple[str, bytes | None, str], Missing] = {}
-        for _, changes in self.image_timeline(pid):
-            for change in changes:
-                mapping = change.mapping
-                if change.kind == "add" and mapping is not None and mapping.code is None:
-                    source = self.resolve(mapping)
-                    if isinstance(source, Missing):
-                        found.setdefault((mapping.filename, mapping.build_id, source.reason), source)
-        return list(found.values())
-
-    def image(self, tid: int | None = None) -> Image:
-        """The memory of a thread's process at the end of the recording, as far as it is known.
-
-        Sections of an image given to ``open`` lie over what was recorded, its callback is asked for the
-        rest.
-        """
-        image = self.new_image()
-        if self.kind == "perf.data":
-            thread = self.thread(tid)
-            self.fill(image, self.mappings(thread.pid))
-        return self.with_user_image(image)
-
-    def new_image(self, uses: Callable[[CodeSource], bool] | None = None) -> Image:
-        """The image with which a process begins: empty but for the copy of the kernel's memory, if any.
-
-        ``uses`` says whether bytes of a file are wanted.
-        """
-        kcore = self.binaries.kcore
-        source = None if kcore is None else CodeSource(os.fspath(kcore), 0, 0, 0, self.binaries.kcore_chosen)
-        if source is not None and uses is not None and not uses(source):
-            from odograph.image import Image
-
-            return Image()
-        if self._kernel is None:
-            from odograph.image import Image
-            from odograph.recording.elfimage import add_elf
-
-            self._kernel = Image()
-            try:
-                if kcore is not None:
-                    add_elf(self._kernel, os.fspath(kcore), recorded=not self.binaries.kcore_chosen)
-            except OdographError as error:
-                self.noted.add(None, f"the copy of the kernel's memory is damaged: {error}")
-        return self._kernel.snapshot()
-
-    def with_user_image(self, image: Image) -> Image:
-        """``image`` under the sections of an image given to ``open``, and its callback for the rest."""
-        if self.user_image is None:
-            return image
-        image = image.snapshot()
-        image.copy_from(self.user_image)
-        if self.user_image.has_callback:
-            image.set_callback(_Rest(self.user_image))
-        return image
-
-    def serves(self, source: CodeSource) -> bool:
-        """Whether a debugger, which others on this machine can be, may see bytes of a file: of ELF objects,
-        of what the user named, and of the copy of the kernel's memory. A recording can say that any file was
-        mapped.
-        """
-        kcore = self.binaries.kcore
-        is_kcore = kcore is not None and source.path == os.fspath(kcore)
-        if source.chosen or (is_kcore and self.binaries.kcore_chosen):
-            return True
-        found = object_file(source.path)
-        if found is not None and found.is_object:
-            return True
-        try:
-            with open_recorded(source.path) as file:
-                return is_kcore and self._holds(source.path, file)
-        except (OSError, ValueError):
-            return False
-
-    def _holds(self, path: str, file: BinaryIO) -> bool:
-        """Whether an open file lies in the directory of the recording under no other name: its bytes came
-        with the recording. A link could lead to any core."""
-        inside = os.path.join(os.path.realpath(self.path), os.path.relpath(path, self.path))
-        return os.path.realpath(path) == inside and os.fstat(file.fileno()).st_nlink == 1
-
-    def fill(
-        self,
-        image: _Sections,
-        mappings: Iterable[Mapping],
-        *,
-        uses: Callable[[CodeSource], bool] | None = None,
-    ) -> list[Missing]:
-        """Put mappings into an image in this order; returns those whose bytes are not known.
-
-        ``uses`` says of which files bytes are wanted, by default of all.
-        """
-        missing = []
-        for mapping in mappings:
-            if mapping.code is not None:
-                image.add_bytes(mapping.code, mapping.address, name=mapping.filename or None)
-                continue
-            source = self.resolve(mapping)
-            if isinstance(source, Missing):
-                missing.append(source)
-            elif uses is None or uses(source):
-                place = (source.path, source.offset, source.size, source.address)
-                image.add_file(*place, recorded=not source.chosen)
-        return missing
-
-    @property
-    def code(self) -> list[Code]:
-        """Executed bytes kept with the recording, in order of time; empty in recordings by others."""
-        return [] if self.executed is None else self.executed.code
-
-    @property
-    def unwritten(self) -> dict[int, str]:
-        """Threads whose recorder had no room left for all they executed, and what it says of each."""
-        gaps = [] if self.executed is None else self.executed.gaps
-        return {
-            gap["tid"]: str(gap.get("message", ""))
-            for gap in gaps
-            if gap.get("cause") == "lost" and isinstance(gap.get("tid"), int)
-        }
-
-    def modules(self, pid: int) -> list[dict[str, Any]]:
-        """The files mapped into a process, one entry each, with where their bytes were found.
-
-        The kernel's are listed under the pid -1, not with each process.
-        """
-        files: dict[tuple[str, bytes | None], Mapping] = {}
-        for _, changes in self.memories[pid].timeline(whole=False) if pid in self.memories else ():
-            for change in changes:
-                mapping = change.mapping
-                if change.inherited is not None:
-                    files = change.inherited.files | files
-                elif change.kind == "add" and mapping is not None and mapping.code is None:
-                    files.setdefault((mapping.filename, mapping.build_id), mapping)
-        result = []
-        for mapping in files.values():
-            source = self.resolve(mapping)
-            entry: dict[str, Any] = {
-                "name": mapping.filename,
-                "address": mapping.address,
-                "size": mapping.length,
-                "offset": mapping.pgoff,
-                "build_id": mapping.build_id.hex() if mapping.build_id else None,
-                "kernel": mapping.kernel,
-                "path": source.path if isinstance(source, CodeSource) else None,
-            }
-            if isinstance(source, Missing) and not (mapping.filename[:1] == "[" and self._keeps_all_code):
-                entry["missing"] = source.reason
-                entry["hint"] = source.hint
-            result.append(entry)
-        return result
-
-    @property
-    def _keeps_all_code(self) -> bool:
-        """The recorder kept every executed byte: mappings that are no files need nothing from elsewhere."""
-        executed = self.executed
+    def ok(self) -> bool:
+        """True if both count and hash agree."""
         return (
-            executed is not None
-            and executed.recorder in ("qemu", "ptrace")
-            and bool(executed.code)
-            and not self.unwritten
+            self.recorded_instructions == self.decoded_instructions
+            and self.recorded_hash == self.decoded_hash
         )
 
-    def only_inherited(self, pid: int) -> Inherited | None:
-        """What a process has of its parent, if it and the kernel never mapped another file; else None."""
-        found = None
-        for _, changes in self.image_timeline(pid, whole=False):
-            for change in changes:
-                if change.inherited is not None and found is None:
-                    found = change.inherited
-                elif change.inherited is not None or (change.mapping and change.mapping.code is None):
-                    return None
-        return found
 
-    def mapping_at(self, pid: int, address: int) -> Mapping | None:
-        """The last file that process ``pid`` had mapped at an address, kernel included; None if none was."""
-        for _, changes in reversed(self.image_timeline(pid, whole=False)):
-            for change in reversed(changes):
-                mapping = change.mapping
-                if change.inherited is not None:
-                    mapping = change.inherited.at(address)
-                elif change.kind != "add" or mapping is None or mapping.code is not None:
-                    continue
-                if mapping is not None and mapping.address <= address < mapping.end:
-                    return mapping
-        return None
+_END = (1 << 64) - 1
+#: So many instructions are hashed without being asked: always, and for each byte of trace.
+_HASHED, _HASHED_PER_BYTE = 1 << 28, 512
 
-    def info(self) -> dict[str, Any]:
-        """Everything about the recording that needs no decoding, ready for JSON."""
-        executed = self.executed
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a decoded stream: its steps, where its events and gaps lie, and when it was (TSC)."""
+
+    history: RawHistory
+    steps: tuple[int, int]
+    offsets: tuple[int, int]
+    time: tuple[int, int]
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """Trace bytes without a hole, and everything that decoding them takes.
+
+    ``moments`` are (tsc, image, number of the thread that runs); ``base`` is where the bytes begin in their
+    stream, ``lost`` says that bytes are missing before them, ``size`` is that of the stream. ``divided`` says
+    that several threads may have run, each from one moment to another.
+    """
+
+    trace: memoryview
+    moments: Moments
+    config: dict[str, Any]
+    to_psb: bool
+    clock: Clock
+    base: int
+    lost: bool
+    size: int
+    divided: bool
+
+    def decode(self, progress: Progress | None = None) -> RawHistory:
+        """Decodes them here."""
+
+        def report(offset: int) -> None:
+            if progress is not None:
+                progress(self.base + offset, self.size)
+
+        return RawHistory.decode(
+            self.trace, self.moments.timeline, self.config, **self._how(), progress=report
+        )
+
+    def load(self, index: Index, name: str) -> RawHistory | None:
+        """Takes what an index holds by a name, if it is of these."""
+        return index.load(name, self.trace, self.moments.timeline, self.config, **self._how())
+
+    def _how(self) -> dict[str, Any]:
         return {
-            "path": self.path,
-            "kind": self.kind,
-            **self.facts,
-            "parameters": {
-                "mtc_freq": self.pt.mtc_freq,
-                "nom_freq": self.pt.nom_freq,
-                "cpuid_0x15_eax": self.pt.cpuid_0x15_eax,
-                "cpuid_0x15_ebx": self.pt.cpuid_0x15_ebx,
-                "cpu": list(self.pt.cpu) if self.pt.cpu else None,
-                "return_compression": not self.pt.no_retcomp,
-                "per_cpu": self.pt.per_cpu,
-                "snapshot": self.pt.snapshot,
-                "timed": self.pt.timed,
-                "filters": [[f.kind, f.first, f.last, f.file] for f in self.pt.filters],
-            },
-            "threads": [
-                {
-                    "tid": thread.tid,
-                    "pid": thread.pid,
-                    "comm": thread.comm,
-                    "start": thread.start,
-                    "end": thread.end,
-                }
-                for thread in self.threads
-            ],
-            "modules": {
-                pid: self.modules(pid)
-                for pid in dict.fromkeys([*(thread.pid for thread in self.threads), KERNEL_PID])
-                if pid in self.memories
-            },
-            "streams": [
-                {
-                    "idx": stream.idx,
-                    "cpu": stream.cpu,
-                    "tid": stream.tid,
-                    "bytes": stream.size,
-                    "breaks": [[b.offset, b.reason] for b in stream.breaks],
-                }
-                for stream in self.streams
-            ],
-            "bytes": sum(stream.size for stream in self.streams),
-            "lost_records": self.lost_records,
-            "recorder": executed.recorder if executed else None,
-            "exit_status": executed.exit_status if executed else None,
-            "executed_bytes": sum(len(code.data) for code in executed.code) if executed else 0,
-            "recorder_gaps": executed.gaps if executed else [],
-            "problems": [
-                {"offset": p.offset, "message": p.message, "is_damage": p.is_damage} for p in self.problems
-            ],
+            "raise_on_gap": False,
+            "to_psb": self.to_psb,
+            "clock": self.clock,
+            "threads": thread_count(None),
+            "base": self.base,
         }
 
 
-def _is_file(change: Change) -> bool:
-    mapping = change.mapping
-    return mapping is not None and change.kind == "add" and mapping.code is None and mapping.filename != VDSO
+class Recording:
+    """An opened recording: threads, memory, and a history for each thread, decoded when first asked for."""
+
+    def __init__(
+        self,
+        source: RecordingFile,
+        config: TraceConfig | None,
+        resync: Literal["ip", "psb"] = "ip",
+        index: bool | str | os.PathLike[str] = True,
+    ) -> None:
+        self.source = source
+        self.resync = resync
+        self.config: TraceConfig = config if config is not None else _config_of(source)
+        self._decoded: dict[int, list[tuple[RawHistory, bool]]] = {}
+        self._images: dict[int, ImageMoments] = {}
+        self._starts: Starts = {}
+        self._streams: dict[int | None, list[TraceStream]] | None = None
+        self._pieces: dict[int, dict[int, list[Piece]]] = {}
+        self._owners: dict[int, Moments] = {}
+        self._histories: dict[int, History] = {}
+        self._symbols: dict[int, Symbols] = {}
+        self._epochs: dict[int, list[Epoch]] = {}
+        self._functions: dict[int, RawEntries] = {}
+        self._index: Index | None = None
+        default = default_path(source.path)
+        if not isinstance(index, bool):
+            self._index = Index(index)
+        elif index and source.path != "-" and os.path.exists(default):
+            self._index = Index(default)
+        # Streams of which nothing had to be decoded.
+        self._indexed: set[int] = set()
+
+    @property
+    def path(self) -> str:
+        """As it was opened."""
+        return self.source.path
+
+    @property
+    def kind(self) -> str:
+        """``"perf.data"`` or ``"raw"``."""
+        return self.source.kind
+
+    @property
+    def threads(self) -> list[Thread]:
+        """Threads that were traced, in the order they appear."""
+        return self.source.threads
+
+    def image(self, tid: int | None = None) -> Image:
+        """Memory of a thread's process at the end of the recording."""
+        return self.source.image(tid)
+
+    def images(self, tid: int | None = None) -> Sequence[tuple[int, Image]]:
+        """Memory of a thread's process over time: (TSC from which it holds, image), ascending.
+
+        There may be many: each is made when it is asked for.
+        """
+        return self._images_of(tid)
+
+    def _images_of(self, tid: int | None) -> ImageMoments:
+        if self.kind == "raw":
+            return _one_image(self.source.user_image)
+        pid = self.source.thread(tid).pid
+        if pid not in self._images:
+            self._images[pid] = image_moments(self.source, pid, self._starts)
+        return self._images[pid]
+
+    def served_images(self, tid: int | None = None) -> ImageMoments:
+        """The same without bytes of files that debuggers may not see; see ``RecordingFile.serves``."""
+        if self.kind == "raw":
+            return self._images_of(tid)
+        pid = self.source.thread(tid).pid
+        answers: dict[str, bool] = {}
+
+        def uses(source: CodeSource) -> bool:
+            if source.path not in answers:
+                answers[source.path] = self.source.serves(source)
+            return answers[source.path]
+
+        moments = image_moments(self.source, pid, uses=uses)
+        return moments if not all(answers.values()) else self._images_of(tid)
+
+    def info(self) -> dict[str, Any]:
+        """What the recording says without decoding, ready for JSON."""
+        return self.source.info()
+
+    def missing(self, tid: int | None = None) -> list[Missing]:
+        """Files of a thread's process whose bytes were not found, with how to supply them."""
+        return self.source.missing(self.source.thread(tid).pid)
+
+    def history(self, tid: int | None = None, *, progress: Progress | None = None) -> History:
+        """The history of a thread, by default the only or the first one.
+
+        ``progress(done, total)`` is called with trace bytes now and then. Raises InvalidArgument for a
+        thread without trace.
+        """
+        thread = self.source.thread(tid)
+        if thread.tid not in self._histories:
+            pieces = RawHistory.join(self.pieces(thread, progress), self._shortage(thread))
+            symbols, epochs = partial(self.symbols, thread.tid), partial(self.epochs, thread.tid)
+            programs = partial(self.program_times, thread)
+            # Our own recorders see threads from their beginning, and nothing else counts instructions.
+            is_thread = thread.truth is not None and thread.tid != thread.pid
+            self._histories[thread.tid] = History(
+                pieces,
+                symbols,
+                epochs=epochs,
+                programs=programs,
+                functions=partial(self.functions, thread.tid),
+                is_first=is_thread,
+            )
+        return self._histories[thread.tid]
+
+    def _shortage(self, thread: Thread) -> tuple[str, int, int] | None:
+        """What ran behind the last step of a thread, if that is missing: its cause, where the trace of it
+        would begin, and how many bytes of that are known to be missing."""
+        streams = self.streams(thread)
+        end = streams[-1].size if streams else 0
+        if self.source.noted.cut is not None:
+            return "cut", end, sum(stream.missing for stream in streams)
+        lost = any(lost.offset >= stream.size for stream in streams for lost in stream.breaks)
+        lost = lost or self.source.noted.lacks_records or thread.tid in self.source.unwritten
+        return ("lost", end, 0) if lost else None
+
+    def histories(self, *, progress: Progress | None = None) -> dict[int, History]:
+        """The histories of all threads by their numbers."""
+        return {thread.tid: self.history(thread.tid, progress=progress) for thread in self.threads}
+
+    def ask(self, *questions: Question, selection: Selection | None = None) -> dict[int, Answers]:
+        """Answers several questions about each thread that the selection has, by one walk each: by tid.
+
+        See :meth:`History.ask <odograph.History.ask>`.
+        """
+        chosen = Selection() if selection is None else selection
+        unknown = [tid for tid in chosen.threads or () if all(one.tid != tid for one in self.threads)]
+        for tid in unknown[:1]:
+            self.source.thread(tid)
+        wanted = [thread.tid for thread in self.threads if chosen.has_thread(thread.tid)]
+        of_each = replace(chosen, threads=None)
+        return {tid: self.history(tid).ask(*questions, selection=of_each) for tid in wanted}
+
+    def symbols(self, tid: int | None = None) -> Symbols:
+        """Names of the code of a thread's process, of all that it had mapped at any time.
+
+        Where several files lay at one address, one after the other, the last one counts: see :meth:`epochs`.
+        """
+        from odograph.symbols.epochs import symbols_of
+
+        epochs = self.epochs(tid)
+        pid = self.source.thread(tid).pid
+        if pid not in self._symbols:
+            self._symbols[pid] = symbols_of(epochs)
+        return self._symbols[pid]
+
+    def functions(self, tid: int | None = None) -> RawEntries:
+        """Where functions begin and end in the programs that a thread's process ran, as far as files say."""
+        epochs = self.epochs(tid)
+        pid = self.source.thread(tid).pid
+        if pid not in self._functions:
+            self._functions[pid] = RawEntries(
+                [(epoch.tsc, epoch.symbols.bodies(), epoch.symbols.mapped()) for epoch in epochs]
+            )
+        return self._functions[pid]
+
+    def epochs(self, tid: int | None = None) -> list[Epoch]:
+        """Names of the code of a thread's process over time, ascending: another program, or another library
+        in the place of one, has others. There is always one, and without times there is no other.
+        """
+        from odograph.symbols.epochs import Epoch, epochs_of, symbols_of
+
+        pid = self.source.thread(tid).pid
+        if pid not in self._epochs:
+            found = epochs_of(self.source, pid)
+            if self.kind != "raw" and not self.source.pt.timed:
+                found = [Epoch(0, symbols_of(found), True)]
+            self._epochs[pid] = found
+        return self._epochs[pid]
+
+    def program_times(self, thread: Thread) -> list[int]:
+        """When (TSC) a thread went on with other programs, as far as their first steps were recorded."""
+        starts = []
+        has_modules = False
+        memory = self.source.memories.get(thread.pid)
+        for tsc, changes in () if memory is None else memory.timeline(whole=False):
+            for change in changes:
+                if change.kind == "clear" and has_modules:
+                    starts.append(tsc or 0)
+                    has_modules = False
+                elif change.inherited is not None:
+                    has_modules = has_modules or bool(change.inherited.files)
+                elif change.kind == "add" and change.mapping is not None:
+                    has_modules = has_modules or change.mapping.code is None
+        unseen = self._unseen(thread) if starts else []
+        return [tsc for tsc in starts if not any(begin <= tsc < end for begin, end in unseen)]
+
+    def _unseen(self, thread: Thread) -> list[tuple[int, int]]:
+        """The times (TSC, the second exclusive) in front of pieces of a thread where trace is missing."""
+        from odograph.table import Table
+
+        is_cut = any(stream.is_cut for stream in self.streams(thread))
+        unseen = []
+        before = 0
+        for number, piece in enumerate(self.pieces(thread)):
+            first, last = piece.steps
+            if piece.lost or (is_cut and number == 0):
+                unseen.append((before, piece.time[0]))
+            ends = Table(piece.history.instructions(last - 1, last)) if last > first else ()
+            before = next((row["tsc"] for row in ends if row["tsc"] is not None), piece.time[0])
+        return unseen
+
+    def verify(self, *, max_steps: int | None = None) -> list[Verdict]:
+        """Compares each thread's history with what the recorder counted; empty if it counted nothing.
+
+        Decodes, if there is an index: what that says is no proof of what the trace gives. Raises
+        :class:`~odograph.RecordingError` for more than ``max_steps`` instructions (see :meth:`check_steps`),
+        and where what was counted is missing because the file is cut or damaged.
+        """
+        self.check_counted()
+        if self._index is not None:
+            return Recording(self.source, self.config, self.resync, False).verify(max_steps=max_steps)
+        known = [thread.tid for thread in self.threads if thread.truth is not None]
+        self.check_steps(sum(len(self.history(tid)) for tid in known), max_steps)
+        verdicts = []
+        for thread in self.threads:
+            if thread.truth is not None:
+                history = self.history(thread.tid)
+                verdicts.append(
+                    Verdict(
+                        tid=thread.tid,
+                        recorded_instructions=thread.truth.instructions,
+                        decoded_instructions=len(history),
+                        recorded_hash=thread.truth.hash,
+                        decoded_hash=history.hash(),
+                    )
+                )
+        return verdicts
+
+    def check_counted(self) -> None:
+        """Raises :class:`~odograph.RecordingError` if a part of the file is missing, and with it what the
+        recorder may have counted."""
+        cut, left_out = self.source.noted.cut, self.source.noted.left_out
+        if any(thread.truth is not None for thread in self.threads):
+            return
+        if cut is None and left_out is not None:
+            raise RecordingError(
+                f"what the recorder of {self.path} may have counted was not read: {left_out.message}"
+            )
+        if cut is not None:
+            raise RecordingError(
+                f"{self.path} is cut or damaged: what its recorder may have counted is lost: {cut.message}"
+            )
+
+    def check_steps(self, steps: int, most: int | None = None) -> None:
+        """Raises :class:`~odograph.RecordingError` if hashing so many instructions takes long for the trace.
+
+        There is no quicker way to the hash than one instruction after the other, and a few bytes of trace may
+        stand for half a million. ``most`` are allowed, by default 2**28 and 512 for each byte of trace.
+        """
+        size = sum(stream.size for stream in self.source.streams)
+        if steps > (_HASHED + _HASHED_PER_BYTE * size if most is None else most):
+            raise RecordingError(
+                f"{steps:,} instructions in {counted(size, 'byte')} of trace take long to hash; if you trust "
+                f"the recording, --max-steps {steps} (max_steps in Python) does it"
+            )
+
+    @property
+    def index_use(self) -> IndexUse | None:
+        """Whether an index was used for the histories asked for so far, and if not, why; None without one."""
+        return None if self._index is None else self._index.use
+
+    def save_index(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> str:
+        """Saves an index, by default beside the recording as ``NAME.odx``; gives its path.
+
+        :func:`odograph.open` finds it there and decodes nothing as long as the trace, all memory that was
+        read, the configuration and the version of Odograph are the very same. ``on_wait`` is told before a
+        FIFO is waited for. Raises
+        :class:`~odograph.UnsupportedOperation` where a callback gave memory, and OSError.
+        """
+        if path is None and self.path == "-":
+            raise InvalidArgument("what came from standard input has no place for its index: give a path")
+        target = os.fspath(path) if path is not None else default_path(self.path)
+        if self.path != "-" and os.path.exists(target) and os.path.samefile(target, self.path):
+            raise InvalidArgument(f"{target} is the recording itself; give its index another name")
+        if path is None and os.path.islink(target):
+            # Whoever made the recording chose where it leads.
+            raise OutputError(f"{target} is a symbolic link; remove it, or give the index another place")
+        # Decoding takes long: what is wrong with the place is said first.
+        with Destination(target, what="index", on_wait=on_wait) as destination:
+            write_index(destination, self._index_entries(progress))
+        return target
+
+    def _index_entries(self, progress: Progress | None) -> dict[str, bytes]:
+        entries = {}
+        for thread in self.threads:
+            for stream in self.streams(thread):
+                decoded = self._decode(stream, thread, progress)
+                for begin, (history, _) in zip(_edges(stream), decoded, strict=False):
+                    name = _entry(stream, begin)
+                    if name not in entries:
+                        entries[name] = save_history(history)
+        for stream in self.source.streams:
+            entries[_entry(stream, "packets")] = json.dumps(self._count_packets(stream)).encode()
+        return entries
+
+    def check_index(self, path: str | os.PathLike[str] | None = None) -> IndexUse:
+        """Whether an index, by default the one beside the recording, could be used. Decodes nothing."""
+        index = Index(default_path(self.path) if path is None else path)
+        for thread in self.threads:
+            for stream in self.streams(thread):
+                for part in self.undecoded(stream, thread):
+                    if part.load(index, _entry(stream, part.base)) is None:
+                        return IndexUse(index.path, False, index.reason)
+        return IndexUse(index.path, index.reason is None, index.reason)
+
+    def skipped_bytes(self) -> int:
+        """Bytes that are not decoded because no PSB stands before them, and that are not in a gap either.
+
+        A raw trace, a snapshot and the trace in a sample may begin anywhere, as the end of something longer.
+        Packets that only tell the time do not count.
+        """
+        total = 0
+        for stream in self.source.streams:
+            trace, lost_at = stream.read(), {lost.offset for lost in stream.breaks}
+            for begin, end in pairwise(_edges(stream)):
+                if stream.is_cut and begin not in lost_at:
+                    total += skipped_bytes(trace[begin:end])
+        return total
+
+    def packets(self) -> tuple[dict[str, int], int]:
+        """Packets by kind, and how many places in the traces no packet explains."""
+        counts: dict[str, int] = {}
+        damaged = 0
+        for stream in self.source.streams:
+            kinds, errors = self._count_packets(stream)
+            damaged += errors
+            for kind, number in kinds:
+                counts[kind] = counts.get(kind, 0) + number
+        return counts, damaged
+
+    def _count_packets(self, stream: TraceStream) -> tuple[list[tuple[str, int]], int]:
+        # An index that was used is of this trace.
+        if self._index is not None and stream.idx in self._indexed:
+            noted = self._index.get(_entry(stream, "packets"))
+            if noted is not None:
+                kinds, errors = json.loads(bytes(noted))
+                return [(str(kind), int(count)) for kind, count in kinds], int(errors)
+        return count_packets(stream.read(), self.config.for_native(self.source.pt.cpu))
+
+    def pieces(self, thread: Thread, progress: Progress | None = None) -> list[Piece]:
+        """The parts of streams that are this thread's, in order of time."""
+        found: list[Piece] = []
+        for stream in self.streams(thread):
+            if stream.idx not in self._pieces:
+                self._pieces[stream.idx] = self._divided(stream, thread, progress)
+            found += self._pieces[stream.idx].get(thread.tid, ())
+        # Without times all begin at 0 and keep the order of the recording.
+        found.sort(key=lambda piece: piece.time[0])
+        return found
+
+    def _divided(
+        self, stream: TraceStream, thread: Thread, progress: Progress | None
+    ) -> dict[int, list[Piece]]:
+        """The pieces of a stream by the thread that ran; a thread's first in a part is ``lost`` if it is."""
+        pieces: dict[int, list[Piece]] = {}
+        last: tuple[int, Piece] | None = None
+        parts = self._decode(stream, thread, progress)
+        for begin, (part, lost) in zip(_edges(stream), parts, strict=False):
+            begun: set[int] = set()
+            for owner, piece in self._regions(stream, part, last or _nothing_before(stream, begin, part)):
+                last = owner, piece
+                tid = thread.tid if self.kind == "raw" else owner
+                pieces.setdefault(tid, []).append(replace(piece, lost=lost and tid not in begun))
+                begun.add(tid)
+        return pieces
+
+    def streams(self, thread: Thread) -> list[TraceStream]:
+        """The streams in which a thread ran."""
+        if self.kind == "raw":
+            return self.source.streams
+        if self._streams is None:
+            self._streams = {}
+            for stream in self.source.streams:
+                owners: set[int | None] = {region.tid for region in stream.regions}
+                for tid in owners or {stream.tid}:
+                    self._streams.setdefault(tid, []).append(stream)
+        return self._streams.get(thread.tid, [])
+
+    def _regions(
+        self, stream: TraceStream, part: RawHistory, before: tuple[int, Piece] | None
+    ) -> Iterator[tuple[int, Piece]]:
+        """Who ran in which piece of a part of a stream; ``before`` is who ran last in the part before."""
+        first = next((tsc for _, tsc, _ in part.checkpoints() if tsc is not None), None)
+        if first is None and before is not None:
+            # Nothing in it says when it was, and so who ran: it goes on where the last part ended.
+            tid, last_piece = before
+            yield tid, Piece(part, (0, part.steps), (0, _END), (last_piece.time[0], _END))
+            return
+        first = first or 0
+        if len(stream.regions) <= 1:
+            tid = stream.regions[0].tid if stream.regions else stream.tid or 0
+            yield tid, Piece(part, (0, part.steps), (0, _END), (first, _END))
+            return
+        owners = self._owners[stream.idx]
+        cuts = [(0, 0, 0), *part.moments()]
+        ends = [*cuts[1:], (part.steps, None, _END)]
+        for (step, moment, offset), (last, next_moment, end) in zip(cuts, ends, strict=True):
+            if (step, offset) == (last, end):
+                continue
+            tsc, region = owners.region(moment)
+            tid = stream.regions[region].tid
+            until = _END if next_moment is None else owners.region(next_moment)[0]
+            yield tid, Piece(part, (step, last), (offset, end), (max(tsc, first), until))
+
+    def _decode(
+        self, stream: TraceStream, thread: Thread, progress: Progress | None
+    ) -> list[tuple[RawHistory, bool]]:
+        """Decodes a stream, in parts where data is missing: (history, data lost before it)."""
+        if stream.idx not in self._decoded:
+            decoded = []
+            indexed = self._index is not None
+            for part in self.undecoded(stream, thread):
+                history = None if self._index is None else part.load(self._index, _entry(stream, part.base))
+                if history is None:
+                    indexed = False
+                    history = part.decode(progress)
+                decoded.append((history, part.lost))
+            self._decoded[stream.idx] = decoded
+            if indexed:
+                self._indexed.add(stream.idx)
+        return self._decoded[stream.idx]
+
+    def is_decoded(self, stream: TraceStream) -> bool:
+        """Whether the histories of a stream are there already."""
+        return stream.idx in self._decoded
+
+    def take_decoded(self, stream: TraceStream, parts: list[tuple[RawHistory, bool]]) -> None:
+        """Takes the histories of what is :meth:`undecoded` of a stream, which others made, and ``lost``."""
+        self._decoded[stream.idx] = parts
+        self._pieces.pop(stream.idx, None)
+
+    def undecoded(self, stream: TraceStream, thread: Thread) -> list[Undecoded]:
+        """What is to be decoded of a stream in which ``thread`` ran, divided where data is missing."""
+        trace = stream.read()
+        moments = self._owners[stream.idx] = self._moments(stream, thread)
+        recorded = self.source.pt.cpu
+        lost_at = {lost.offset for lost in stream.breaks}
+        return [
+            Undecoded(
+                trace=(piece := trace[begin:end]),
+                moments=moments,
+                config=self.config.for_native(recorded, trace=piece, tsc_near=stream.reference(begin)),
+                to_psb=self.resync == "psb",
+                clock=self.clock,
+                base=begin,
+                lost=begin in lost_at or (begin == 0 and not stream.is_cut and skipped_bytes(piece) > 0),
+                size=len(trace),
+                divided=len(stream.regions) > 1,
+            )
+            for begin, end in pairwise(_edges(stream))
+        ]
+
+    @property
+    def clock(self) -> Clock:
+        """What makes ns of ticks; None where times mean nothing: see ``RecordingFile.has_clock``."""
+        if not self.source.has_clock:
+            return None
+        conversion = self.source.time_conversion
+        if conversion is not None:
+            return ("perf", conversion.zero, conversion.mult, conversion.shift)
+        return clock_of(self.config)
+
+    def _moments(self, stream: TraceStream, thread: Thread) -> Moments:
+        """Images over the time of a stream, and whose they are."""
+        if self.kind == "raw" or not stream.regions:
+            return Moments([(0, 0, _one_image(self.source.user_image), _END)])
+        for region in stream.regions:
+            if region.pid not in self._images:
+                self._images[region.pid] = image_moments(self.source, region.pid, self._starts)
+        ends = [region.tsc_start for region in stream.regions[1:]] + [1 << 64]
+        return Moments(
+            (region.tsc_start, region.tid & 0xFFFFFFFF, self._images[region.pid], end)
+            for region, end in zip(stream.regions, ends, strict=True)
+        )
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.path!r}: {self.kind}, {len(self.threads)} threads>"
 
 
-class _Rest:
-    """Asks the callback of another image: what its sections hold has been copied already."""
-
-    def __init__(self, image: Image) -> None:
-        self._image = image
-
-    def __call__(self, address: int, size: int, asid: Asid) -> bytes:
-        try:
-            return self._image.read(address, size, asid)
-        except ImageError as error:
-            if error.code == PtError.nomap:
-                return b""
-            raise
+def _one_image(image: Image | None) -> ImageMoments:
+    images = ImageMoments()
+    images.add(0, image or Image())
+    return images
 
 
-def damaged(error: Exception) -> RecordingError:
-    """A RecordingError for what a parser that outran its bytes raised."""
-    if isinstance(error, struct.error):
-        return RecordingError(f"the recording is damaged: {error}")
-    return RecordingError(str(error))
+def _nothing_before(stream: TraceStream, begin: int, part: RawHistory) -> tuple[int, Piece] | None:
+    """Who ran before a stream of which nothing can be decoded: who ran when its first part was read."""
+    reference = stream.reference(begin)
+    if part.steps or reference is None:
+        return None
+    tids = [region.tid for region in stream.regions if region.tsc_start <= reference]
+    return (tids[-1], Piece(part, (0, 0), (0, _END), (0, _END))) if tids else None
+
+
+def _edges(stream: TraceStream) -> list[int]:
+    """Where the parts of a stream begin between which data is missing, and where the last one ends."""
+    size = stream.size
+    return [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < size), size]
+
+
+def _entry(stream: TraceStream, what: int | str) -> str:
+    """What an index calls a part of a stream, by where it begins, or what else it holds of it."""
+    return f"{stream.idx}/{what}"
+
+
+def _config_of(source: RecordingFile) -> TraceConfig:
+    pt = source.pt
+    ranges = [(f.kind, f.first, f.last) for f in pt.filters if f.file is None]
+    return TraceConfig(
+        mtc_freq=pt.mtc_freq,
+        nom_freq=pt.nom_freq,
+        cpuid_0x15_eax=pt.cpuid_0x15_eax,
+        cpuid_0x15_ebx=pt.cpuid_0x15_ebx,
+        filters=tuple(("stop" if kind == "stop" else "filter", first, last) for kind, first, last in ranges),
+    )
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    image: Image | None = None,
+    sysroot: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = (),
+    buildid_dirs: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = (),
+    config: TraceConfig | None = None,
+    resync: Literal["ip", "psb"] = "ip",
+    kcore: str | os.PathLike[str] | None = None,
+    index: bool | str | os.PathLike[str] = True,
+    max_expanded: int | None = None,
+) -> Recording:
+    """Opens a perf.data recording or a raw Intel PT file; ``"-"`` is standard input.
+
+    ``image`` is memory of the traced program that the caller knows (for raw files, all of it).
+    ``sysroot`` and ``buildid_dirs`` are searched for binaries before the paths that the recording
+    names; build ids are checked. ``config`` replaces what the recording says of the processor.
+    ``resync`` says where decoding goes on after damage: at the next packet that gives an IP, or PSB.
+    ``kcore`` is a copy of the kernel's memory; a recording made with ``perf record --kcore`` has its own.
+    ``index`` is the path of an index (see :meth:`Recording.save_index`), True for the one beside the
+    recording, if there is one, False for none. One that is not of this very recording, memory and
+    configuration makes no difference; ``Recording.index_use`` says why. ``max_expanded`` is how many bytes of
+    memory the compressed parts of the recording may become, by default 64 times its size, but at least 32 MiB
+    and at most 96 MiB and 20 times its size; what goes beyond is left out, and ``Recording.info`` says so
+    among the problems.
+
+    Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
+    """
+    # Readers of recordings are a third of what this package would import; whoever decodes raw bytes has
+    # no need of them.
+    from odograph.recording.opening import open_recording
+
+    source = open_recording(
+        path,
+        image=image,
+        sysroot=sysroot,
+        buildid_dirs=buildid_dirs,
+        config=config,
+        kcore=kcore,
+        max_expanded=max_expanded,
+    )
+    return Recording(source, config, resync, index)

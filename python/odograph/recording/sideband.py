@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import NamedTuple
 
-from odograph.recording.perfdata.attributes import Stamp
-from odograph.recording.perfdata.executed import Code
-from odograph.recording.perfdata.format import AuxFlag, Misc, RecordType
-from odograph.recording.perfdata.records import (
+from odograph.code.mappings import KERNEL_PID, Mapping, ProcessMemory
+from odograph.perfdata.attributes import Stamp
+from odograph.perfdata.executed import Code
+from odograph.perfdata.format import AuxFlag, Misc, RecordType
+from odograph.perfdata.problem import Problems
+from odograph.perfdata.records import (
     Aux,
     KernelSymbol,
     Mmap,
@@ -30,9 +32,7 @@ from odograph.recording.perfdata.records import (
     parse_task,
     parse_text_poke,
 )
-from odograph.recording.perfdata.time import TimeConversion
-from odograph.recording.problem import Problems
-from odograph.recording.processmemory import KERNEL_PID, Mapping, ProcessMemory
+from odograph.perfdata.time import TimeConversion
 
 __all__ = ["Region", "Sideband", "ThreadInfo"]
 

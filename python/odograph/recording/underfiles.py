@@ -7,7 +7,7 @@ from collections.abc import Mapping as Dict
 from operator import attrgetter
 from typing import NamedTuple
 
-from odograph.recording.processmemory import Inherited, Mapping, ProcessMemory
+from odograph.code.mappings import Inherited, Mapping, ProcessMemory
 
 __all__ = ["BytesUnderFiles"]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from odograph.recording.binaries import Missing
-from odograph.recording.processmemory import Mapping
+from odograph.code.binaries import Missing
+from odograph.code.mappings import Mapping
 from odograph.symbols.modules import Module, module_of
 from odograph.symbols.perfmap import PerfMap, find_perf_map
 from odograph.symbols.symbols import Symbols
 
 if TYPE_CHECKING:
-    from odograph.recording.recording import Recording
+    from odograph.recording.recordingfile import Recording
 
 __all__ = ["Epoch", "epochs_of", "symbols_of"]
 

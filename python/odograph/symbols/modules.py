@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from odograph.objects import PF_X, ObjectFile, Segment, object_file, object_of_bytes
-from odograph.recording.binaries import CodeSource
+from odograph.code.binaries import CodeSource
+from odograph.code.objects import PF_X, ObjectFile, Segment, object_file, object_of_bytes
 from odograph.symbols.table import FunctionTable, table_of_bytes, table_of_file
 
 if TYPE_CHECKING:
-    from odograph.recording.processmemory import Mapping
-    from odograph.recording.recording import Recording
+    from odograph.code.mappings import Mapping
+    from odograph.recording.recordingfile import Recording
 
 __all__ = ["MemoryModule", "Module", "module_of"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, NamedTuple
 
-from odograph.plainfile import open_recorded
+from odograph.files.plainfile import open_recorded
 
 __all__ = ["FoundMap", "PerfMap", "find_perf_map", "parse_perf_map", "read_perf_map"]
 

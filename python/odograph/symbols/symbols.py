@@ -21,7 +21,7 @@ from odograph.symbols.table import landings_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.image import Image
+    from odograph.code.image import Image
     from odograph.symbols.intervals import Addresses, Numbers
 
 __all__ = ["Symbols"]

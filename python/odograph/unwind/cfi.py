@@ -8,9 +8,9 @@ import threading
 from collections.abc import Mapping
 
 from odograph._native import RawCfiUnwinder, RawFrameTables
+from odograph.code.memory import Memory
 from odograph.errors import InvalidArgument, PtError
 from odograph.frame import Found, Frame, Stack
-from odograph.memory import Memory
 from odograph.symbols import Module, Symbols
 from odograph.symbols.modules import MemoryModule
 from odograph.symbols.place import Name

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
+from odograph.code.binaries import Binaries, Missing
+from odograph.code.evidence import written_at
+from odograph.code.image import Image
+from odograph.code.mappings import Mapping
+from odograph.code.memory import CoreMemory, LayeredMemory, Memory, ask
+from odograph.code.objects import mapped_build_id, object_of_bytes, read_object
+from odograph.code.vdso import NAME as VDSO
 from odograph.errors import ImageError, OdographError, PtError
-from odograph.image import Image
-from odograph.memory import CoreMemory, LayeredMemory, Memory, ask
-from odograph.objects import mapped_build_id, object_of_bytes, read_object
-from odograph.recording.binaries import Binaries, Missing
-from odograph.recording.evidence import written_at
-from odograph.recording.processmemory import Mapping
-from odograph.recording.vdso import NAME as VDSO
 from odograph.symbols import Module, Symbols
 from odograph.symbols.modules import MemoryModule
 from odograph.unwind.notes import FileMapping, read_notes

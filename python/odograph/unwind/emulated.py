@@ -22,7 +22,7 @@ _PAGE = 4096
 
 
 class EmulatedMemory:
-    """The memory of an emulated processor, as a :class:`~odograph.memory.Memory`; it changes as that runs."""
+    """The memory of an emulated processor, as a :class:`Memory`; it changes as that runs."""
 
     def __init__(self, processor: EmulatedProcessor) -> None:
         self._processor = processor

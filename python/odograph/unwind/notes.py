@@ -6,8 +6,8 @@ import os
 import struct
 from typing import NamedTuple
 
+from odograph.code.objects import object_file
 from odograph.errors import ImageError, PtError
-from odograph.objects import object_file
 
 __all__ = ["MACHINES", "CoreNotes", "FileMapping", "ThreadNote", "read_notes", "registers_of"]
 

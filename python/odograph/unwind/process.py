@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from odograph._native import RawHeldThread
+from odograph.code.memory import Memory, ProcessMemory, ask
+from odograph.code.objects import build_id, mapped_build_id, object_file
+from odograph.code.vdso import NAME as VDSO
 from odograph.errors import ImageError, PtError
-from odograph.memory import Memory, ProcessMemory, ask
-from odograph.objects import build_id, mapped_build_id, object_file
-from odograph.recording.vdso import NAME as VDSO
 from odograph.symbols import Module, Symbols
 from odograph.symbols.modules import MemoryModule
 from odograph.symbols.perfmap import read_perf_map

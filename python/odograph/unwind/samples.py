@@ -11,18 +11,18 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from odograph.code.binaries import Binaries, CodeSource
+from odograph.code.evidence import written_at
+from odograph.code.memory import BytesMemory, LayeredMemory, Memory
+from odograph.code.objects import object_file
 from odograph.errors import RecordingError
 from odograph.frame import Stack
-from odograph.memory import BytesMemory, LayeredMemory, Memory
-from odograph.objects import object_file
-from odograph.recording.binaries import Binaries, CodeSource
-from odograph.recording.evidence import written_at
-from odograph.recording.perfdata.attributes import Attribute
-from odograph.recording.perfdata.format import RecordType, SampleType
-from odograph.recording.perfdata.reader import PerfDataReader
-from odograph.recording.perfdata.records import Record
-from odograph.recording.perfdata.samples import Sample, parse_sample
-from odograph.recording.perfdata.source import map_file
+from odograph.perfdata.attributes import Attribute
+from odograph.perfdata.format import RecordType, SampleType
+from odograph.perfdata.reader import PerfDataReader
+from odograph.perfdata.records import Record
+from odograph.perfdata.samples import Sample, parse_sample
+from odograph.perfdata.source import map_file
 from odograph.recording.sideband import Sideband
 from odograph.symbols import Module, Symbols
 from odograph.unwind.cfi import DEFAULT_LIMIT, CfiUnwinder

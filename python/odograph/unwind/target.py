@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from odograph.code.memory import Memory
 from odograph.errors import InvalidArgument, PtError
 from odograph.frame import Stack
-from odograph.memory import Memory
 from odograph.symbols import Symbols
 from odograph.unwind.cfi import DEFAULT_LIMIT, CfiUnwinder
 

@@ -12,7 +12,7 @@ from odograph.views.numbers import count
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.selection import Coverage
+    from odograph.history.selection import Coverage
     from odograph.symbols import Function, Symbols
     from odograph.table import Table
 

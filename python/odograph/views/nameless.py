@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from odograph.objects import debug_file, object_file
+from odograph.code.objects import debug_file, object_file
 from odograph.symbols.debugfiles import debug_packages
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odograph.counted import counted
+from odograph.text.counted import counted
 
 __all__ = ["count", "counted", "share", "size"]
 

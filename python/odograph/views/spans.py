@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from odograph.views.costs import FunctionCost, function_costs
 
 if TYPE_CHECKING:
-    from odograph.history import History, Span
+    from odograph.history.history import History, Span
     from odograph.symbols import Function, Symbols
     from odograph.symbols.intervals import Addresses
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from odograph.selection import Selection
+from odograph.history.selection import Selection
 from odograph.views.calltree import CallTreeNode, call_tree, call_tree_lines
 from odograph.views.functions import FunctionCount, function_lines, functions, merged, modules, placed
 from odograph.views.gaps import Explain, GapGroup, gap_groups, gap_lines, gaps_and_notes
@@ -14,7 +14,7 @@ from odograph.views.numbers import count, counted, share
 from odograph.views.spans import program_name, programs
 
 if TYPE_CHECKING:
-    from odograph.history import History
+    from odograph.history.history import History
     from odograph.symbols import Module
 
 __all__ = ["Summary", "ThreadSummary", "summarise", "summary_lines"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sidebandrecords import TID, TIME
 
-from odograph.recording.pevent import Session, Settings, SidebandRecord, Stream, prefix, text
+from odograph.dropins.pevent import Session, Settings, SidebandRecord, Stream, prefix, text
 
 CASES = [
     "comm_exec-mmap-tsc-iret",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fuzz_pevent import examine, mutant, seeds
+from odograph.dropins.pevent import Settings, Stream, text
 from odograph.errors import OdographError, PtError
-from odograph.recording.pevent import Settings, Stream, text
 
 NUMBERS = st.integers(0, (1 << 64) - 1)
 RECORD_STARTS = st.builds(

@@ -29,8 +29,8 @@ from sidebandrecords import (
     who,
 )
 
+from odograph.dropins.pevent import Settings, SidebandRecord, Stream, prefix, text
 from odograph.errors import OdographError, PtError
-from odograph.recording.pevent import Settings, SidebandRecord, Stream, prefix, text
 
 
 def read(data: bytes, **settings: object) -> list[SidebandRecord]:

@@ -25,9 +25,9 @@ from sidebandrecords import (
     who,
 )
 
+from odograph.code.image import Image, SectionCache
+from odograph.dropins.pevent import Context, Session, Settings, SidebandRecord, Stream, TracePoint, text
 from odograph.errors import ImageError, PtError
-from odograph.image import Image, SectionCache
-from odograph.recording.pevent import Context, Session, Settings, SidebandRecord, Stream, TracePoint, text
 
 KERNEL_START = 0xFFFFFFFF80000000
 

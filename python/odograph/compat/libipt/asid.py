@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from odograph.image import Asid
+from odograph.code.image import Asid
 
 pt_asid_no_cr3: Final = (1 << 64) - 1
 pt_asid_no_vmcs: Final = (1 << 64) - 1

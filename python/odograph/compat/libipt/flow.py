@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from odograph.code.image import Asid
 from odograph.compat.libipt.asid import pt_asid, pt_asid_no_cr3, pt_asid_no_vmcs, to_c
 from odograph.compat.libipt.config import pt_config
 from odograph.compat.libipt.decoder import Decoder, uint64
@@ -11,11 +12,10 @@ from odograph.compat.libipt.errors import pte_invalid, pte_no_cbr, pte_no_time
 from odograph.compat.libipt.event import event_of, pt_event
 from odograph.compat.libipt.image import image_of, pt_image, pt_image_alloc
 from odograph.compat.libipt.structure import copied
-from odograph.image import Asid
 
 if TYPE_CHECKING:
     from odograph._native import RawBlockDecoder, RawInstructionDecoder, _Answer
-    from odograph.image import Image
+    from odograph.code.image import Image
 
 _SIZE_END, _CR3_END, _VMCS_END = 8, 16, 24
 

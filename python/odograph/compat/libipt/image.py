@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from odograph.code.image import Asid, Image
 from odograph.compat.libipt.asid import from_c, pt_asid, to_c
 from odograph.compat.libipt.errors import (
     FromCallback,
@@ -15,12 +16,11 @@ from odograph.compat.libipt.errors import (
     returns_status,
 )
 from odograph.compat.libipt.iscache import cache_of, pt_image_section_cache
-from odograph.image import Asid, Image
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from odograph.image import Filename
+    from odograph.code.image import Filename
 
     read_memory_callback_t: TypeAlias = Callable[[memoryview, int, pt_asid, int, Any], int]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from odograph.code.image import SectionCache
 from odograph.compat.libipt.errors import pte_invalid, returns_status
-from odograph.image import SectionCache
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from odograph.image import Filename
+    from odograph.code.image import Filename
 
 _MOST_READ: Final = 0xFFFF  # libipt counts the bytes of one read in 16 bits
 

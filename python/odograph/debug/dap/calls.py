@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from odograph.history import History
+    from odograph.history.history import History
 
 __all__ = ["Calls", "Span", "Steps"]
 

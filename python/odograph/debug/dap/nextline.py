@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from odograph.debug.dap.calls import Calls, Steps
     from odograph.debug.dap.places import Places
-    from odograph.history import History
+    from odograph.history.history import History
 
 __all__ = ["NextLine", "covered"]
 

@@ -15,7 +15,7 @@ from odograph.debug.dap.wire import Message, Reader, Writer
 from odograph.debug.oneclient import LOOPBACK, busy_text, clients
 
 if TYPE_CHECKING:
-    from odograph.recorded import Recording
+    from odograph.recording.recording import Recording
 
 __all__ = ["listen", "serve", "serve_port"]
 

@@ -14,11 +14,11 @@ from odograph.debug.dap.thread import DebuggedThread, ShownFrame
 from odograph.debug.dap.wire import Message
 from odograph.debug.halt import Halt, HaltReason
 from odograph.errors import InvalidArgument, OdographError
-from odograph.plainfile import is_plain
-from odograph.printable import printable
+from odograph.files.plainfile import is_plain
+from odograph.text.printable import printable
 
 if TYPE_CHECKING:
-    from odograph.recorded import Recording
+    from odograph.recording.recording import Recording
 
 __all__ = ["Session", "refusal_of"]
 

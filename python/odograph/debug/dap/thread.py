@@ -11,7 +11,7 @@ from odograph.debug.target import Target
 from odograph.frame import Frame
 
 if TYPE_CHECKING:
-    from odograph.recorded import Recording
+    from odograph.recording.recording import Recording
 
 __all__ = ["DebuggedThread", "ShownFrame"]
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from odograph.counted import counted
 from odograph.debug.remote.resume import other_program
 from odograph.errors import InvalidArgument, OdographError
-from odograph.printable import printable
 from odograph.processor.filters import all_of, filter_of
+from odograph.text.counted import counted
+from odograph.text.printable import printable
 
 if TYPE_CHECKING:
     from odograph.debug.remote.session import Session
     from odograph.debug.target import Target
-    from odograph.history import History
+    from odograph.history.history import History
 
 __all__ = ["command"]
 

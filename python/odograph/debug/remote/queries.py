@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from odograph.debug.remote.packet import LARGEST
-from odograph.printable import printable
+from odograph.text.printable import printable
 
 if TYPE_CHECKING:
     from odograph.debug.remote.session import Session

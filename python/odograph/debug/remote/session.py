@@ -12,7 +12,7 @@ from odograph.debug.halt import Halt, HaltReason
 from odograph.debug.remote.description import GDB, LLDB, Register
 from odograph.debug.remote.packet import escape
 from odograph.errors import OdographError
-from odograph.printable import printable
+from odograph.text.printable import printable
 
 if TYPE_CHECKING:
     from odograph.debug.modules import Program

@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 from odograph.debug.remote.description import target_xml
 from odograph.debug.remote.session import Refused, document
-from odograph.printable import printable
+from odograph.text.printable import printable
 
 if TYPE_CHECKING:
     from odograph.debug.modules import LoadedFile

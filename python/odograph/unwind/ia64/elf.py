@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from odograph.errors import ImageError, PtError
 
 if TYPE_CHECKING:
-    from odograph.image import Filename
+    from odograph.code.image import Filename
 
 __all__ = ["ElfFile", "Function", "Relocation", "Section", "Segment"]
 

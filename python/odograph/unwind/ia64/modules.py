@@ -14,7 +14,7 @@ from odograph.unwind.ia64.table import NARROW, image_of, linked_table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from odograph.image import Filename
+    from odograph.code.image import Filename
 
 __all__ = ["Module", "Modules"]
 

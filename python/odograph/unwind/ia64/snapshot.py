@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from odograph.code.memory import ask
 from odograph.errors import InvalidArgument
-from odograph.memory import ask
 from odograph.unwind.ia64.names import Answer, Request, register_name
 
 if TYPE_CHECKING:
-    from odograph.memory import Memory
+    from odograph.code.memory import Memory
     from odograph.unwind.ia64.modules import Modules
 
 __all__ = ["Snapshot"]

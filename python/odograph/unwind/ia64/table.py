@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from odograph.code.image import Image
 from odograph.errors import InvalidArgument
-from odograph.image import Image
 from odograph.unwind.ia64.elf import (
     OS_HPUX,
     PT_IA_64_UNWIND,

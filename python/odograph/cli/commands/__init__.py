@@ -1,0 +1,1 @@
+"""The commands of `odograph`, a module each. `odograph.cli.group` lists them and imports one when called."""

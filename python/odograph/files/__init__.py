@@ -1,0 +1,1 @@
+"""How files are opened and written: those a recording names, and those the user names."""
