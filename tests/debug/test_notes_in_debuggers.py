@@ -11,6 +11,7 @@ from odograph.debug import Target
 from odograph.debug.derivedstack import DerivedStack
 from odograph.debug.remote.monitor import command
 from odograph.debug.remote.session import Session
+from odograph.debug.remote.table import HANDLERS
 from odograph.views.gaps import GapGroup, gap_lines
 
 #: jz +0; loop: jmp loop
@@ -46,7 +47,7 @@ def test_a_note_is_nothing_that_was_lost(tmp_path: Path) -> None:
     (tmp_path / "trace").write_bytes(trace_with_a_note())
     target = Target(odograph.open(tmp_path / "trace", image=image()))
     said: list[str] = []
-    session = Session(target, lambda data: said.append(bytes.fromhex(data[1:].decode()).decode()))
+    session = Session(target, lambda data: said.append(bytes.fromhex(data[1:].decode()).decode()), HANDLERS)
     for name in ("gaps", "size"):
         command(session, name.encode().hex())
     assert said[0].startswith("nothing was lost\nwhere nothing is known to be lost:\nambiguous at 0x401002")

@@ -24,6 +24,7 @@ from odograph.debug import Target
 from odograph.debug.remote import Server
 from odograph.debug.remote.packet import LARGEST, Framer, Signal, escape, frame, unescape
 from odograph.debug.remote.session import Session
+from odograph.debug.remote.table import HANDLERS
 
 CODE = 0x401000
 
@@ -257,7 +258,7 @@ PACKETS = st.one_of(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(st.lists(PACKETS, max_size=8))
 def test_52_any_requests_are_answered(target: Target, packets: list[bytes]) -> None:
-    session = Session(target, lambda data: None)
+    session = Session(target, lambda data: None, HANDLERS)
     for packet in packets:
         answer = session.answer(packet)
         assert answer is None or isinstance(answer, bytes)

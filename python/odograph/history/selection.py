@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from odograph.errors import InvalidArgument
 from odograph.table import Table
 
 if TYPE_CHECKING:
-    from odograph.history.history import History
     from odograph.symbols import Symbols
 
 __all__ = ["ALL_ROWS", "QUESTIONS", "Answers", "Coverage", "Question", "Rows", "Selection"]
@@ -24,6 +23,13 @@ Rows = tuple[list[tuple[int, int]] | None, int | None, int]
 """Intervals of code, both ends included, ascending and apart; levels of calls; least cost."""
 
 ALL_ROWS: Rows = (None, None, 0)
+
+
+class _Timed(Protocol):
+    """What a selection asks of a history: how many steps it has, and which step ran at a time in ns."""
+
+    def __len__(self) -> int: ...
+    def at_time(self, time: int, /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ class Selection:
         """Whether this thread is asked."""
         return self.threads is None or tid in self.threads
 
-    def steps_of(self, history: History) -> tuple[int, int]:
+    def steps_of(self, history: _Timed) -> tuple[int, int]:
         """The first step that is asked of a history, and the one behind the last.
 
         Raises :class:`~odograph.InvalidArgument` for threads, of which a history knows nothing, and for times

@@ -5,15 +5,13 @@ from __future__ import annotations
 import enum
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from odograph.errors import InvalidArgument
 from odograph.processor.filters import Filter, Question, ask
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from odograph.processor.processor import Processor
 
 __all__ = ["BreakpointFlags", "Callback", "Handle", "InstructionBreakpoints"]
 
@@ -29,6 +27,17 @@ class BreakpointFlags(enum.IntFlag):
     NONE = 0
     LINEAR = 1
     """Linear addresses rather than virtual ones: behind the code segment's base."""
+
+
+class _Breakable(Protocol):
+    """What the breakpoints ask of their processor."""
+
+    @property
+    def supported_flags(self) -> BreakpointFlags: ...
+    def addresses(self, symbol: str, /) -> list[int]: ...
+    def find_hits(
+        self, first: int, last: int, filter: Filter | None, /
+    ) -> np.ndarray[Any, np.dtype[np.int64]]: ...
 
 
 class Handle:
@@ -86,7 +95,7 @@ class Handle:
             raise InvalidArgument("this breakpoint has been removed")
         self._owner.remove(self)
 
-    def verdict(self, processor: Processor, question: Question) -> bool:
+    def verdict(self, processor: object, question: Question) -> bool:
         """What the filter says of an instruction; it is asked once for each opcode and text."""
         if self._filter is None:
             return True
@@ -106,7 +115,7 @@ class Handle:
         self._filter = None
         self._verdicts = {}
 
-    def meet(self, processor: Processor, address: int, size: int) -> bool:
+    def meet(self, processor: object, address: int, size: int) -> bool:
         """Calls the callback, unless the breakpoint is gone or still skips; True if it was called."""
         callback = self._callback
         if callback is None:
@@ -171,7 +180,7 @@ class InstructionBreakpoints:
     instruction on.
     """
 
-    def __init__(self, processor: Processor) -> None:
+    def __init__(self, processor: _Breakable) -> None:
         self._processor = processor
         self._handles: dict[Handle, None] = {}
         self._closed = False
@@ -289,6 +298,6 @@ class InstructionBreakpoints:
             self.remove(handle)
 
 
-def dispatch(processor: Processor, members: Sequence[Handle], address: int, size: int) -> list[Handle]:
+def dispatch(processor: object, members: Sequence[Handle], address: int, size: int) -> list[Handle]:
     """Calls all that are still there, in order; gives those that were called."""
     return [handle for handle in members if handle.meet(processor, address, size)]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from odograph.errors import InvalidArgument
 from odograph.processor.breakpoints import BreakpointFlags, flags_of, interval_of
-
-if TYPE_CHECKING:
-    from odograph.processor.processor import Processor
 
 __all__ = ["DataBreakpoints", "DataHandle"]
 
 Access = Literal["read", "write"]
 DataCallback = Callable[[Any, int, Any], object]
 """``callback(processor, address, size)`` of a read, ``callback(processor, address, value)`` of a write."""
+
+
+class _Flagged(Protocol):
+    """What the breakpoints ask of their processor."""
+
+    @property
+    def supported_flags(self) -> BreakpointFlags: ...
 
 
 class DataHandle:
@@ -54,7 +58,7 @@ class DataHandle:
         self._owner = None
         self._callback = None
 
-    def meet(self, processor: Processor, address: int, what: object) -> None:
+    def meet(self, processor: object, address: int, what: object) -> None:
         """Calls the callback, unless the breakpoint is gone."""
         callback = self._callback
         if callback is not None:
@@ -76,7 +80,7 @@ class DataBreakpoints:
     complete, so the processor then stands behind it.
     """
 
-    def __init__(self, processor: Processor) -> None:
+    def __init__(self, processor: _Flagged) -> None:
         self._processor = processor
         self._handles: dict[DataHandle, None] = {}
         self._closed = False

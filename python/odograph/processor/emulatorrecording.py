@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from odograph._native import RawPath
 from odograph.files.destination import Destination
 from odograph.perfdata.writer import PerfDataWriter
-
-if TYPE_CHECKING:
-    from odograph.processor.emulated import EmulatedProcessor
 
 __all__ = ["recorded"]
 
@@ -20,10 +17,18 @@ _PID = 1
 _MODES = {16: 1, 32: 2, 64: 3}
 
 
+class _Observable(Protocol):
+    """A processor that tells of each executed instruction (address and bytes), and where it stopped."""
+
+    @property
+    def bits(self) -> int: ...
+    def observed(
+        self, executed: Callable[[int, bytes], None], stopped: Callable[[int], None], /
+    ) -> AbstractContextManager[None]: ...
+
+
 @contextmanager
-def recorded(
-    processor: EmulatedProcessor, path: str | os.PathLike[str], name: str = "emulated"
-) -> Iterator[None]:
+def recorded(processor: _Observable, path: str | os.PathLike[str], name: str = "emulated") -> Iterator[None]:
     """Records what the processor executes in the ``with`` block as Intel PT in the perf.data file ``path``.
 
     The executed bytes are in it, so it needs no image. Addresses in it are linear. Time is the number of

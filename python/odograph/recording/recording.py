@@ -279,7 +279,8 @@ class Recording:
         """Names of the code of a thread's process over time, ascending: another program, or another library
         in the place of one, has others. There is always one, and without times there is no other.
         """
-        from odograph.symbols.epochs import Epoch, epochs_of, symbols_of
+        from odograph.recording.epochs import epochs_of
+        from odograph.symbols.epochs import Epoch, symbols_of
 
         pid = self.source.thread(tid).pid
         if pid not in self._epochs:

@@ -1,10 +1,10 @@
 """Names of code: which function of which module lies at an address, and where a function is.
 
-:class:`Symbols` names the addresses of one process, for all who ask; :func:`epochs_of` says when it has
-other names. Out of scope: which files were mapped (a recording says that) and what was executed.
+:class:`Symbols` names the addresses of one process, for all who ask; :class:`Epoch` says since
+when the names hold. Out of scope: which files were mapped (a recording says that) and what was executed.
 """
 
-from odograph.symbols.epochs import Epoch, epochs_of
+from odograph.symbols.epochs import Epoch
 from odograph.symbols.lines import Lines, Source
 from odograph.symbols.modules import MemoryModule, Module
 from odograph.symbols.place import AmbiguousName, Function, KnownFunction, Name, Place, UnknownSymbol
@@ -26,5 +26,4 @@ __all__ = [
     "Source",
     "Symbols",
     "UnknownSymbol",
-    "epochs_of",
 ]

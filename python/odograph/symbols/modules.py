@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from odograph.code.binaries import CodeSource
+from odograph.code.binaries import CodeSource, Missing
 from odograph.code.objects import PF_X, ObjectFile, Segment, object_file, object_of_bytes
 from odograph.symbols.table import FunctionTable, table_of_bytes, table_of_file
 
 if TYPE_CHECKING:
     from odograph.code.mappings import Mapping
-    from odograph.recording.recordingfile import Recording
 
 __all__ = ["MemoryModule", "Module", "module_of"]
 
@@ -104,9 +103,8 @@ class MemoryModule(Module):
         return table_of_bytes(self.image)
 
 
-def module_of(recording: Recording, mapping: Mapping) -> Module:
-    """What a mapping of a recording is, with the file where it is found here."""
-    source = recording.resolve(mapping)
+def module_of(mapping: Mapping, source: CodeSource | Missing) -> Module:
+    """What a mapping of a recording is. ``source`` says where its file is found on this machine."""
     return Module(
         name=os.path.basename(mapping.filename) or "[anonymous]",
         address=mapping.address,

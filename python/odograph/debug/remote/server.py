@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from odograph.debug.oneclient import LOOPBACK, busy_text, clients
 from odograph.debug.remote.packet import Framer, Signal, frame
 from odograph.debug.remote.session import Session
+from odograph.debug.remote.table import HANDLERS
 
 if TYPE_CHECKING:
     from odograph.debug.target import Target
@@ -69,7 +70,7 @@ class Connection:
     def __init__(self, target: Target, connection: socket.socket) -> None:
         self._target = target
         self._socket = connection
-        self._session = Session(target, self._send)
+        self._session = Session(target, self._send, HANDLERS)
         self._packets: queue.Queue[bytes | Signal | None] = queue.Queue()
         self._sent = b""
         self._sending = threading.Lock()

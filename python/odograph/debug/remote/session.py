@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -35,13 +35,17 @@ class Refused(Exception):
 class Session:
     """What a debugger and its target have agreed on, and the answers.
 
-    ``send`` takes a packet's data. A handler is found by the longest beginning of the packet that has one.
+    ``send`` takes a packet's data. ``handlers`` are functions by beginnings of packets; the one of the
+    longest beginning answers a packet.
     ``listed`` is the program whose names the debugger has; ``hears_of_exec``: it can be told of another one.
     It answers that by going on, which ``stays`` makes the end of a movement.
     """
 
-    def __init__(self, target: Target, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, target: Target, send: Callable[[bytes], None], handlers: Mapping[str, Handler]
+    ) -> None:
         self.target = target
+        self._handlers = handlers
         self.send = send
         self.for_lldb = False
         self.acknowledges = True
@@ -72,11 +76,9 @@ class Session:
 
     def answer(self, packet: bytes) -> bytes | None:
         """What is said to a packet; empty if it is not known, None if nothing is to be said."""
-        from odograph.debug.remote.table import HANDLERS
-
         text = packet.decode("latin-1")
         for size in range(min(len(text), 32), 0, -1):
-            handler = HANDLERS.get(text[:size])
+            handler = self._handlers.get(text[:size])
             if handler is not None:
                 break
         else:
