@@ -134,7 +134,7 @@ def test_gdb_is_told_printable_names_by_which_files_are_found(tmp_path: Path) ->
 @pytest.mark.parametrize("command", ["where", "threads", "stack", "gaps", "hits nosuch", "x\x1b[2J"])
 def test_monitor_commands_print_no_commands(command: str, tmp_path: Path) -> None:
     from odograph.debug.remote.session import Session
-from odograph.debug.remote.table import HANDLERS
+    from odograph.debug.remote.table import HANDLERS
 
     said: list[bytes] = []
     session = Session(Target(odograph.open(hostile_recording(tmp_path))), said.append, HANDLERS)
