@@ -211,7 +211,7 @@ def test_a_live_stream_tells_what_was_called(tmp_path: Path) -> None:
     (stream,) = recording.streams(recording.threads[0])
     data = bytes(stream.read())
     size = len(data) // 5 + 1
-    with odograph.Stream(recording.image(), recording.config) as live:
+    with odograph.LiveTrace(recording.image(), recording.config) as live:
         parts = [live.feed(data[at : at + size]) for at in range(0, len(data), size)]
         parts = list(filter(len, [*parts, live.close()]))
 

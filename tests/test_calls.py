@@ -300,7 +300,7 @@ def check_live(seed: int, pieces: int, folder: Path) -> None:
     pairs = whole.pairs()
     interrupted = set((np.asarray(pairs["call"])[np.asarray(pairs["kind"]) == "interrupt"] + 1).tolist())
     compared = 0
-    with odograph.Stream(recording.image(), recording.config) as live:
+    with odograph.LiveTrace(recording.image(), recording.config) as live:
         data = bytes(stream.read())
         size = len(data) // pieces + 1
         for at in range(0, len(data) + size, size):

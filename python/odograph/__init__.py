@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         UnwindError,
     )
     from odograph.history.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
-    from odograph.history.live import Stream
+    from odograph.history.live import LiveTrace
     from odograph.history.selection import Answers, Coverage, Selection
     from odograph.recording.recording import Recording, Verdict, open
     from odograph.table import Table
@@ -53,6 +53,7 @@ __all__ = [
     "InstructionDecoder",
     "InvalidArgument",
     "LayeredMemory",
+    "LiveTrace",
     "Memory",
     "OdographError",
     "Packet",
@@ -68,7 +69,6 @@ __all__ = [
     "SectionCache",
     "Selection",
     "Status",
-    "Stream",
     "Table",
     "TraceConfig",
     "TraceError",
@@ -117,7 +117,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "decoders.packets": ("Packet", "PacketDecoder", "PacketEncoder"),
     "recording.recording": ("Recording", "Verdict", "open"),
     "history.selection": ("Answers", "Coverage", "Selection"),
-    "history.live": ("Stream",),
+    "history.live": ("LiveTrace",),
     "table": ("Table",),
 }
 

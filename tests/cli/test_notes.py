@@ -85,7 +85,7 @@ def test_each_psb_in_a_loop_is_a_place_of_its_own() -> None:
 def test_notes_do_not_stop_decoding_that_stops_at_gaps() -> None:
     trace = interrupted_at(CODE + 2, psbs=2)
     assert decode(trace, image(ROUND), on_error="raise").hash() == decode(trace, image(ROUND)).hash()
-    stream = odograph.Stream(image(ROUND), on_error="raise")
+    stream = odograph.LiveTrace(image(ROUND), on_error="raise")
     stream.feed(trace)
     assert len(stream.close()) == 1
 

@@ -10,7 +10,7 @@ import pytest
 import odograph
 from odograph.code.image import Image
 from odograph.perfdata.writer import PerfDataWriter
-from odograph.recording.recordingfile import Recording
+from odograph.recording.recordingfile import RecordingFile
 
 TRACE = bytes.fromhex("0282") * 8 + bytes.fromhex("0223") + bytes(6)
 
@@ -81,14 +81,14 @@ def test_what_many_children_inherit_is_put_together_once(
             writer.add_code(pid, pid + 1, 0x10_0011, bytes([pid]))
             writer.add_trace(pid, pid, TRACE, tsc=999)
     filled = 0
-    fill = Recording.fill
+    fill = RecordingFile.fill
 
-    def counting(recording: Recording, image: object, mappings: list[object], **rest: object) -> object:
+    def counting(recording: RecordingFile, image: object, mappings: list[object], **rest: object) -> object:
         nonlocal filled
         filled += len(mappings)
         return fill(recording, image, mappings, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Recording, "fill", counting)
+    monkeypatch.setattr(RecordingFile, "fill", counting)
     recording = odograph.open(path)
     for pid in range(100, 200):
         image = recording.images(pid)[-1][1]

@@ -16,7 +16,7 @@ from odograph.perfdata.format import FILE_HEADER, RecordType
 from odograph.perfdata.reader import PerfDataReader
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recording.opening import open_recording
-from odograph.recording.recordingfile import Recording
+from odograph.recording.recordingfile import RecordingFile
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> Path:
     return small_recording(tmp_path / "a.perf.data")
 
 
-def check_contents(recording: Recording) -> None:
+def check_contents(recording: RecordingFile) -> None:
     (thread,) = recording.threads
     assert (thread.tid, thread.pid, thread.comm) == (42, 42, "true")
     (stream,) = recording.streams

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import odograph
-from odograph import History, Recording, Stream
+from odograph import History, LiveTrace, Recording
 from odograph.cluster import Cluster
 from odograph.recorder import ptrace, qemu
 from odograph.recorder.record import record
@@ -115,7 +115,7 @@ def test_a_live_stream_says_the_same(path: str) -> None:
         if len(moments) > 2:
             continue
         trace = trace_of(recording, tid)
-        stream = Stream(recording.image(tid), config=recording.config)
+        stream = LiveTrace(recording.image(tid), config=recording.config)
         parts = [stream.feed(trace[at : at + 50]) for at in range(0, len(trace), 50)] + [stream.close()]
         assert sum(map(len, parts)) == len(history)
         assert [gap for part in parts for gap in part.gaps()] == []

@@ -15,11 +15,11 @@ from odograph.perfdata.time import TimeConversion
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recording.opening import open_recording
 from odograph.recording.parameters import AddressFilter, parse_cpuid, parse_filters
-from odograph.recording.recordingfile import Recording
+from odograph.recording.recordingfile import RecordingFile
 from odograph.recording.sideband import Region, Sideband
 
 
-def timeline(recording: Recording, pid: int) -> list[tuple[int | None, list[str]]]:
+def timeline(recording: RecordingFile, pid: int) -> list[tuple[int | None, list[str]]]:
     """Changes as words: "+name" for a map, "*bytes" for executed code, "clear"."""
     return [
         (

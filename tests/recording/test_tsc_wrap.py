@@ -116,6 +116,6 @@ def test_a_raw_trace_goes_on_where_the_tsc_wraps() -> None:
     packets.sync_backward()
     next(packet for packet in packets if packet.kind == "psbend")
     assert packets.time == tscs[-1]
-    with odograph.Stream(image, config) as stream:
+    with odograph.LiveTrace(image, config) as stream:
         parts = [part for part in (stream.feed(trace), stream.close()) if len(part)]
         assert [time for part in parts for time in map(part.time, range(0, len(part), 6))] == tscs

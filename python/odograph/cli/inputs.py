@@ -165,10 +165,10 @@ class Input:
         import sys
 
         from odograph.config import TraceConfig
-        from odograph.history.live import Stream
+        from odograph.history.live import LiveTrace
 
         cpu = None if self.cpu == "none" else cast("Cpu", self.cpu)
-        stream = Stream(self._image(), TraceConfig(cpu=cpu), resync=self.resync)
+        stream = LiveTrace(self._image(), TraceConfig(cpu=cpu), resync=self.resync)
         with sys.stdin.buffer if self.path == "-" else open(self.path, "rb") as file:
             if file.peek(8).startswith(b"PERFILE2"):  # type: ignore[union-attr]
                 raise Failure(

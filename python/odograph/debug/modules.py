@@ -25,7 +25,7 @@ from odograph.text.printable import printable
 
 if TYPE_CHECKING:
     from odograph.recording.recording import Recording
-    from odograph.recording.recordingfile import Recording as RecordingFile
+    from odograph.recording.recordingfile import RecordingFile
 
 __all__ = ["LoadedFile", "Program", "open_object", "programs"]
 

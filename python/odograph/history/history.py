@@ -135,9 +135,9 @@ class History(Sequence[Instruction]):
     """
 
     first_step: int
-    """Instructions before it, if it is a part of a :class:`~odograph.Stream`; else 0."""
+    """Instructions before it, if it is a part of a :class:`~odograph.LiveTrace`; else 0."""
     offset: int
-    """Trace offset of its first byte, if it is a part of a :class:`~odograph.Stream`; else 0."""
+    """Trace offset of its first byte, if it is a part of a :class:`~odograph.LiveTrace`; else 0."""
 
     def __init__(
         self,

@@ -12,10 +12,10 @@ from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, UnsupportedOperation
 from odograph.history.history import History, clock_of, thread_count
 
-__all__ = ["Stream"]
+__all__ = ["LiveTrace"]
 
 
-class Stream:
+class LiveTrace:
     """A raw Intel PT trace of which more bytes may come.
 
     :meth:`feed` takes the next bytes and gives the history of what has become certain: what no later byte
@@ -23,15 +23,15 @@ class Stream:
     often empty. One behind the other, the histories are what :func:`odograph.decode` gives of all bytes at
     once, however the bytes were cut::
 
-        with odograph.Stream(image) as stream:
-            for history in stream.read(pipe):
+        with odograph.LiveTrace(image) as live:
+            for history in live.read(pipe):
                 for gap in history.gaps():
                     print(history.first_step + gap.step, gap)
 
     Each history counts its steps from 0; ``history.first_step`` is the number of instructions before it and
     ``history.offset`` the trace offset of its first byte. Offsets of its events and gaps are those of the
-    whole trace. A history keeps its own trace bytes; the stream keeps only those that are not decoded yet,
-    and what was learned of the code.
+    whole trace. A history keeps its own trace bytes; the live trace keeps only those that are not decoded
+    yet, and what was learned of the code.
 
     ``image`` is the memory of the traced program (none: an empty one), taken as it is now; see
     :attr:`image`. ``config``, ``on_error`` and ``resync`` are those of :func:`odograph.decode`. A trace in
@@ -39,7 +39,7 @@ class Stream:
     that, and what one call brings. Raises :class:`~odograph.errors.UnsupportedOperation` for a configuration
     with ``unknown_packet``, which has to be shown the whole trace.
 
-    A stream can be used from any thread, by one at a time: a second one, or a read-memory callback that
+    A live trace can be used from any thread, by one at a time: a second one, or a read-memory callback that
     comes back to it, raises :class:`~odograph.errors.Reentered`.
     """
 
@@ -125,7 +125,7 @@ class Stream:
         return self._history(self._raw.flush())
 
     def close(self) -> History:
-        """The history of the rest: the trace ends here. A closed stream gives an empty one."""
+        """The history of the rest: the trace ends here. A closed one gives an empty history."""
         if self._closed:
             return self._history(None)
         part = self._raw.close()
@@ -135,8 +135,8 @@ class Stream:
     def read(self, file: Any, size: int = 1 << 16) -> Iterator[History]:
         """Feed what a binary file or pipe gives, and iterate over the histories that are not empty.
 
-        At its end the stream is closed. A file that does not block and has nothing now ends the iteration and
-        leaves the stream open.
+        At its end the live trace is closed. A file that does not block and has nothing now ends the
+        iteration and leaves the live trace open.
         """
         if size < 1:
             raise InvalidArgument(f"size must be positive, not {size}")
@@ -161,11 +161,11 @@ class Stream:
     def __repr__(self) -> str:
         offset, pending, steps = self._raw.place()
         state = "closed" if self._closed else f"{pending} bytes pending"
-        return f"<Stream at offset {offset:#x}, {steps} instructions, {state}>"
+        return f"<LiveTrace at offset {offset:#x}, {steps} instructions, {state}>"
 
     def _must_be_open(self) -> None:
         if self._closed:
-            raise InvalidArgument("the stream is closed; make a new Stream")
+            raise InvalidArgument("this live trace is closed; make a new LiveTrace")
 
     def _history(self, part: Any) -> History:
         if part is None:

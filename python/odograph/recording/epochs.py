@@ -15,7 +15,7 @@ from odograph.symbols.perfmap import PerfMap, find_perf_map
 from odograph.symbols.symbols import Symbols
 
 if TYPE_CHECKING:
-    from odograph.recording.recordingfile import Recording
+    from odograph.recording.recordingfile import RecordingFile
 
 __all__ = ["epochs_of"]
 
@@ -39,7 +39,7 @@ class _Layout:
         ]
 
 
-def epochs_of(recording: Recording, pid: int) -> list[Epoch]:
+def epochs_of(recording: RecordingFile, pid: int) -> list[Epoch]:
     """Names of a process over time, ascending; there is always one.
 
     Processes that mapped nothing but what they have of one parent have the same object.
@@ -60,7 +60,7 @@ def epochs_of(recording: Recording, pid: int) -> list[Epoch]:
     return epochs
 
 
-def _perf_map(recording: Recording, pid: int) -> PerfMap:
+def _perf_map(recording: RecordingFile, pid: int) -> PerfMap:
     evidence = recording.binaries.evidence
     found = find_perf_map(pid, recording.path, began=evidence.began, finished=evidence.finished)
     if found.refused is not None:
@@ -70,7 +70,7 @@ def _perf_map(recording: Recording, pid: int) -> PerfMap:
     return found.entries
 
 
-def _layouts(recording: Recording, pid: int) -> list[_Layout]:
+def _layouts(recording: RecordingFile, pid: int) -> list[_Layout]:
     layouts = [_Layout(0, True, {})]
     for tsc, changes in recording.image_timeline(pid, whole=False):
         for change in changes:

@@ -19,7 +19,7 @@ from odograph.perfdata.source import map_file
 from odograph.recording.detect import detect, not_a_recording
 from odograph.recording.perfrecording import read_perfdata
 from odograph.recording.raw import read_raw
-from odograph.recording.recordingfile import Recording, Thread, damaged
+from odograph.recording.recordingfile import RecordingFile, Thread, damaged
 from odograph.recording.sideband import Region
 from odograph.recording.stream import Break, TraceStream
 
@@ -31,7 +31,7 @@ __all__ = [
     "CodeSource",
     "Missing",
     "Problem",
-    "Recording",
+    "RecordingFile",
     "Region",
     "Thread",
     "TraceStream",
@@ -49,7 +49,7 @@ def open_recording(
     config: Any = None,
     kcore: str | os.PathLike[str] | None = None,
     max_expanded: int | None = None,
-) -> Recording:
+) -> RecordingFile:
     """Open a perf.data file (file, pipe or directory form), a raw PT file, or ``-`` for standard input.
 
     ``sysroot`` and ``buildid_dirs`` are searched for the binaries before the paths that the recording
@@ -74,7 +74,7 @@ def _open(
     buildid_dirs: Paths,
     kcore: str | os.PathLike[str] | None,
     max_expanded: int | None,
-) -> Recording:
+) -> RecordingFile:
     try:
         is_directory = name != "-" and os.path.isdir(name)
         data_path = os.path.join(name, "data") if is_directory else name

@@ -1,4 +1,4 @@
-"""From a perf.data file to a Recording: queues, breaks, threads."""
+"""From a perf.data file to a RecordingFile: queues, breaks, threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from odograph.perfdata.records import AuxTrace, Record
 from odograph.perfdata.samples import Sample, parse_sample, sched_switch_next
 from odograph.recording.buffers import add_copy, add_next
 from odograph.recording.parameters import PtParameters
-from odograph.recording.recordingfile import Recording, Thread
+from odograph.recording.recordingfile import RecordingFile, Thread
 from odograph.recording.sideband import AuxLoss, Region, Sideband, ThreadInfo
 from odograph.recording.stream import Break, Piece, TraceStream
 from odograph.recording.underfiles import BytesUnderFiles
@@ -32,7 +32,7 @@ _TRACEPOINT = 2
 _SWITCH_BY_TRACEPOINT = 1
 
 
-def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Recording:
+def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> RecordingFile:
     """Read all records and put them in order. Raises RecordingError if there is no Intel PT in it."""
     binaries.release = reader.features.os_release
     sideband = Sideband(reader.problems, reader.features.build_ids)
@@ -64,7 +64,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
     binaries.evidence.bytes_of = BytesUnderFiles(sideband.memories).of
     has_clock = executed.has_clock if executed is not None else _has_clock(reader)
     threads = _threads(streams, sideband, executed)
-    return Recording(
+    return RecordingFile(
         path,
         "perf.data",
         streams,

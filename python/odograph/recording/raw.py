@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from odograph._native import RawMapping
-from odograph.recording.recordingfile import Recording, Thread
+from odograph.recording.recordingfile import RecordingFile, Thread
 from odograph.recording.sideband import Region
 from odograph.recording.stream import Piece, TraceStream
 
 __all__ = ["read_raw"]
 
 
-def read_raw(path: str, data: RawMapping | bytes) -> Recording:
+def read_raw(path: str, data: RawMapping | bytes) -> RecordingFile:
     """One stream, one thread with tid 0, since raw traces name none."""
     stream = TraceStream(
         0, None, 0, 0, [Piece(0, len(data))], regions=[Region(0, 0, 0)], is_cut=True, files=[data]
     )
-    return Recording(path, "raw", [stream], [Thread(0, 0)])
+    return RecordingFile(path, "raw", [stream], [Thread(0, 0)])

@@ -23,8 +23,7 @@ from odograph.text.counted import counted
 
 if TYPE_CHECKING:
     from odograph.code.binaries import CodeSource, Missing
-    from odograph.recording.recordingfile import Recording as RecordingFile
-    from odograph.recording.recordingfile import Thread
+    from odograph.recording.recordingfile import RecordingFile, Thread
     from odograph.recording.stream import TraceStream
     from odograph.symbols import Epoch, Symbols
 

@@ -24,7 +24,7 @@ from odograph.recording.stream import TraceStream
 if TYPE_CHECKING:
     from odograph.code.image import Asid, Image
 
-__all__ = ["Recording", "Thread"]
+__all__ = ["RecordingFile", "Thread"]
 
 PathLike = str | os.PathLike[str]
 
@@ -52,7 +52,7 @@ class _Sections(Protocol):
 
 
 @dataclass(slots=True)
-class Recording:
+class RecordingFile:
     """What one recording holds.
 
     ``kind`` is ``"perf.data"`` or ``"raw"``. ``problems`` are facts about damage; they did not stop the

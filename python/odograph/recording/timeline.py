@@ -11,7 +11,7 @@ from odograph.code.image import Image
 if TYPE_CHECKING:
     from odograph.code.binaries import CodeSource
     from odograph.code.mappings import Change, Inherited, Mapping
-    from odograph.recording.recordingfile import Recording
+    from odograph.recording.recordingfile import RecordingFile
 
 __all__ = ["CodeBytes", "ImageMoments", "Moments", "Starts", "image_moments"]
 
@@ -266,7 +266,7 @@ class _Builder:
     """
 
     def __init__(
-        self, recording: Recording, starts: Starts, uses: Callable[[CodeSource], bool] | None
+        self, recording: RecordingFile, starts: Starts, uses: Callable[[CodeSource], bool] | None
     ) -> None:
         self._recording = recording
         self._starts = starts
@@ -335,13 +335,13 @@ class _Builder:
 
 
 def image_moments(
-    recording: Recording,
+    recording: RecordingFile,
     pid: int,
     starts: Starts | None = None,
     *,
     uses: Callable[[CodeSource], bool] | None = None,
 ) -> ImageMoments:
-    """(tsc, image) pairs, ascending; the first holds from TSC 0. ``uses`` as for ``Recording.fill``.
+    """(tsc, image) pairs, ascending; the first holds from TSC 0. ``uses`` as for ``RecordingFile.fill``.
 
     ``starts`` keeps what children have of their parents, for other processes with the same ``uses``.
     """

@@ -1,4 +1,4 @@
-"""Stream: what is fed in pieces is what is decoded at once."""
+"""LiveTrace: what is fed in pieces is what is decoded at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import odograph
-from odograph import History, Image, Stream, TraceConfig, decode
+from odograph import History, Image, LiveTrace, TraceConfig, decode
 from sharedtraces import Unpacker, bench_image, mapped_image, shared_paths
 
 PSB = b"\x02\x82" * 8
@@ -40,7 +40,7 @@ LAPS = start(BASE) + b"\xfe" * 200
 LOOP = LAPS * 1000
 
 
-def fed(stream: Stream, trace: bytes, most: int, seed: object = 0) -> list[History]:
+def fed(stream: LiveTrace, trace: bytes, most: int, seed: object = 0) -> list[History]:
     """Histories of a trace fed in pieces of up to ``most`` bytes."""
     dice = random.Random(str(seed))
     histories, at = [], 0
@@ -79,7 +79,7 @@ def check_same(parts: Iterable[History], whole: History) -> None:
 
 @pytest.mark.parametrize("most", [1, 7, 4000, 1 << 20])
 def test_a_trace_in_pieces_of_any_size_gives_what_it_gives_at_once(most: int) -> None:
-    stream = Stream(image())
+    stream = LiveTrace(image())
     parts = fed(stream, LOOP, most)
     check_same(parts, decode(LOOP, image()))
     assert (stream.offset, stream.pending) == (len(LOOP), 0)
@@ -88,7 +88,7 @@ def test_a_trace_in_pieces_of_any_size_gives_what_it_gives_at_once(most: int) ->
 
 
 def test_a_part_is_a_history_that_knows_where_it_begins() -> None:
-    stream = Stream(image())
+    stream = LiveTrace(image())
     assert len(stream.feed(LOOP[: len(LAPS) + 10])) == 0
     first = stream.flush()
     # The next PSB says where execution is; more is not certain, as it may be followed by anything.
@@ -104,7 +104,7 @@ def test_a_part_is_a_history_that_knows_where_it_begins() -> None:
 
 
 def test_what_the_pending_bytes_cannot_change_is_given_at_once() -> None:
-    stream = Stream(image())
+    stream = LiveTrace(image())
     given = [stream.feed(bytes([byte])) for byte in LOOP[:150_000]]
     assert sum(len(part) > 0 for part in given) >= 2
     assert stream.pending <= 64 << 10
@@ -121,19 +121,19 @@ def test_reading_a_pipe_until_it_ends() -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    with os.fdopen(reader, "rb") as file, Stream(image()) as stream:
+    with os.fdopen(reader, "rb") as file, LiveTrace(image()) as stream:
         parts = list(stream.read(file))
     thread.join()
     assert stream.closed
     check_same(parts, decode(LOOP, image()))
-    assert list(Stream(image()).read(io.BytesIO(b""))) == []
+    assert list(LiveTrace(image()).read(io.BytesIO(b""))) == []
 
 
 def test_a_file_that_has_nothing_now_leaves_the_stream_open() -> None:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     with os.fdopen(reader, "rb", buffering=0) as file, os.fdopen(writer, "wb", buffering=0) as other:
-        stream = Stream(image())
+        stream = LiveTrace(image())
         other.write(LAPS)
         assert list(stream.read(file)) == []
         assert (stream.closed, stream.pending) == (False, len(LAPS))
@@ -142,7 +142,7 @@ def test_a_file_that_has_nothing_now_leaves_the_stream_open() -> None:
 
 
 def test_a_closed_stream_takes_no_more() -> None:
-    stream = Stream(image())
+    stream = LiveTrace(image())
     stream.feed(LAPS)
     assert len(stream.close()) == len(decode(LAPS, image()))
     empty = stream.close()
@@ -152,7 +152,7 @@ def test_a_closed_stream_takes_no_more() -> None:
     for call in (lambda: stream.feed(b""), stream.flush):
         with pytest.raises(odograph.InvalidArgument):
             call()
-    with Stream(image()) as left:
+    with LiveTrace(image()) as left:
         left.feed(LAPS)
     assert left.closed
 
@@ -160,11 +160,11 @@ def test_a_closed_stream_takes_no_more() -> None:
 @pytest.mark.parametrize("wrong", ["file.pt", Path("file.pt"), 5, None])
 def test_only_bytes_are_fed(wrong: Any) -> None:
     with pytest.raises(TypeError):
-        Stream(image()).feed(wrong)
+        LiveTrace(image()).feed(wrong)
 
 
 def test_any_buffer_is_fed_and_copied() -> None:
-    stream = Stream(image())
+    stream = LiveTrace(image())
     words = np.frombuffer(LOOP[: len(LOOP) // 4 * 4], dtype=np.uint32).copy()
     parts = [stream.feed(words)]
     words[:] = 0
@@ -175,24 +175,24 @@ def test_any_buffer_is_fed_and_copied() -> None:
 @pytest.mark.parametrize("options", [{"on_error": "ignore"}, {"resync": "tip"}, {"limit": 0}])
 def test_unknown_words_are_invalid_arguments(options: dict[str, Any]) -> None:
     with pytest.raises(odograph.InvalidArgument):
-        Stream(image(), **options)
+        LiveTrace(image(), **options)
 
 
 def test_sizes_of_unknown_packets_need_the_whole_trace() -> None:
     with pytest.raises(odograph.UnsupportedOperation):
-        Stream(image(), TraceConfig(unknown_packet=lambda trace, offset: 1))
+        LiveTrace(image(), TraceConfig(unknown_packet=lambda trace, offset: 1))
 
 
 @pytest.mark.parametrize("trace", [b"", b"\x00" * 100, b"\x99" * 5, PSB[:15], b"\x99" * 200_000 + PSB[:15]])
 def test_a_trace_without_psb_is_what_it_is_at_once(trace: bytes) -> None:
     for most in (1 + len(trace) // 50, 1 + len(trace)):
-        stream = Stream(image())
+        stream = LiveTrace(image())
         check_same(fed(stream, trace, most), decode(trace, image()))
         assert stream.offset == len(trace)
 
 
 def test_more_than_the_limit_without_a_psb_is_an_error_that_says_what_helps() -> None:
-    stream = Stream(image(), limit=100_000)
+    stream = LiveTrace(image(), limit=100_000)
     trace = start(BASE) + b"\x1c" * 300_000
     with pytest.raises(odograph.TraceError, match=r"close\(\).*limit") as caught:
         fed(stream, trace, 1000)
@@ -209,8 +209,8 @@ def test_damage_is_a_gap_or_an_error_with_its_place_in_the_whole_trace() -> None
     trace = LOOP[: 300 * len(LAPS)] + b"\x99\x99\x99" + LOOP
     whole = decode(trace, image())
     assert whole.gaps()
-    check_same(fed(Stream(image()), trace, 3000), whole)
-    stream = Stream(image(), on_error="raise")
+    check_same(fed(LiveTrace(image()), trace, 3000), whole)
+    stream = LiveTrace(image(), on_error="raise")
     with pytest.raises(odograph.TraceError) as caught:
         fed(stream, trace, 3000)
     assert caught.value.offset == whole.gaps()[0].offset
@@ -221,7 +221,7 @@ def test_damage_is_a_gap_or_an_error_with_its_place_in_the_whole_trace() -> None
 def test_an_image_holds_from_what_was_not_given_yet() -> None:
     # The same loop at the same place, but longer.
     other = image(b"\x90" * 3 + b"\x75\xfb")
-    stream = Stream(image())
+    stream = LiveTrace(image())
     before = [stream.feed(LOOP[:100_000]), stream.flush()]
     assert stream.image is not other
     stream.image = other
@@ -238,7 +238,7 @@ def test_an_image_holds_from_what_was_not_given_yet() -> None:
 
 def test_sections_added_later_are_seen_when_the_image_is_set_again() -> None:
     growing = Image()
-    stream = Stream(growing)
+    stream = LiveTrace(growing)
     growing.add_bytes(CODE, BASE)
     missing = [stream.feed(LAPS * 400), stream.flush()]
     assert {gap.cause for part in missing for gap in part.gaps()} == {"memory"}
@@ -264,7 +264,7 @@ def test_a_callback_is_asked_in_order_and_never_again() -> None:
     whole = decode(LOOP, made())
     once = list(asked)
     asked.clear()
-    parts = fed(Stream(made()), LOOP, 9000)
+    parts = fed(LiveTrace(made()), LOOP, 9000)
     assert asked == once
     check_same(parts, whole)
     for part in parts:
@@ -284,7 +284,7 @@ def test_an_exception_in_a_callback_comes_out_and_nothing_is_lost() -> None:
 
     made = Image()
     made.set_callback(read)
-    stream = Stream(made)
+    stream = LiveTrace(made)
     with pytest.raises(ValueError, match="today") as caught:
         stream.feed(LOOP)
     assert caught.value is broken
@@ -307,19 +307,19 @@ def test_a_callback_that_comes_back_is_told() -> None:
 
     made = Image()
     made.set_callback(read)
-    stream = Stream(made)
+    stream = LiveTrace(made)
     check_same([stream.feed(LOOP), stream.close()], decode(LOOP, image()))
     assert raised
 
 
 def fed_for_ever(trace: bytes) -> None:
     while True:
-        Stream(image()).feed(trace)
+        LiveTrace(image()).feed(trace)
 
 
 def test_ctrl_c_ends_a_feed_and_the_next_goes_on() -> None:
     trace = LOOP * 400
-    stream = Stream(image())
+    stream = LiveTrace(image())
     timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
@@ -346,7 +346,7 @@ def test_generated_traces_arrive_in_pieces(shared: Path, name: str, unpacked: Un
     config = TraceConfig(nom_freq=24)
     whole = decode(trace, code, config)
     for most in (1000, 100_000):
-        stream = Stream(code, config)
+        stream = LiveTrace(code, config)
         parts = fed(stream, trace, most, name)
         assert sum(len(part) > 0 for part in parts) > 3
         check_same(parts, whole)
@@ -365,7 +365,7 @@ def check_hardware(folder: Path) -> None:
     resync: Literal["ip", "psb"]
     for resync, most in (("ip", 200), ("psb", 9000)):
         whole = decode(trace, code, resync=resync)
-        check_same(fed(Stream(code, resync=resync), trace, most, folder.name), whole)
+        check_same(fed(LiveTrace(code, resync=resync), trace, most, folder.name), whole)
 
 
 @pytest.mark.parametrize("name", [name for name in HARDWARE if name in SAMPLE])
@@ -387,7 +387,7 @@ def test_large_traces_arrive_in_pieces(shared: Path, name: str, unpacked: Unpack
     code = bench_image(folder, name.rsplit("-", 2)[0], unpacked)
     whole = decode(trace, code)
     step = 0
-    for part in fed(Stream(code), trace, 300_000, name):
+    for part in fed(LiveTrace(code), trace, 300_000, name):
         assert np.array_equal(part.ips(), whole.ips(step, step + len(part)))
         step += len(part)
     assert step == len(whole)
