@@ -208,7 +208,7 @@ def test_a_live_stream_tells_what_was_called(tmp_path: Path) -> None:
     _, bare = built(tailprograms.source(2), tmp_path)
     recording = recorded(bare)
     whole = recording.history()
-    (stream,) = recording.streams(recording.threads[0])
+    (stream,) = recording.decoding.streams(recording.threads[0])
     data = bytes(stream.read())
     size = len(data) // 5 + 1
     with odograph.LiveTrace(recording.image(), recording.config) as live:
@@ -222,7 +222,7 @@ def test_a_live_stream_tells_what_was_called(tmp_path: Path) -> None:
             total = question.sum()
             for part in parts:
                 total.add(question.ask(part._raw, 0, len(part)), part.first_step)
-            found, left = total.tables(recording.clock, whole.begins_program, whole.landings, ())
+            found, left = total.tables(recording.decoding.clock, whole.begins_program, whole.landings, ())
             tables.append(Table(found[0]).to_dict())
         return tables, left
 

@@ -12,7 +12,7 @@ import odograph
 from hostilenames import CODE, calling_trace, elf_file, recorded
 from odograph.cli import main
 from odograph.perfdata.writer import PerfDataWriter
-from odograph.recording.recording import Recording
+from odograph.recording.decoding import Decoding
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
 needs_root = pytest.mark.skipif(
@@ -153,16 +153,16 @@ def test_verify_decodes(
     path = tmp_path / "recording"
     odograph.open(path).save_index()
     decoded: list[str] = []
-    real = Recording._decode
+    real = Decoding._decode
 
-    def decode(self: Recording, *arguments: object) -> object:
-        decoded.append("index" if self._index is not None else "trace")
+    def decode(self: Decoding, *arguments: object) -> object:
+        decoded.append("index" if self.index is not None else "trace")
         return real(self, *arguments)  # type: ignore[arg-type]
 
     def never(*arguments: object, **how: object) -> None:
         raise AssertionError("the index was asked")
 
-    monkeypatch.setattr(Recording, "_decode", decode)
+    monkeypatch.setattr(Decoding, "_decode", decode)
     with monkeypatch.context() as patched:
         patched.setattr("odograph.history.index.load_history", never)
         verify(path)

@@ -108,7 +108,7 @@ def test_pieces_that_are_put_together_are_checked(tmp_path: Path) -> None:
     shutil.copytree(CORPUS / "static.directory.data", tmp_path / "directory")
     recording = open_recording(tmp_path / "directory")
     (stream,) = recording.streams
-    stream.pieces = [piece for piece in stream.pieces for _ in range(2)]
+    stream.extents = [extent for extent in stream.extents for _ in range(2)]
     os.truncate(tmp_path / "directory" / "data.0", 10)
     with pytest.raises(RecordingError, match="was changed or cut"):
         stream.read()

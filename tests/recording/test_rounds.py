@@ -46,8 +46,10 @@ def unmarked(data: bytes) -> bytes:
 
 
 def trace_of(recording: Recording, tid: int) -> bytes:
-    [stream] = recording.streams(recording.source.thread(tid))
-    return b"".join(bytes(part.trace) for part in recording.undecoded(stream, recording.source.thread(tid)))
+    [stream] = recording.decoding.streams(recording.source.thread(tid))
+    return b"".join(
+        bytes(part.trace) for part in recording.decoding.undecoded(stream, recording.source.thread(tid))
+    )
 
 
 def test_every_round_was_counted(path: str) -> None:

@@ -12,7 +12,7 @@ from odograph.cluster.segments import Segments
 from odograph.cluster.sender import Memory
 from odograph.cluster.worker import DecodedPart, PartTask, segments
 from odograph.history.history import thread_count
-from odograph.recording.recording import Undecoded
+from odograph.recording.decoding import Undecoded
 
 __all__ = ["Assembling"]
 

@@ -123,7 +123,7 @@ _OF_WHOLE: dict[str, Callable[[History], list[Table]]] = {
 def _tables(total: Sum, question: Passes, recording: Recording, thread: Thread) -> list[Table]:
     history, programs = recording.history(thread.tid), recording.program_times(thread)
     tables, (_, _, matters) = cast("Sums", total).tables(
-        recording.clock, history.begins_program, history.landings, programs
+        recording.decoding.clock, history.begins_program, history.landings, programs
     )
     if matters:
         # What was called in one part makes a function of what was jumped to in another: the whole tells.
@@ -173,7 +173,7 @@ class Naming:
         for question in self._questions:
             total = sums[asked.index(_question_for(question, recording, thread))]
             tables[question.name] = _tables(total, question, recording, thread)
-        steps = sum(piece.steps[1] - piece.steps[0] for piece in recording.pieces(thread))
+        steps = sum(piece.steps[1] - piece.steps[0] for piece in recording.decoding.pieces(thread))
         history = recording.history(thread.tid)
         changing = history if len(history.spans) > 1 else None
         return Passed(steps, thread.pid, recording.symbols(thread.tid), tables, changing)

@@ -9,7 +9,8 @@ from odograph.cluster.answers import Answer
 from odograph.cluster.assembling import Assembling
 from odograph.cluster.questions import Question, Sum
 from odograph.cluster.verbs import Verb
-from odograph.recording.recording import Piece, Recording
+from odograph.recording.decoding import Piece
+from odograph.recording.recording import Recording
 from odograph.recording.stream import TraceStream
 
 __all__ = ["Progress", "Work"]
@@ -36,13 +37,13 @@ class Work(Generic[T]):
         """What is to be decoded, one after the other; ``threads`` are those of all workers."""
         seen = set()
         for thread in self.recording.threads:
-            for stream in self.recording.streams(thread):
-                if stream.idx in seen or self.recording.is_decoded(stream):
+            for stream in self.recording.decoding.streams(thread):
+                if stream.idx in seen or self.recording.decoding.is_decoded(stream):
                     continue
                 seen.add(stream.idx)
                 assemblings: list[Assembling] = []
                 self._streams.append((stream, assemblings))
-                for undecoded in self.recording.undecoded(stream, thread):
+                for undecoded in self.recording.decoding.undecoded(stream, thread):
                     assemblings.append(Assembling(undecoded, self._questions, threads, part_size))
                     yield assemblings[-1]
 
@@ -65,13 +66,13 @@ class Work(Generic[T]):
                 history = assembling.finish(self.report(assembling))
                 self._answered[id(history)] = assembling
                 parts.append((history, assembling.undecoded.lost))
-            self.recording.take_decoded(stream, parts)
+            self.recording.decoding.take_decoded(stream, parts)
 
     def answers(self) -> list[Answer[T]]:
         """The answers for its threads."""
         answers = []
         for thread in self.recording.threads:
-            pieces = self.recording.pieces(thread)
+            pieces = self.recording.decoding.pieces(thread)
             sums = self._sums(pieces)
             value = self._verb.answer(self.recording, thread, sums)
             steps = sum(piece.steps[1] - piece.steps[0] for piece in pieces)

@@ -22,7 +22,7 @@ from odograph.recording.buffers import add_copy, add_next
 from odograph.recording.parameters import PtParameters
 from odograph.recording.recordingfile import RecordingFile, Thread
 from odograph.recording.sideband import AuxLoss, Region, Sideband, ThreadInfo
-from odograph.recording.stream import Break, Piece, TraceStream
+from odograph.recording.stream import Break, Extent, TraceStream
 from odograph.recording.underfiles import BytesUnderFiles
 from odograph.text.counted import counted
 
@@ -42,7 +42,7 @@ def read_perfdata(path: str, reader: PerfDataReader, binaries: Binaries) -> Reco
             samples.add(record)
         elif record.type < 64 and sideband.handles(record.type):
             sideband.add(record, reader.stamper.stamp(record.data))
-    info = _info(reader, bool(samples.pieces))
+    info = _info(reader, bool(samples.extents))
     parameters = PtParameters.from_perf(info, reader.attributes, reader.features.cpuid)
     executed = _executed(reader)
     if executed is not None:
@@ -105,7 +105,7 @@ def _info(reader: PerfDataReader, has_samples: bool) -> AuxTraceInfo:
 def _streams(
     reader: PerfDataReader, parameters: PtParameters
 ) -> tuple[list[TraceStream], dict[int, list[tuple[int, int, int]]]]:
-    """One stream for each idx, and for each the (ring offset, stream offset, size) of its pieces."""
+    """One stream for each idx, and for each the (ring offset, stream offset, size) of its extents."""
     streams: dict[int, TraceStream] = {}
     positions: dict[int, list[tuple[int, int, int]]] = {}
     ends: dict[int, int] = {}
@@ -121,11 +121,11 @@ def _streams(
         stream.missing += trace.missing
         if trace.size == 0:
             continue
-        piece, repeated = Piece(trace.position, trace.size, trace.file), 0
+        extent, repeated = Extent(trace.position, trace.size, trace.file), 0
         if parameters.snapshot:
-            repeated = add_copy(stream, piece, "snapshot", trace.reference)
+            repeated = add_copy(stream, extent, "snapshot", trace.reference)
         else:
-            add_next(stream, piece, ends.get(trace.idx, trace.offset) - trace.offset, trace.reference)
+            add_next(stream, extent, ends.get(trace.idx, trace.offset) - trace.offset, trace.reference)
         ends[trace.idx] = trace.offset + trace.size
         if repeated < trace.size:
             place = (trace.offset + repeated, stream.references[-1][0], trace.size - repeated)
@@ -224,12 +224,12 @@ def _apply_losses(
 
 
 class _Samples:
-    """SAMPLE records that matter: pieces of trace in sample mode, and sched_switch."""
+    """SAMPLE records that matter: extents of trace in sample mode, and sched_switch."""
 
     def __init__(self, reader: PerfDataReader, sideband: Sideband) -> None:
         self.reader = reader
         self.sideband = sideband
-        self.pieces: dict[tuple[int | None, int | None], list[tuple[int, Piece]]] = {}
+        self.extents: dict[tuple[int | None, int | None], list[tuple[int, Extent]]] = {}
         self._attributes: dict[int, Attribute] = {}
         self._known = 0
         self._seen = reader.attributes
@@ -288,20 +288,20 @@ class _Samples:
         stamp = sample.stamp
         cpu = stamp.cpu
         key = (cpu, None if cpu is not None else stamp.tid)
-        piece = Piece(record.offset + sample.aux_start, sample.aux_size, record.file)
-        self.pieces.setdefault(key, []).append((stamp.time or 0, piece))
+        extent = Extent(record.offset + sample.aux_start, sample.aux_size, record.file)
+        self.extents.setdefault(key, []).append((stamp.time or 0, extent))
 
     def streams(self, first_idx: int) -> list[TraceStream]:
         """One stream for each CPU or thread; a sample that repeats nothing of the last is a new start."""
         conversion = self.reader.time_conversion
         result: list[TraceStream] = []
-        for (cpu, tid), timed in self.pieces.items():
+        for (cpu, tid), timed in self.extents.items():
             timed.sort(key=lambda entry: entry[0])
             stream = TraceStream(first_idx + len(result), cpu, tid, None, files=self.reader.files)
             stream.is_cut = True
-            for time, piece in timed:
+            for time, extent in timed:
                 reference = 0 if conversion is None else conversion.to_tsc(time)
-                add_copy(stream, piece, "sample", reference)
+                add_copy(stream, extent, "sample", reference)
             result.append(stream)
         return result
 

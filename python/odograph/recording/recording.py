@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from odograph._native import RawEntries, RawHistory, count_packets, save_history, skipped_bytes
+from odograph._native import RawEntries, RawHistory
 from odograph.code.image import Image
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, OutputError, RecordingError
 from odograph.files.destination import Destination
-from odograph.history.history import Clock, History, clock_of, thread_count
+from odograph.history.history import History
 from odograph.history.index import Index, IndexUse, default_path, write_index
 from odograph.history.selection import Answers, Question, Selection
-from odograph.recording.timeline import ImageMoments, Moments, Starts, image_moments
+from odograph.recording.decoding import Decoding, Progress
+from odograph.recording.timeline import ImageMoments, image_moments
 from odograph.text.counted import counted
 
 if TYPE_CHECKING:
     from odograph.code.binaries import CodeSource, Missing
     from odograph.recording.recordingfile import RecordingFile, Thread
-    from odograph.recording.stream import TraceStream
     from odograph.symbols import Epoch, Symbols
 
 __all__ = ["Recording", "Verdict", "open"]
-
-Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,64 +47,8 @@ class Verdict:
         )
 
 
-_END = (1 << 64) - 1
 #: So many instructions are hashed without being asked: always, and for each byte of trace.
 _HASHED, _HASHED_PER_BYTE = 1 << 28, 512
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of a decoded stream: its steps, where its events and gaps lie, and when it was (TSC)."""
-
-    history: RawHistory
-    steps: tuple[int, int]
-    offsets: tuple[int, int]
-    time: tuple[int, int]
-    lost: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Undecoded:
-    """Trace bytes without a hole, and everything that decoding them takes.
-
-    ``moments`` are (tsc, image, number of the thread that runs); ``base`` is where the bytes begin in their
-    stream, ``lost`` says that bytes are missing before them, ``size`` is that of the stream. ``divided`` says
-    that several threads may have run, each from one moment to another.
-    """
-
-    trace: memoryview
-    moments: Moments
-    config: dict[str, Any]
-    to_psb: bool
-    clock: Clock
-    base: int
-    lost: bool
-    size: int
-    divided: bool
-
-    def decode(self, progress: Progress | None = None) -> RawHistory:
-        """Decodes them here."""
-
-        def report(offset: int) -> None:
-            if progress is not None:
-                progress(self.base + offset, self.size)
-
-        return RawHistory.decode(
-            self.trace, self.moments.timeline, self.config, **self._how(), progress=report
-        )
-
-    def load(self, index: Index, name: str) -> RawHistory | None:
-        """Takes what an index holds by a name, if it is of these."""
-        return index.load(name, self.trace, self.moments.timeline, self.config, **self._how())
-
-    def _how(self) -> dict[str, Any]:
-        return {
-            "raise_on_gap": False,
-            "to_psb": self.to_psb,
-            "clock": self.clock,
-            "threads": thread_count(None),
-            "base": self.base,
-        }
 
 
 class Recording:
@@ -124,24 +64,12 @@ class Recording:
         self.source = source
         self.resync = resync
         self.config: TraceConfig = config if config is not None else _config_of(source)
-        self._decoded: dict[int, list[tuple[RawHistory, bool]]] = {}
-        self._images: dict[int, ImageMoments] = {}
-        self._starts: Starts = {}
-        self._streams: dict[int | None, list[TraceStream]] | None = None
-        self._pieces: dict[int, dict[int, list[Piece]]] = {}
-        self._owners: dict[int, Moments] = {}
         self._histories: dict[int, History] = {}
         self._symbols: dict[int, Symbols] = {}
         self._epochs: dict[int, list[Epoch]] = {}
         self._functions: dict[int, RawEntries] = {}
-        self._index: Index | None = None
-        default = default_path(source.path)
-        if not isinstance(index, bool):
-            self._index = Index(index)
-        elif index and source.path != "-" and os.path.exists(default):
-            self._index = Index(default)
-        # Streams of which nothing had to be decoded.
-        self._indexed: set[int] = set()
+        self._index = _index_of(source, index)
+        self.decoding = Decoding(source, self.config, resync, self._index)
 
     @property
     def path(self) -> str:
@@ -167,20 +95,12 @@ class Recording:
 
         There may be many: each is made when it is asked for.
         """
-        return self._images_of(tid)
-
-    def _images_of(self, tid: int | None) -> ImageMoments:
-        if self.kind == "raw":
-            return _one_image(self.source.user_image)
-        pid = self.source.thread(tid).pid
-        if pid not in self._images:
-            self._images[pid] = image_moments(self.source, pid, self._starts)
-        return self._images[pid]
+        return self.decoding.images(tid)
 
     def served_images(self, tid: int | None = None) -> ImageMoments:
         """The same without bytes of files that debuggers may not see; see ``RecordingFile.serves``."""
         if self.kind == "raw":
-            return self._images_of(tid)
+            return self.decoding.images(tid)
         pid = self.source.thread(tid).pid
         answers: dict[str, bool] = {}
 
@@ -190,7 +110,7 @@ class Recording:
             return answers[source.path]
 
         moments = image_moments(self.source, pid, uses=uses)
-        return moments if not all(answers.values()) else self._images_of(tid)
+        return moments if not all(answers.values()) else self.decoding.images(tid)
 
     def info(self) -> dict[str, Any]:
         """What the recording says without decoding, ready for JSON."""
@@ -208,7 +128,7 @@ class Recording:
         """
         thread = self.source.thread(tid)
         if thread.tid not in self._histories:
-            pieces = RawHistory.join(self.pieces(thread, progress), self._shortage(thread))
+            pieces = RawHistory.join(self.decoding.pieces(thread, progress), self._shortage(thread))
             symbols, epochs = partial(self.symbols, thread.tid), partial(self.epochs, thread.tid)
             programs = partial(self.program_times, thread)
             # Our own recorders see threads from their beginning, and nothing else counts instructions.
@@ -226,7 +146,7 @@ class Recording:
     def _shortage(self, thread: Thread) -> tuple[str, int, int] | None:
         """What ran behind the last step of a thread, if that is missing: its cause, where the trace of it
         would begin, and how many bytes of that are known to be missing."""
-        streams = self.streams(thread)
+        streams = self.decoding.streams(thread)
         end = streams[-1].size if streams else 0
         if self.source.noted.cut is not None:
             return "cut", end, sum(stream.missing for stream in streams)
@@ -310,10 +230,10 @@ class Recording:
         """The times (TSC, the second exclusive) in front of pieces of a thread where trace is missing."""
         from odograph.table import Table
 
-        is_cut = any(stream.is_cut for stream in self.streams(thread))
+        is_cut = any(stream.is_cut for stream in self.decoding.streams(thread))
         unseen = []
         before = 0
-        for number, piece in enumerate(self.pieces(thread)):
+        for number, piece in enumerate(self.decoding.pieces(thread)):
             first, last = piece.steps
             if piece.lost or (is_cut and number == 0):
                 unseen.append((before, piece.time[0]))
@@ -405,31 +325,12 @@ class Recording:
             raise OutputError(f"{target} is a symbolic link; remove it, or give the index another place")
         # Decoding takes long: what is wrong with the place is said first.
         with Destination(target, what="index", on_wait=on_wait) as destination:
-            write_index(destination, self._index_entries(progress))
+            write_index(destination, self.decoding.index_entries(progress))
         return target
-
-    def _index_entries(self, progress: Progress | None) -> dict[str, bytes]:
-        entries = {}
-        for thread in self.threads:
-            for stream in self.streams(thread):
-                decoded = self._decode(stream, thread, progress)
-                for begin, (history, _) in zip(_edges(stream), decoded, strict=False):
-                    name = _entry(stream, begin)
-                    if name not in entries:
-                        entries[name] = save_history(history)
-        for stream in self.source.streams:
-            entries[_entry(stream, "packets")] = json.dumps(self._count_packets(stream)).encode()
-        return entries
 
     def check_index(self, path: str | os.PathLike[str] | None = None) -> IndexUse:
         """Whether an index, by default the one beside the recording, could be used. Decodes nothing."""
-        index = Index(default_path(self.path) if path is None else path)
-        for thread in self.threads:
-            for stream in self.streams(thread):
-                for part in self.undecoded(stream, thread):
-                    if part.load(index, _entry(stream, part.base)) is None:
-                        return IndexUse(index.path, False, index.reason)
-        return IndexUse(index.path, index.reason is None, index.reason)
+        return self.decoding.check_index(Index(default_path(self.path) if path is None else path))
 
     def skipped_bytes(self) -> int:
         """Bytes that are not decoded because no PSB stands before them, and that are not in a gap either.
@@ -437,198 +338,22 @@ class Recording:
         A raw trace, a snapshot and the trace in a sample may begin anywhere, as the end of something longer.
         Packets that only tell the time do not count.
         """
-        total = 0
-        for stream in self.source.streams:
-            trace, lost_at = stream.read(), {lost.offset for lost in stream.breaks}
-            for begin, end in pairwise(_edges(stream)):
-                if stream.is_cut and begin not in lost_at:
-                    total += skipped_bytes(trace[begin:end])
-        return total
+        return self.decoding.skipped_bytes()
 
     def packets(self) -> tuple[dict[str, int], int]:
         """Packets by kind, and how many places in the traces no packet explains."""
-        counts: dict[str, int] = {}
-        damaged = 0
-        for stream in self.source.streams:
-            kinds, errors = self._count_packets(stream)
-            damaged += errors
-            for kind, number in kinds:
-                counts[kind] = counts.get(kind, 0) + number
-        return counts, damaged
-
-    def _count_packets(self, stream: TraceStream) -> tuple[list[tuple[str, int]], int]:
-        # An index that was used is of this trace.
-        if self._index is not None and stream.idx in self._indexed:
-            noted = self._index.get(_entry(stream, "packets"))
-            if noted is not None:
-                kinds, errors = json.loads(bytes(noted))
-                return [(str(kind), int(count)) for kind, count in kinds], int(errors)
-        return count_packets(stream.read(), self.config.for_native(self.source.pt.cpu))
-
-    def pieces(self, thread: Thread, progress: Progress | None = None) -> list[Piece]:
-        """The parts of streams that are this thread's, in order of time."""
-        found: list[Piece] = []
-        for stream in self.streams(thread):
-            if stream.idx not in self._pieces:
-                self._pieces[stream.idx] = self._divided(stream, thread, progress)
-            found += self._pieces[stream.idx].get(thread.tid, ())
-        # Without times all begin at 0 and keep the order of the recording.
-        found.sort(key=lambda piece: piece.time[0])
-        return found
-
-    def _divided(
-        self, stream: TraceStream, thread: Thread, progress: Progress | None
-    ) -> dict[int, list[Piece]]:
-        """The pieces of a stream by the thread that ran; a thread's first in a part is ``lost`` if it is."""
-        pieces: dict[int, list[Piece]] = {}
-        last: tuple[int, Piece] | None = None
-        parts = self._decode(stream, thread, progress)
-        for begin, (part, lost) in zip(_edges(stream), parts, strict=False):
-            begun: set[int] = set()
-            for owner, piece in self._regions(stream, part, last or _nothing_before(stream, begin, part)):
-                last = owner, piece
-                tid = thread.tid if self.kind == "raw" else owner
-                pieces.setdefault(tid, []).append(replace(piece, lost=lost and tid not in begun))
-                begun.add(tid)
-        return pieces
-
-    def streams(self, thread: Thread) -> list[TraceStream]:
-        """The streams in which a thread ran."""
-        if self.kind == "raw":
-            return self.source.streams
-        if self._streams is None:
-            self._streams = {}
-            for stream in self.source.streams:
-                owners: set[int | None] = {region.tid for region in stream.regions}
-                for tid in owners or {stream.tid}:
-                    self._streams.setdefault(tid, []).append(stream)
-        return self._streams.get(thread.tid, [])
-
-    def _regions(
-        self, stream: TraceStream, part: RawHistory, before: tuple[int, Piece] | None
-    ) -> Iterator[tuple[int, Piece]]:
-        """Who ran in which piece of a part of a stream; ``before`` is who ran last in the part before."""
-        first = next((tsc for _, tsc, _ in part.checkpoints() if tsc is not None), None)
-        if first is None and before is not None:
-            # Nothing in it says when it was, and so who ran: it goes on where the last part ended.
-            tid, last_piece = before
-            yield tid, Piece(part, (0, part.steps), (0, _END), (last_piece.time[0], _END))
-            return
-        first = first or 0
-        if len(stream.regions) <= 1:
-            tid = stream.regions[0].tid if stream.regions else stream.tid or 0
-            yield tid, Piece(part, (0, part.steps), (0, _END), (first, _END))
-            return
-        owners = self._owners[stream.idx]
-        cuts = [(0, 0, 0), *part.moments()]
-        ends = [*cuts[1:], (part.steps, None, _END)]
-        for (step, moment, offset), (last, next_moment, end) in zip(cuts, ends, strict=True):
-            if (step, offset) == (last, end):
-                continue
-            tsc, region = owners.region(moment)
-            tid = stream.regions[region].tid
-            until = _END if next_moment is None else owners.region(next_moment)[0]
-            yield tid, Piece(part, (step, last), (offset, end), (max(tsc, first), until))
-
-    def _decode(
-        self, stream: TraceStream, thread: Thread, progress: Progress | None
-    ) -> list[tuple[RawHistory, bool]]:
-        """Decodes a stream, in parts where data is missing: (history, data lost before it)."""
-        if stream.idx not in self._decoded:
-            decoded = []
-            indexed = self._index is not None
-            for part in self.undecoded(stream, thread):
-                history = None if self._index is None else part.load(self._index, _entry(stream, part.base))
-                if history is None:
-                    indexed = False
-                    history = part.decode(progress)
-                decoded.append((history, part.lost))
-            self._decoded[stream.idx] = decoded
-            if indexed:
-                self._indexed.add(stream.idx)
-        return self._decoded[stream.idx]
-
-    def is_decoded(self, stream: TraceStream) -> bool:
-        """Whether the histories of a stream are there already."""
-        return stream.idx in self._decoded
-
-    def take_decoded(self, stream: TraceStream, parts: list[tuple[RawHistory, bool]]) -> None:
-        """Takes the histories of what is :meth:`undecoded` of a stream, which others made, and ``lost``."""
-        self._decoded[stream.idx] = parts
-        self._pieces.pop(stream.idx, None)
-
-    def undecoded(self, stream: TraceStream, thread: Thread) -> list[Undecoded]:
-        """What is to be decoded of a stream in which ``thread`` ran, divided where data is missing."""
-        trace = stream.read()
-        moments = self._owners[stream.idx] = self._moments(stream, thread)
-        recorded = self.source.pt.cpu
-        lost_at = {lost.offset for lost in stream.breaks}
-        return [
-            Undecoded(
-                trace=(piece := trace[begin:end]),
-                moments=moments,
-                config=self.config.for_native(recorded, trace=piece, tsc_near=stream.reference(begin)),
-                to_psb=self.resync == "psb",
-                clock=self.clock,
-                base=begin,
-                lost=begin in lost_at or (begin == 0 and not stream.is_cut and skipped_bytes(piece) > 0),
-                size=len(trace),
-                divided=len(stream.regions) > 1,
-            )
-            for begin, end in pairwise(_edges(stream))
-        ]
-
-    @property
-    def clock(self) -> Clock:
-        """What makes ns of ticks; None where times mean nothing: see ``RecordingFile.has_clock``."""
-        if not self.source.has_clock:
-            return None
-        conversion = self.source.time_conversion
-        if conversion is not None:
-            return ("perf", conversion.zero, conversion.mult, conversion.shift)
-        return clock_of(self.config)
-
-    def _moments(self, stream: TraceStream, thread: Thread) -> Moments:
-        """Images over the time of a stream, and whose they are."""
-        if self.kind == "raw" or not stream.regions:
-            return Moments([(0, 0, _one_image(self.source.user_image), _END)])
-        for region in stream.regions:
-            if region.pid not in self._images:
-                self._images[region.pid] = image_moments(self.source, region.pid, self._starts)
-        ends = [region.tsc_start for region in stream.regions[1:]] + [1 << 64]
-        return Moments(
-            (region.tsc_start, region.tid & 0xFFFFFFFF, self._images[region.pid], end)
-            for region, end in zip(stream.regions, ends, strict=True)
-        )
+        return self.decoding.packets()
 
     def __repr__(self) -> str:
         return f"<Recording {self.path!r}: {self.kind}, {len(self.threads)} threads>"
 
 
-def _one_image(image: Image | None) -> ImageMoments:
-    images = ImageMoments()
-    images.add(0, image or Image())
-    return images
-
-
-def _nothing_before(stream: TraceStream, begin: int, part: RawHistory) -> tuple[int, Piece] | None:
-    """Who ran before a stream of which nothing can be decoded: who ran when its first part was read."""
-    reference = stream.reference(begin)
-    if part.steps or reference is None:
-        return None
-    tids = [region.tid for region in stream.regions if region.tsc_start <= reference]
-    return (tids[-1], Piece(part, (0, 0), (0, _END), (0, _END))) if tids else None
-
-
-def _edges(stream: TraceStream) -> list[int]:
-    """Where the parts of a stream begin between which data is missing, and where the last one ends."""
-    size = stream.size
-    return [0, *(lost.offset for lost in stream.breaks if 0 < lost.offset < size), size]
-
-
-def _entry(stream: TraceStream, what: int | str) -> str:
-    """What an index calls a part of a stream, by where it begins, or what else it holds of it."""
-    return f"{stream.idx}/{what}"
+def _index_of(source: RecordingFile, wanted: bool | str | os.PathLike[str]) -> Index | None:
+    """The index at a path, or beside the recording if there is one; None for none."""
+    if not isinstance(wanted, bool):
+        return Index(wanted)
+    default = default_path(source.path)
+    return Index(default) if wanted and source.path != "-" and os.path.exists(default) else None
 
 
 def _config_of(source: RecordingFile) -> TraceConfig:

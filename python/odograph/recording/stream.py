@@ -11,13 +11,13 @@ from typing import NamedTuple
 from odograph._native import RawMapping
 from odograph.recording.sideband import Region
 
-__all__ = ["Break", "Piece", "TraceStream"]
+__all__ = ["Break", "Extent", "TraceStream"]
 
-#: Traces in several pieces are put together in memory up to this size.
+#: A trace that lies in several extents is put together in memory up to this size.
 _IN_MEMORY = 32 << 20
 
 
-class Piece(NamedTuple):
+class Extent(NamedTuple):
     """``size`` bytes at ``offset`` of file number ``file`` (0 = the main one)."""
 
     offset: int
@@ -48,7 +48,7 @@ class TraceStream:
     cpu: int | None
     tid: int | None
     pid: int | None
-    pieces: list[Piece] = field(default_factory=list)
+    extents: list[Extent] = field(default_factory=list)
     breaks: list[Break] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     references: list[tuple[int, int]] = field(default_factory=list)
@@ -61,21 +61,21 @@ class TraceStream:
     @property
     def size(self) -> int:
         """Bytes of trace."""
-        return sum(piece.size for piece in self.pieces)
+        return sum(extent.size for extent in self.extents)
 
     def read(self) -> memoryview:
         """All bytes in order.
 
-        Not copied if they lie in one piece, otherwise put together once: in memory if they are few, else
+        Not copied if they lie in one extent, otherwise put together once: in memory if they are few, else
         in a temporary file that is mapped, so that memory stays bounded. OSError if there is no room for it,
         RecordingError if the recording was cut or changed since it was opened.
         """
         if self._joined is None:
             views = (
-                memoryview(self.files[piece.file])[piece.offset : piece.offset + piece.size]
-                for piece in self.pieces
+                memoryview(self.files[extent.file])[extent.offset : extent.offset + extent.size]
+                for extent in self.extents
             )
-            self._joined = next(views) if len(self.pieces) == 1 else _join(views, self.size)
+            self._joined = next(views) if len(self.extents) == 1 else _join(views, self.size)
             for file in self.files:
                 if isinstance(file, RawMapping):
                     file.check()
@@ -88,10 +88,10 @@ class TraceStream:
 
     def file_offset(self, offset: int) -> int | None:
         """Where stream offset ``offset`` lies in its file, None past the end."""
-        for piece in self.pieces:
-            if offset < piece.size:
-                return piece.offset + offset
-            offset -= piece.size
+        for extent in self.extents:
+            if offset < extent.size:
+                return extent.offset + offset
+            offset -= extent.size
         return None
 
 
