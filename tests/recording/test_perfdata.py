@@ -176,13 +176,13 @@ def test_buffers_end_before_a_psb(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for at in range(0, len(stream), 50):
             writer.add_trace(5, 5, stream[at : at + 50])
     (read,) = open_recording(path).streams
-    assert len(read.pieces) > 5
+    assert len(read.extents) > 5
     data = bytes(read.read())
     assert data.replace(b"\0", b"") == stream
     start = 0
-    for piece in read.pieces:
+    for extent in read.extents:
         assert data[start : start + 16] == TRACE[:16]
-        start += piece.size
+        start += extent.size
 
 
 def test_no_trace_at_all(tmp_path: Path) -> None:
