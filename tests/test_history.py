@@ -13,7 +13,7 @@ import pytest
 
 import odograph
 from odograph import History, Image, TraceConfig, decode
-from odograph.history.history import ExecMode, InstructionClass
+from odograph.history.instruction import ExecMode, InstructionClass
 
 PSB = b"\x02\x82" * 8
 PSBEND = b"\x02\x23"

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
         UnsupportedOperation,
         UnwindError,
     )
-    from odograph.history.history import ExecMode, Gap, History, Instruction, InstructionClass, decode
+    from odograph.history.decode import decode
+    from odograph.history.history import History
+    from odograph.history.instruction import ExecMode, Gap, Instruction, InstructionClass
     from odograph.history.live import LiveTrace
     from odograph.history.selection import Answers, Coverage, Selection
     from odograph.recording.recording import Recording, Verdict, open
@@ -111,7 +113,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "UnwindError",
     ),
     "decoders.events": ("Event", "EventDecoder", "QueryDecoder", "Status"),
-    "history.history": ("ExecMode", "Gap", "History", "Instruction", "InstructionClass", "decode"),
+    "history.decode": ("decode",),
+    "history.history": ("History",),
+    "history.instruction": ("ExecMode", "Gap", "Instruction", "InstructionClass"),
     "code.image": ("AddressSpace", "Asid", "Image", "Section", "SectionCache"),
     "code.memory": ("BytesMemory", "CoreMemory", "FileMemory", "LayeredMemory", "Memory", "ProcessMemory"),
     "decoders.packets": ("Packet", "PacketDecoder", "PacketEncoder"),

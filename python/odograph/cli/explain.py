@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from odograph.views.gaps import Explain
 
 if TYPE_CHECKING:
-    from odograph.history.history import Gap
+    from odograph.history.instruction import Gap
     from odograph.recording.recording import Recording
 
 __all__ = ["explainer"]

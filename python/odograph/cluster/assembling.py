@@ -11,7 +11,7 @@ from odograph.cluster.questions import Question
 from odograph.cluster.segments import Segments
 from odograph.cluster.sender import Memory
 from odograph.cluster.worker import DecodedPart, PartTask, segments
-from odograph.history.history import thread_count
+from odograph.history.decode import thread_count
 from odograph.recording.decoding import Undecoded
 
 __all__ = ["Assembling"]

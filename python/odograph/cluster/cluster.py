@@ -22,7 +22,8 @@ from odograph.recording.recording import open as open_recording
 if TYPE_CHECKING:
     import numpy as np
 
-    from odograph.history.history import History, Where
+    from odograph.history.history import History
+    from odograph.history.search import Where
     from odograph.history.selection import Coverage
     from odograph.table import Table
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from odograph._native import RawHistory, RawTable
-    from odograph.history.history import Clock
+    from odograph.history.decode import Clock
 
 __all__ = ["ALL_OFFSETS", "Find", "Passes", "Question", "Steps", "Sum", "Sums", "Wanted"]
 

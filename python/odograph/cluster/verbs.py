@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from odograph.cluster.questions import Find, Passes, Question, Steps, Sum, Sums
-from odograph.history.history import History, Where, has_names, wanted
+from odograph.history.history import History
+from odograph.history.search import Where, has_names, wanted
 from odograph.history.selection import Coverage
 from odograph.table import Table
 

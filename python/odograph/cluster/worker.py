@@ -12,7 +12,7 @@ from odograph import __version__
 from odograph._native import RawHistory, decode_part
 from odograph.cluster.manifest import Manifest, Moment, unpack
 from odograph.errors import UnsupportedOperation
-from odograph.history.history import Clock
+from odograph.history.decode import Clock
 
 if TYPE_CHECKING:
     from odograph.cluster.questions import Question

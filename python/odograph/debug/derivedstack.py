@@ -11,7 +11,7 @@ import numpy as np
 
 from odograph._native import RawHeights
 from odograph.frame import Found
-from odograph.history.history import InstructionClass
+from odograph.history.instruction import InstructionClass
 from odograph.table import Table
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from odograph._native import RawEventDecoder, RawQueryDecoder
 from odograph.code.image import Asid
 from odograph.config import TraceConfig
 from odograph.decoders.base import Time, TraceDecoder
-from odograph.history.history import ExecMode, trace_bytes
+from odograph.history.decode import trace_bytes
+from odograph.history.instruction import ExecMode
 
 if TYPE_CHECKING:
     from odograph._native import _RawEventFields

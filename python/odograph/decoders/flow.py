@@ -14,7 +14,8 @@ from odograph.config import TraceConfig
 from odograph.decoders.base import TraceDecoder
 from odograph.decoders.events import Event, Status, event_of
 from odograph.errors import PtError, TraceError
-from odograph.history.history import ExecMode, Instruction, InstructionClass, trace_bytes
+from odograph.history.decode import trace_bytes
+from odograph.history.instruction import ExecMode, Instruction, InstructionClass
 
 if TYPE_CHECKING:
     from odograph._native import _Answer, _RawBlockFields

@@ -10,7 +10,7 @@ from odograph.code.image import Asid
 from odograph.config import TraceConfig
 from odograph.decoders.base import TraceDecoder
 from odograph.errors import PtError, TraceError
-from odograph.history.history import trace_bytes
+from odograph.history.decode import trace_bytes
 
 __all__ = ["Packet", "PacketDecoder", "PacketEncoder"]
 

@@ -1,83 +1,36 @@
-"""The history: every instruction that was executed, in order."""
+"""The history: every instruction that was executed, in order.
+
+This file is long because it holds one class, with all that users ask a history. Each method is a few lines
+that hand the question to a pass in Rust; what the answers mean is in the docstrings.
+"""
 
 from __future__ import annotations
 
-import enum
 import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from odograph._native import RawCode, RawEntries, RawHistory, RawMapping, save_history
-from odograph.code.image import Asid, Image
-from odograph.config import TraceConfig
-from odograph.errors import AmbiguousName, InvalidArgument, PtError, UnsupportedOperation
+from odograph._native import RawCode, RawEntries, RawHistory, save_history
+from odograph.code.image import Asid
+from odograph.errors import AmbiguousName, InvalidArgument, UnsupportedOperation
+from odograph.history.instruction import ExecMode, Gap, Instruction, InstructionClass, gap_of
+from odograph.history.search import Where, has_names, wanted
 from odograph.history.selection import ALL_ROWS, QUESTIONS, Answers, Coverage, Question, Rows, Selection
 from odograph.table import Table
-from odograph.text.counted import counted
 
 if TYPE_CHECKING:
     import numpy as np
 
     from odograph.frame import Stack
     from odograph.history.callstacks import CallStacks, Landings
-    from odograph.history.index import Index, IndexUse
+    from odograph.history.index import IndexUse
     from odograph.symbols import Epoch, Symbols
 
-__all__ = ["ExecMode", "Gap", "History", "Instruction", "InstructionClass", "Span", "decode"]
-
-
-class InstructionClass(enum.IntEnum):
-    """libipt's ``pt_insn_class``."""
-
-    unknown = 0
-    other = 1
-    call = 2
-    ret = 3
-    jump = 4
-    cond_jump = 5
-    far_call = 6
-    far_return = 7
-    far_jump = 8
-    ptwrite = 9
-    indirect = 10
-
-
-class ExecMode(enum.IntEnum):
-    """libipt's ``pt_exec_mode``."""
-
-    unknown = 0
-    bits_16 = 1
-    bits_32 = 2
-    bits_64 = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One executed instruction.
-
-    ``raw`` are its bytes, ``isid`` the image section identifier (0 if the section is not from a
-    cache), ``time`` the estimated time in ns (None if no clock is known), ``speculative`` that it ran
-    in a transaction that may have been aborted, ``truncated`` that its bytes continue in another section.
-    """
-
-    step: int
-    ip: int
-    size: int
-    raw: bytes
-    iclass: InstructionClass
-    mode: ExecMode
-    asid: Asid
-    isid: int
-    time: int | None
-    speculative: bool
-    truncated: bool
-
-    def __str__(self) -> str:
-        return f"{self.step:>10} {self.ip:016x}  {self.raw.hex(' ')}"
+__all__ = ["ENTRY", "NO_CLOCK", "History", "Span"]
 
 
 #: Why there may be no times.
@@ -85,45 +38,22 @@ NO_CLOCK = (
     "a trace by itself needs nom_freq, and recordings by QEMU or ptrace have no processor clock; use steps"
 )
 
-#: The cause of notes among gaps.
-AMBIGUOUS = "ambiguous"
+#: The name of what an index holds for a trace that was decoded by itself.
+ENTRY = "trace"
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """Lost execution: ``step`` instructions had been executed before it.
+class Span:
+    """Steps from ``start`` to ``stop`` (not included) with the same names.
 
-    ``cause`` is one of ``overflow``, ``lost``, ``cut``, ``memory``, ``undecodable``, ``contradiction``,
-    ``endless`` and ``ambiguous``; ``code`` libipt's error, if it names one. ``offset`` is the trace offset
-    where it was noticed and ``bytes_lost`` how many trace bytes were not used from there on.
-
-    ``ambiguous`` is a note (``is_note``): nothing is known to be lost. Between the packet before and the
-    event at ``ip`` the code goes round in direct jumps and calls, which write no packets, so it may have come
-    by there more often than was decoded.
+    ``symbols`` are those names, None if the history is none of a recording. ``is_program`` says that another
+    program than before begins there, and not only another library in the place of one.
     """
 
-    step: int
-    cause: str
-    code: PtError | None
-    offset: int
-    bytes_lost: int
-    ip: int | None
-    asid: Asid
-    time: int | None
-
-    @property
-    def is_note(self) -> bool:
-        """Nothing is known to be lost: the trace leaves something open."""
-        return self.cause == AMBIGUOUS
-
-    def __str__(self) -> str:
-        what = self.code.name if self.code is not None else self.cause
-        where = f" at {self.ip:#x}" if self.ip is not None else ""
-        if self.is_note:
-            place = f"step {self.step}, offset {self.offset:#x}"
-            return f"{self.cause}{where}, {place}, a loop without packets"
-        lost = f"{counted(self.bytes_lost, 'byte')} lost"
-        return f"{self.cause} ({what}){where}, step {self.step}, offset {self.offset:#x}, {lost}"
+    start: int
+    stop: int
+    symbols: Symbols | None
+    is_program: bool
 
 
 class History(Sequence[Instruction]):
@@ -179,7 +109,7 @@ class History(Sequence[Instruction]):
 
         if self._find_symbols is not None:
             raise UnsupportedOperation("this is a history of a recording: use Recording.save_index")
-        write_index(path, {_ENTRY: save_history(self._raw)})
+        write_index(path, {ENTRY: save_history(self._raw)})
 
     @property
     def symbols(self) -> Symbols | None:
@@ -339,7 +269,7 @@ class History(Sequence[Instruction]):
 
     def gaps(self) -> list[Gap]:
         """Lost execution, in order, and notes of where some may be missing (:attr:`Gap.is_note`)."""
-        return [_gap(raw) for raw in self._raw.gaps()]
+        return [gap_of(raw) for raw in self._raw.gaps()]
 
     @property
     def gap_count(self) -> int:
@@ -355,7 +285,7 @@ class History(Sequence[Instruction]):
 
         ``notes``: only notes (True), or only gaps (False).
         """
-        return [_gap(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most, notes)]
+        return [gap_of(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most, notes)]
 
     def count_gaps_before(self, first: int, last: int, *, notes: bool | None = None) -> int:
         """How many gaps and notes stand before steps ``first`` to ``last``, both included.
@@ -370,7 +300,7 @@ class History(Sequence[Instruction]):
         Each row is (the first one, number, bytes lost).
         After ``most`` of them, pages are no longer told apart, and what is put together then has no ``ip``.
         """
-        return [(_gap(raw), count, lost) for raw, count, lost in self._raw.gap_kinds(most)]
+        return [(gap_of(raw), count, lost) for raw, count, lost in self._raw.gap_kinds(most)]
 
     def find(
         self,
@@ -698,169 +628,3 @@ class History(Sequence[Instruction]):
     def __repr__(self) -> str:
         gaps = self._raw.gap_count()
         return f"<History of {self._len} instructions, {gaps} gap{'' if gaps == 1 else 's'}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Steps from ``start`` to ``stop`` (not included) with the same names.
-
-    ``symbols`` are those names, None if the history is none of a recording. ``is_program`` says that another
-    program than before begins there, and not only another library in the place of one.
-    """
-
-    start: int
-    stop: int
-    symbols: Symbols | None
-    is_program: bool
-
-
-Place = int | str
-Where = Place | tuple[Place, Place] | list[int] | list[str] | list[Place] | Set[int] | Set[str] | Set[Place]
-"""What :meth:`History.find` looks for."""
-
-
-def has_names(what: Where) -> bool:
-    """Whether names are to be looked up, which may mean other addresses at other times."""
-    return isinstance(what, str) or (
-        isinstance(what, (tuple, list, Set)) and any(isinstance(one, str) for one in what)
-    )
-
-
-def wanted(what: Where, names: Symbols | None) -> tuple[tuple[int, ...], bool]:
-    """Ascending addresses, and whether they are the ends of a range."""
-
-    def places(one: Place) -> list[int]:
-        if not isinstance(one, str):
-            return [int(one)]
-        if names is None:
-            raise KeyError(
-                f"this history has no symbols to look up {one!r} in; give an address, or use odograph.open"
-            )
-        return names.addresses(one)
-
-    addresses: list[int]
-    match what:
-        case str():
-            addresses = sorted(places(what))
-        case int():
-            addresses = [what]
-        case tuple():
-            if len(what) != 2:
-                raise InvalidArgument(
-                    f"a tuple is an interval (first, last), not of length {len(what)}; "
-                    "write a list for several places"
-                )
-            first, last = (places(one)[0] for one in what)
-            if first > last:
-                raise InvalidArgument(
-                    f"the interval is upside down: {first:#x} to {last:#x}; write a list for several places"
-                )
-            addresses = [first, last]
-        case list() | Set():
-            addresses = sorted({address for one in what for address in places(one)})
-        case _:
-            raise TypeError(
-                f"look for an address, a name, a list of these or (first, last), not {type(what).__name__}"
-            )
-    for address in addresses:
-        if not 0 <= address < 1 << 64:
-            raise InvalidArgument(f"not an address: {address}")
-    return tuple(addresses), isinstance(what, tuple)
-
-
-#: The name of what an index holds for a trace that was decoded by itself.
-_ENTRY = "trace"
-
-Clock = tuple[str, int, int, int] | None
-
-
-def _gap(raw: tuple[Any, ...]) -> Gap:
-    step, cause, code, offset, bytes_lost, ip, cr3, vmcs, time = raw
-    known = None if code is None else PtError(code)
-    return Gap(step, cause, known, offset, bytes_lost, ip, Asid(cr3, vmcs), time)
-
-
-def clock_of(config: TraceConfig) -> Clock:
-    """The clock that a configuration alone gives: the nominal frequency, if known."""
-    return ("nominal", config.nom_freq, 0, 0) if config.nom_freq else None
-
-
-def decode(
-    trace: Any,
-    image: Image | None = None,
-    config: TraceConfig | None = None,
-    on_error: Literal["gap", "raise"] = "gap",
-    resync: Literal["ip", "psb"] = "ip",
-    *,
-    threads: int | None = None,
-    progress: Callable[[int], object] | None = None,
-    index: str | os.PathLike[str] | None = None,
-) -> History:
-    """Decodes raw Intel PT bytes into a history.
-
-    ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change
-    while the history lives. ``image`` is the memory of the traced program (none: an empty one), taken
-    as it is at the call. Damage becomes gaps, or with ``on_error="raise"`` a
-    :class:`~odograph.errors.TraceError` at the first; decoding goes on at the next packet that gives
-    an IP, or with ``resync="psb"`` at the next PSB. ``threads`` is how many may decode, None for as many
-    as there are processors; the result does not depend on it, and an image with a callback is decoded on
-    one. ``progress`` is called with the trace offset now and then. An exception in a read-memory callback
-    comes out unchanged.
-
-    ``index`` is a file that :meth:`History.save` wrote. If it is of the very same trace, memory,
-    configuration and version of Odograph, nothing is decoded; if not, or if there is none, it makes no
-    difference, and ``History.index_use`` says why.
-    """
-    if on_error not in ("gap", "raise"):
-        raise InvalidArgument(f"on_error is 'gap' or 'raise', not {on_error!r}")
-    if resync not in ("ip", "psb"):
-        raise InvalidArgument(f"resync is 'ip' or 'psb', not {resync!r}")
-    config = TraceConfig() if config is None else config
-    image = Image() if image is None else image
-    threads = thread_count(threads)
-    data = trace_bytes(trace)
-    native, moments = config.for_native(trace=data), [(0, image, 0)]
-    clock, to_psb, raising = clock_of(config), resync == "psb", on_error == "raise"
-    saved: Index | None = None
-    raw: RawHistory | None = None
-    if index is not None:
-        from odograph.history.index import Index
-
-        saved = Index(index)
-        raw = saved.load(
-            _ENTRY, data, moments, native, raise_on_gap=raising, to_psb=to_psb, clock=clock, threads=threads
-        )
-    if raw is None:
-        raw = RawHistory.decode(
-            data,
-            moments,
-            native,
-            raise_on_gap=raising,
-            to_psb=to_psb,
-            clock=clock,
-            threads=threads,
-            progress=progress,
-        )
-    return History(raw, index_use=saved.use if saved is not None else None)
-
-
-def thread_count(threads: int | None) -> int:
-    """How many threads to decode on: as many as said, or as there are processors."""
-    if threads is None:
-        return os.cpu_count() or 1
-    if threads < 1:
-        raise InvalidArgument(f"at least one thread must decode, not {threads}")
-    return threads
-
-
-def trace_bytes(trace: Any) -> Any:
-    """A path mapped into memory, or the buffer itself, as bytes."""
-    if isinstance(trace, (str, os.PathLike)):
-        with open(trace, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""
-            return RawMapping(os.fsdecode(trace), file.fileno())
-    view = memoryview(trace)
-    if view.format != "B" or view.ndim != 1:
-        view = view.cast("B")
-    return view

@@ -10,7 +10,8 @@ from odograph._native import RawStream
 from odograph.code.image import Image
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, UnsupportedOperation
-from odograph.history.history import History, clock_of, thread_count
+from odograph.history.decode import clock_of, thread_count
+from odograph.history.history import History
 
 __all__ = ["LiveTrace"]
 

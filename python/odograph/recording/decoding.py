@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from odograph._native import RawHistory, count_packets, save_history, skipped_bytes
 from odograph.code.image import Image
 from odograph.config import TraceConfig
-from odograph.history.history import Clock, clock_of, thread_count
+from odograph.history.decode import Clock, clock_of, thread_count
 from odograph.history.index import Index, IndexUse
 from odograph.recording.timeline import ImageMoments, Moments, Starts, image_moments
 

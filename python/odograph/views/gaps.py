@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from odograph.history.history import AMBIGUOUS, Gap, History
+from odograph.history.history import History
+from odograph.history.instruction import AMBIGUOUS, Gap
 from odograph.views.numbers import counted, size
 
 __all__ = ["GapGroup", "gap_groups", "gap_lines", "gaps_and_notes", "losses"]

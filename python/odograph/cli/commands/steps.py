@@ -15,7 +15,8 @@ from odograph.cli.output import json_option, say, write_json_rows, write_lines
 from odograph.cli.progress import progress
 
 if TYPE_CHECKING:
-    from odograph.history.history import Gap, History
+    from odograph.history.history import History
+    from odograph.history.instruction import Gap
 
 __all__ = ["command"]
 
