@@ -347,7 +347,7 @@ def test_parts_of_a_history_have_steps_of_their_own(seed: int, tmp_path: Path) -
         stop = dice.randrange(start, len(history)) + 1
         part, pairs = history.part(start, stop), history.pairs(start, stop)
         own = part.pairs()
-        for name in set(pairs.names) - {"call", "end"}:
+        for name in set(pairs.columns) - {"call", "end"}:
             assert list(own[name]) == list(pairs[name])
         assert (np.asarray(own["call"]) + start).tolist() == pairs["call"].tolist()
         assert part.functions().to_dict() == history.functions(start, stop).to_dict()

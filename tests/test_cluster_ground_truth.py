@@ -59,10 +59,10 @@ def check(cluster: Cluster, folder: Path, name: str, unpacked: Unpacker) -> None
         (cluster.counts, history.counts()),
     ):
         [answer] = asked(open_bench(folder, name, unpacked)).answers
-        assert all(np.array_equal(answer.value[column], expected[column]) for column in expected.names)
+        assert all(np.array_equal(answer.value[column], expected[column]) for column in expected.columns)
     [answer] = cluster.coverage(open_bench(folder, name, unpacked)).answers
     for here, there in zip(vars_of(history.coverage()), vars_of(answer.value), strict=True):
-        assert all(np.array_equal(there[column], here[column]) for column in here.names)
+        assert all(np.array_equal(there[column], here[column]) for column in here.columns)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name in SAMPLE])

@@ -30,7 +30,7 @@ def answers(history: History) -> dict[str, Any]:
     columns = {
         f"{what} {name}": np.ma.filled(table[name], -1)
         for what, table in tables.items()
-        for name in table.names
+        for name in table.columns
     }
     hot = int(tables["counts"]["ip"][np.argmax(tables["counts"]["count"])])
     return {**columns, "find": history.find(hot), "find first": history.find(hot, limit=10)}
@@ -84,5 +84,5 @@ def test_interrupts_change_no_edge_and_no_call(shared: Path, unpacked: Unpacker)
     plain, cut = (History(history._raw, functions=lambda: functions) for history in (plain, cut))
     for question in ("edges", "pairs", "calls"):
         one, other = (getattr(history, question)(0, length) for history in (plain, cut))
-        for name in set(one.names) - {"own_time"}:
+        for name in set(one.columns) - {"own_time"}:
             assert np.array_equal(one[name], other[name]), (question, name)

@@ -363,8 +363,8 @@ def test_a_stack_says_what_its_frames_are(tmp_path: Path) -> None:
     # What a part knows is what the whole knows.
     part = history.part(step - 10, step + 10)
     assert [frame.address for frame in part.stack(10)] == [frame.address for frame in stack]
-    assert len(history.stack(step, most=2)) == 2
-    assert not history.stack(step, most=2).is_complete
+    assert len(history.stack(step, limit=2)) == 2
+    assert not history.stack(step, limit=2).is_complete
     assert history.stack(-1)[0].address == history[-1].ip
     assert len(history.stack()) > 1
     assert str(history.stack()).startswith("#0 ")
@@ -372,7 +372,7 @@ def test_a_stack_says_what_its_frames_are(tmp_path: Path) -> None:
         with pytest.raises(IndexError):
             history.stack(step)
     with pytest.raises(odograph.InvalidArgument):
-        history.stack(0, most=0)
+        history.stack(0, limit=0)
     # Where the trace is too short for two pieces, any piece is.
     assert compare(history, truth, [0, 1, len(history) - 1])["right"] == 3
 

@@ -13,39 +13,49 @@ if TYPE_CHECKING:
     from odograph.decoders.flow import Block, BlockDecoder, InstructionDecoder
     from odograph.decoders.packets import Packet, PacketDecoder, PacketEncoder
     from odograph.errors import (
+        AmbiguousName,
         ClusterError,
+        CommandError,
         ImageError,
         InvalidArgument,
         OdographError,
+        OutputError,
         PtError,
         RecordingError,
         Reentered,
         TraceError,
+        UnknownSymbol,
         UnsupportedOperation,
         UnwindError,
     )
+    from odograph.frame import Found, Frame, Stack
     from odograph.history.decode import decode
     from odograph.history.history import History
     from odograph.history.instruction import ExecMode, Gap, Instruction, InstructionClass
     from odograph.history.live import LiveTrace
     from odograph.history.selection import Answers, Coverage, Selection
     from odograph.recording.recording import Recording, Verdict, open
+    from odograph.symbols.symbols import Symbols
     from odograph.table import Table
 
 __all__ = [
     "AddressSpace",
+    "AmbiguousName",
     "Answers",
     "Asid",
     "Block",
     "BlockDecoder",
     "BytesMemory",
     "ClusterError",
+    "CommandError",
     "CoreMemory",
     "Coverage",
     "Event",
     "EventDecoder",
     "ExecMode",
     "FileMemory",
+    "Found",
+    "Frame",
     "Gap",
     "History",
     "Image",
@@ -58,6 +68,7 @@ __all__ = [
     "LiveTrace",
     "Memory",
     "OdographError",
+    "OutputError",
     "Packet",
     "PacketDecoder",
     "PacketEncoder",
@@ -70,10 +81,13 @@ __all__ = [
     "Section",
     "SectionCache",
     "Selection",
+    "Stack",
     "Status",
+    "Symbols",
     "Table",
     "TraceConfig",
     "TraceError",
+    "UnknownSymbol",
     "UnsupportedOperation",
     "UnwindError",
     "Verdict",
@@ -90,6 +104,7 @@ _ROOMS = (
     "decoders",
     "errors",
     "history",
+    "processor",
     "recording",
     "symbols",
     "unwind",
@@ -101,18 +116,23 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "config": ("TraceConfig",),
     "decoders.flow": ("Block", "BlockDecoder", "InstructionDecoder"),
     "errors": (
+        "AmbiguousName",
         "ClusterError",
+        "CommandError",
         "ImageError",
         "InvalidArgument",
         "OdographError",
+        "OutputError",
         "PtError",
         "RecordingError",
         "Reentered",
         "TraceError",
+        "UnknownSymbol",
         "UnsupportedOperation",
         "UnwindError",
     ),
     "decoders.events": ("Event", "EventDecoder", "QueryDecoder", "Status"),
+    "frame": ("Found", "Frame", "Stack"),
     "history.decode": ("decode",),
     "history.history": ("History",),
     "history.instruction": ("ExecMode", "Gap", "Instruction", "InstructionClass"),
@@ -122,6 +142,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "recording.recording": ("Recording", "Verdict", "open"),
     "history.selection": ("Answers", "Coverage", "Selection"),
     "history.live": ("LiveTrace",),
+    "symbols.symbols": ("Symbols",),
     "table": ("Table",),
 }
 

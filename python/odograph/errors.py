@@ -13,6 +13,7 @@ The family tree::
      │    └── AmbiguousName              or more than one thing
      ├── UnwindError          a call stack could not be followed
      └── RecordingError       a recording file is damaged, foreign, or could not be made
+          ├── CommandError                 the program to be recorded could not be run
           └── OutputError (also OSError)   a file could not be written where it should go
 """
 
@@ -24,6 +25,7 @@ from typing import Final
 __all__ = [
     "AmbiguousName",
     "ClusterError",
+    "CommandError",
     "ImageError",
     "InvalidArgument",
     "OdographError",
@@ -186,6 +188,14 @@ class OutputError(RecordingError, OSError):
 
     If it was made already, the message says where it is.
     """
+
+
+class CommandError(RecordingError):
+    """The command could not be run. ``status`` is a shell's: 127 not found, 126 not executable."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UnknownSymbol(OdographError, KeyError):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, overload
 
+from odograph.text.reprs import hex_repr
+
 __all__ = ["Found", "Frame", "Inlined", "Stack"]
 
 
@@ -41,6 +43,7 @@ class Inlined(NamedTuple):
     line: int | None = None
 
 
+@hex_repr("address", "offset", "registers")
 @dataclass(frozen=True)
 class Frame:
     """One frame of a call stack.

@@ -96,7 +96,7 @@ def test_a_replay_does_not_stop_at_notes() -> None:
 
 
 def test_layers_that_step_know_nothing_of_notes() -> None:
-    decoder = InstructionDecoder(interrupted_at(CODE + 2), None, image(ROUND))
+    decoder = InstructionDecoder(interrupted_at(CODE + 2), image(ROUND))
     decoder.sync_forward()
     assert [instruction.ip for instruction in decoder] == [CODE]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import odograph
-from odograph.errors import InvalidArgument, RecordingError
+from odograph.errors import CommandError, InvalidArgument, RecordingError
 from odograph.recorder import hardware, ptrace, qemu
 from odograph.recorder.doctor import doctor
-from odograph.recorder.record import CommandError, choose, record
+from odograph.recorder.record import choose, record
 from odograph.recorder.spool import Spool
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")

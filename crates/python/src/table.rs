@@ -137,6 +137,12 @@ impl RawTable {
         self.batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect()
     }
 
+    /// The rows from `start` on, at most `length`; what lies behind the last one is left out. Nothing is copied.
+    fn rows(&self, start: usize, length: usize) -> Self {
+        let start = start.min(self.batch.num_rows());
+        Self { batch: self.batch.slice(start, length.min(self.batch.num_rows() - start)) }
+    }
+
     /// (NumPy type, values, validity or None) of a column; the values are bytes for numbers and a
     /// list otherwise; validity is one byte a row.
     fn column<'py>(&self, py: Python<'py>, name: &str) -> PyResult<RawColumn<'py>> {

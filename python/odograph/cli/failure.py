@@ -74,6 +74,6 @@ def damage_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def fail_on_damage(gaps: int, most: int | None) -> int:
+def fail_on_damage(gaps: int, limit: int | None) -> int:
     """The exit code: 1 if there are more gaps than asked for, else 0."""
-    return 1 if most is not None and gaps > most else 0
+    return 1 if limit is not None and gaps > limit else 0

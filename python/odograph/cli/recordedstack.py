@@ -64,10 +64,10 @@ def recorded(
             history.seed(outer[thread.tid])
         where = _step(history, step, time)
         when = history.time(min(where, len(history) - 1)) if len(history) else None
-        stack = history.stack(where, most=limit)
+        stack = history.stack(where, limit=limit)
         rows.append((thread.tid, where, when, stack))
         # A limit says what is shown, not what is known.
-        whole = history.stack(where, most=_ALL) if len(stack) == limit < _ALL else stack
+        whole = history.stack(where, limit=_ALL) if len(stack) == limit < _ALL else stack
         ends_known = ends_known and whole.is_complete
     if as_json:
         write_json({"path": recording.path, "threads": [_document(row) for row in rows]})

@@ -213,6 +213,9 @@ class Cluster:
         else:
             self._sender.drop([sent])
 
+    def __repr__(self) -> str:
+        return f"<Cluster of {self._client!r}>"
+
 
 def _each(what: What) -> Iterator[One]:
     """Recordings and paths one by one; directories by what they hold."""

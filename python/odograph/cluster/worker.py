@@ -90,8 +90,8 @@ def segments(
 class _Timelines:
     """Timelines by digest, those used last: what decoding learns of code lives as long as its image."""
 
-    def __init__(self, most: int = _MOST_KEPT) -> None:
-        self._most = most
+    def __init__(self, limit: int = _MOST_KEPT) -> None:
+        self._most = limit
         self._kept: OrderedDict[str, tuple[list[Moment], int]] = OrderedDict()
         self._lock = threading.Lock()
 

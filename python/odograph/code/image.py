@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from odograph._native import Asid, RawImage, RawSectionCache
 from odograph.errors import ImageError, PtError
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["AddressSpace", "Asid", "Image", "Section", "SectionCache"]
 
 
+@hex_repr("offset", "vaddr")
 @dataclass(frozen=True, slots=True)
 class Section:
     """A visible section of an image, or the visible part of one that was truncated or split."""

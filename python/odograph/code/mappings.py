@@ -10,12 +10,15 @@ from bisect import bisect_left, bisect_right
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from odograph.text.reprs import hex_repr
+
 __all__ = ["KERNEL_PID", "Change", "Mapping", "ProcessMemory"]
 
 #: The "process" that holds the kernel's maps, as perf.data numbers it.
 KERNEL_PID = -1
 
 
+@hex_repr("address", "length", "pgoff")
 class Mapping(NamedTuple):
     """``length`` bytes at ``address``: bytes of ``filename`` from file offset ``pgoff`` on, or ``code``.
 

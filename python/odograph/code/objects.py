@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from odograph._native import RawObject, debug_place
 from odograph.errors import ImageError, PtError
+from odograph.text.reprs import hex_repr
 
 __all__ = [
     "ET_CORE",
@@ -48,6 +49,7 @@ _PAGE = 4096
 Name = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
+@hex_repr("offset", "address", "file_size", "memory_size")
 class Segment(NamedTuple):
     """One program header. Addresses are those of the file, before it is loaded."""
 
@@ -117,6 +119,12 @@ class ObjectFile:
     def value_of(self, *names: str) -> int | None:
         """The value of the first of these symbols in its full symbol table; None if it has none of them."""
         return self._raw._value_of(list(names))
+
+    def __repr__(self) -> str:
+        order = "little" if self.is_little else "big"
+        return (
+            f"<ObjectFile: {self.bits} bits, {order} endian, machine {self.machine}, entry {self.entry:#x}>"
+        )
 
 
 def read_object(name: Name, *, chosen: bool = False) -> ObjectFile:

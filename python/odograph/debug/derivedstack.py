@@ -13,6 +13,7 @@ from odograph._native import RawHeights
 from odograph.frame import Found
 from odograph.history.instruction import InstructionClass
 from odograph.table import Table
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph.history.history import History
@@ -49,6 +50,7 @@ class _Place(NamedTuple):
     entered: int | None = None
 
 
+@hex_repr("pc", "cfa", "rsp", "registers", "words")
 @dataclass(frozen=True)
 class DerivedFrame:
     """A frame: the function called at ``entry`` stands before the instruction at ``pc``.

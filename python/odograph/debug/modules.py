@@ -22,6 +22,7 @@ from odograph.code.objects import (
 from odograph.files.plainfile import open_recorded
 from odograph.symbols import Module
 from odograph.text.printable import printable
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph.recording.recording import Recording
@@ -40,6 +41,7 @@ def open_object(path: str) -> BinaryIO:
     return open_recorded(path)
 
 
+@hex_repr("address", "size", "offset")
 class ReadOnly(NamedTuple):
     """A part of memory that holds bytes of a file: ``size`` bytes from ``offset`` on lie at ``address``."""
 
@@ -48,6 +50,7 @@ class ReadOnly(NamedTuple):
     offset: int
 
 
+@hex_repr("bias", "address")
 @dataclass(frozen=True)
 class LoadedFile:
     """A file in memory: ``name`` as it was recorded, ``path`` where it is found here (None: nowhere).

@@ -369,6 +369,9 @@ class Target:
     def _set_moving(self, moving: bool) -> None:
         self._moving = moving
 
+    def __repr__(self) -> str:
+        return f"<Target: thread {self.thread.tid}, step {self.step} of {len(self.history)}>"
+
 
 class _Movement:
     """While it is entered, there is something to interrupt."""

@@ -68,3 +68,8 @@ class TraceDecoder(Generic[Offset]):
         """The same in ns by the nominal frequency; None if that or the TSC is unknown."""
         tsc = self.tsc
         return None if tsc is None or not self.config.nom_freq else tsc * 10 // self.config.nom_freq
+
+    def __repr__(self) -> str:
+        offset = self._raw.offset
+        where = "before synchronisation" if offset is None else f"at offset {offset:#x}"
+        return f"<{type(self).__name__} {where}>"

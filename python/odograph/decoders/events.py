@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odograph._native import RawEventDecoder, RawQueryDecoder
 from odograph.code.image import Asid
@@ -16,6 +16,7 @@ from odograph.history.instruction import ExecMode
 
 if TYPE_CHECKING:
     from odograph._native import _RawEventFields
+    from odograph.history.decode import Trace
 
 __all__ = ["Event", "EventDecoder", "QueryDecoder", "Status", "Time"]
 
@@ -157,7 +158,7 @@ class EventDecoder(_EventIterator):
 
     _raw: RawEventDecoder
 
-    def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
+    def __init__(self, trace: Trace, config: TraceConfig | None = None) -> None:
         super().__init__(config)
         data = trace_bytes(trace)
         self._raw = RawEventDecoder(data, self.config.for_native(trace=data))
@@ -196,7 +197,7 @@ class QueryDecoder(_EventIterator):
 
     _raw: RawQueryDecoder
 
-    def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
+    def __init__(self, trace: Trace, config: TraceConfig | None = None) -> None:
         super().__init__(config)
         data = trace_bytes(trace)
         self._raw = RawQueryDecoder(data, self.config.for_native(trace=data))

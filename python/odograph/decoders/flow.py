@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from odograph._native import RawBlockDecoder
 from odograph.code.image import Asid, Image
@@ -16,13 +16,16 @@ from odograph.decoders.events import Event, Status, event_of
 from odograph.errors import PtError, TraceError
 from odograph.history.decode import trace_bytes
 from odograph.history.instruction import ExecMode, Instruction, InstructionClass
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph._native import _Answer, _RawBlockFields
+    from odograph.history.decode import Trace
 
 __all__ = ["Block", "BlockDecoder", "InstructionDecoder"]
 
 
+@hex_repr("ip", "end_ip")
 @dataclass(frozen=True, slots=True)
 class Block:
     """Instructions executed without a decision, an event or a change of section between them.
@@ -59,9 +62,9 @@ class _FlowDecoder(TraceDecoder[int], ABC, Generic[T]):
 
     def __init__(
         self,
-        trace: Any,
-        config: TraceConfig | None = None,
+        trace: Trace,
         image: Image | None = None,
+        config: TraceConfig | None = None,
         *,
         end_on_call: bool = False,
         end_on_jump: bool = False,
@@ -261,13 +264,13 @@ class InstructionDecoder(_FlowDecoder[Instruction]):
 
     def __init__(
         self,
-        trace: Any,
-        config: TraceConfig | None = None,
+        trace: Trace,
         image: Image | None = None,
+        config: TraceConfig | None = None,
         *,
         tick_events: bool = False,
     ) -> None:
-        super().__init__(trace, config, image, tick_events=tick_events)
+        super().__init__(trace, image, config, tick_events=tick_events)
         self._step_count = 0
 
     def _forget(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from odograph._native import RawPacketDecoder, encode_packet
 from odograph.code.image import Asid
@@ -11,6 +11,10 @@ from odograph.config import TraceConfig
 from odograph.decoders.base import TraceDecoder
 from odograph.errors import PtError, TraceError
 from odograph.history.decode import trace_bytes
+from odograph.text.counted import counted
+
+if TYPE_CHECKING:
+    from odograph.history.decode import Trace
 
 __all__ = ["Packet", "PacketDecoder", "PacketEncoder"]
 
@@ -85,7 +89,7 @@ class PacketDecoder(TraceDecoder[int | None]):
 
     _raw: RawPacketDecoder
 
-    def __init__(self, trace: Any, config: TraceConfig | None = None) -> None:
+    def __init__(self, trace: Trace, config: TraceConfig | None = None) -> None:
         self.config = TraceConfig() if config is None else config
         data = trace_bytes(trace)
         self._raw = RawPacketDecoder(data, self.config.for_native(trace=data))
@@ -164,3 +168,6 @@ class PacketEncoder:
 
     def __bytes__(self) -> bytes:
         return bytes(self.data)
+
+    def __repr__(self) -> str:
+        return f"<PacketEncoder: {counted(len(self.data), 'byte')}>"

@@ -70,9 +70,9 @@ def _is_restorer(frame: Frame, outer: Frame | None) -> bool:
     return is_entry and outer is not None and outer.found is Found.SIGNAL
 
 
-def _cut(frames: list[Frame], end: str, most: int) -> Stack:
-    left_out = len(frames) - most
-    return Stack(frames, end) if left_out <= 0 else Stack(frames[:most], _more(left_out))
+def _cut(frames: list[Frame], end: str, limit: int) -> Stack:
+    left_out = len(frames) - limit
+    return Stack(frames, end) if left_out <= 0 else Stack(frames[:limit], _more(left_out))
 
 
 def _more(left_out: int) -> str:
@@ -222,24 +222,24 @@ class CallStacks:
         around = outer[len(guessed) :] if right else []
         self._seed = _Seed(edge, below, bottom if right else None, around, seed.end)
 
-    def at(self, step: int, most: int, last: int | None = None) -> Stack:
+    def at(self, step: int, limit: int, last: int | None = None) -> Stack:
         """The stack before a step; at the end, ``last`` is where execution stands. At most so many frames."""
         self._look_from(step)
-        frames, end, edge, bottom, left_out = self._known(step, most, last)
+        frames, end, edge, bottom, left_out = self._known(step, limit, last)
         seed = self._seed
         if seed is None or edge is None or left_out:
             return Stack(frames, end)
         if edge == seed.edge:
             sure = [frame for frame in frames if not frame.is_guess]
-            return _cut([*sure, *seed.outer], seed.end, most)
+            return _cut([*sure, *seed.outer], seed.end, limit)
         if frames and bottom is not None and bottom == seed.bottom:
             frames += [replace(one, is_guess=True) for one in seed.around]
             # What is missing must show.
-            return _cut(frames, seed.end if frames[-1].is_guess else end, most)
+            return _cut(frames, seed.end if frames[-1].is_guess else end, limit)
         return Stack(frames, end)
 
-    def _known(self, step: int, most: int, last: int | None = None) -> _Known:
-        listed = self.native.at(step, most - 1)
+    def _known(self, step: int, limit: int, last: int | None = None) -> _Known:
+        listed = self.native.at(step, limit - 1)
         pc = last if listed[-1] is None else listed[-1]
         first = [] if pc is None else [self._named(Frame(pc, step=step))]
         return self._listed(listed, first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from odograph._native import RawHistory, RawMapping
 from odograph.code.image import Image
@@ -12,6 +12,12 @@ from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument
 from odograph.history.history import ENTRY, History
 from odograph.history.index import Index
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    Trace: TypeAlias = str | os.PathLike[str] | ReadableBuffer
+    """A path, or anything with the buffer protocol."""
 
 __all__ = ["Clock", "clock_of", "decode", "thread_count", "trace_bytes"]
 
@@ -24,12 +30,12 @@ def clock_of(config: TraceConfig) -> Clock:
 
 
 def decode(
-    trace: Any,
+    trace: Trace,
     image: Image | None = None,
     config: TraceConfig | None = None,
+    *,
     on_error: Literal["gap", "raise"] = "gap",
     resync: Literal["ip", "psb"] = "ip",
-    *,
     threads: int | None = None,
     progress: Callable[[int], object] | None = None,
     index: str | os.PathLike[str] | None = None,
@@ -89,7 +95,7 @@ def thread_count(threads: int | None) -> int:
     return threads
 
 
-def trace_bytes(trace: Any) -> Any:
+def trace_bytes(trace: Trace) -> bytes | memoryview | RawMapping:
     """A path mapped into memory, or the buffer itself, as bytes."""
     if isinstance(trace, (str, os.PathLike)):
         with open(trace, "rb") as file:

@@ -247,6 +247,20 @@ class History(Sequence[Instruction]):
         """
         return Table(self._raw.instructions(*self._range(start, stop)))
 
+    def lines(
+        self, start: int | None = None, stop: int | None = None, *, symbols: bool = False
+    ) -> Iterator[str]:
+        """The instructions as lines of text, by Python's slice rules, as ``odograph steps`` prints them.
+
+        A line is the step, the address and the instruction; a ``*`` before the address says that it ran in a
+        transaction that may have been aborted. Lines in brackets are events and gaps between the steps. With
+        ``symbols``, functions are named where they begin or go on, and the targets of branches. Names from a
+        recording may hold any character: see :func:`odograph.text.printable.printable`.
+        """
+        from odograph.history.listing import lines
+
+        return lines(self, *self._range(start, stop), symbols)
+
     def blocks(self, start: int | None = None, stop: int | None = None) -> Table:
         """Blocks: instructions executed without a decision, an event or a change of section between them.
 
@@ -280,12 +294,12 @@ class History(Sequence[Instruction]):
         """The steps before which execution was lost, each once, ascending. Notes do not count."""
         return array("Q", self._raw.gap_steps())
 
-    def gaps_before(self, first: int, last: int, most: int, *, notes: bool | None = None) -> list[Gap]:
-        """The gaps and notes before steps ``first`` to ``last``, both included; at most ``most``.
+    def gaps_before(self, first: int, last: int, limit: int, *, notes: bool | None = None) -> list[Gap]:
+        """The gaps and notes before steps ``first`` to ``last``, both included; at most ``limit``.
 
         ``notes``: only notes (True), or only gaps (False).
         """
-        return [gap_of(raw) for raw in self._raw.gaps(max(0, first), max(0, last), most, notes)]
+        return [gap_of(raw) for raw in self._raw.gaps(max(0, first), max(0, last), limit, notes)]
 
     def count_gaps_before(self, first: int, last: int, *, notes: bool | None = None) -> int:
         """How many gaps and notes stand before steps ``first`` to ``last``, both included.
@@ -294,13 +308,13 @@ class History(Sequence[Instruction]):
         """
         return self._raw.count_gaps(max(0, first), max(0, last), notes)
 
-    def gap_kinds(self, most: int = 256) -> list[tuple[Gap, int, int]]:
+    def gap_kinds(self, limit: int = 256) -> list[tuple[Gap, int, int]]:
         """The gaps and notes by cause, code and, where memory was missing, page.
 
         Each row is (the first one, number, bytes lost).
-        After ``most`` of them, pages are no longer told apart, and what is put together then has no ``ip``.
+        After ``limit`` of them, pages are no longer told apart, and what is put together then has no ``ip``.
         """
-        return [(gap_of(raw), count, lost) for raw, count, lost in self._raw.gap_kinds(most)]
+        return [(gap_of(raw), count, lost) for raw, count, lost in self._raw.gap_kinds(limit)]
 
     def find(
         self,
@@ -320,17 +334,17 @@ class History(Sequence[Instruction]):
         """
         import numpy as np
 
-        most = (1 << 63) - 1 if limit is None else limit
-        if most < 0:
-            raise InvalidArgument(f"limit must not be negative, not {most}")
+        limit = (1 << 63) - 1 if limit is None else limit
+        if limit < 0:
+            raise InvalidArgument(f"limit must not be negative, not {limit}")
         begin, end = self._range(start, stop)
         found = [np.zeros(0, dtype=np.int64)]
         for first, last, (addresses, is_range) in self._wanted(what):
             first, last = max(begin, first), min(end, last)
-            if first < last and most > 0:
-                steps = self._raw.find(addresses, is_range, first, last, most)
+            if first < last and limit > 0:
+                steps = self._raw.find(addresses, is_range, first, last, limit)
                 found.append(np.frombuffer(steps, dtype=np.int64))
-                most -= len(found[-1])
+                limit -= len(found[-1])
         return found[-1] if len(found) <= 2 else np.concatenate(found)
 
     def addresses(self, name: str) -> list[int]:
@@ -453,11 +467,11 @@ class History(Sequence[Instruction]):
     def _asked(self, question: Question, start: int | None, stop: int | None) -> list[Table]:
         return self._tables((question,), *self._range(start, stop))[0]
 
-    def stack(self, step: int | None = None, *, most: int = 1 << 16) -> Stack:
+    def stack(self, step: int | None = None, *, limit: int = 1 << 16) -> Stack:
         """The call stack before the instruction of a step is executed, the innermost frame first.
 
         ``None``, or ``len(history)``: at the end, behind the last step; where the last thing that happened is
-        an interrupt or a fault, the innermost frame is at what was interrupted. At most ``most`` frames are
+        an interrupt or a fault, the innermost frame is at what was interrupted. At most ``limit`` frames are
         listed.
 
         It comes of the calls and returns that were executed; no memory is needed. A return ends the
@@ -479,11 +493,11 @@ class History(Sequence[Instruction]):
         where = self._len if step is None else step + self._len if step < 0 else step
         if not 0 <= where <= self._len:
             raise IndexError(f"step {step} is not among the {self._len} of this history")
-        if most < 1:
-            raise InvalidArgument(f"a stack has at least one frame, not {most}")
+        if limit < 1:
+            raise InvalidArgument(f"a stack has at least one frame, not {limit}")
         whole, before = (self, 0) if self._whole is None else self._whole
         last = self._last_address() if before + where == len(whole) else None
-        return whole._stacks.at(before + where, most, last)
+        return whole._stacks.at(before + where, limit, last)
 
     def seed(self, stack: Stack) -> None:
         """Takes the outer frames, which no trace shows, from a stack at the end of the history.

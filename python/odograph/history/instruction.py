@@ -6,9 +6,11 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from odograph._native import disassemble
 from odograph.code.image import Asid
 from odograph.errors import PtError
 from odograph.text.counted import counted
+from odograph.text.reprs import hex_repr
 
 __all__ = ["AMBIGUOUS", "ExecMode", "Gap", "Instruction", "InstructionClass", "gap_of"]
 
@@ -38,6 +40,7 @@ class ExecMode(enum.IntEnum):
     bits_64 = 3
 
 
+@hex_repr("ip")
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """One executed instruction.
@@ -59,14 +62,20 @@ class Instruction:
     speculative: bool
     truncated: bool
 
+    @property
+    def text(self) -> str:
+        """The instruction in Intel syntax, such as ``mov eax,[rdi+8]``; ``(bad)`` if it cannot be read."""
+        return disassemble(self.raw, self.ip, self.mode)
+
     def __str__(self) -> str:
-        return f"{self.step:>10} {self.ip:016x}  {self.raw.hex(' ')}"
+        return f"{self.step:>10} {self.ip:016x}  {self.text}"
 
 
 #: The cause of notes among gaps.
 AMBIGUOUS = "ambiguous"
 
 
+@hex_repr("offset", "ip")
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Lost execution: ``step`` instructions had been executed before it.

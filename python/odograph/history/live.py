@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
 from odograph._native import RawStream
 from odograph.code.image import Image
@@ -12,6 +12,9 @@ from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, UnsupportedOperation
 from odograph.history.decode import clock_of, thread_count
 from odograph.history.history import History
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = ["LiveTrace"]
 
@@ -109,7 +112,7 @@ class LiveTrace:
         """Nothing more can be fed."""
         return self._closed
 
-    def feed(self, data: Any) -> History:
+    def feed(self, data: ReadableBuffer) -> History:
         """Take the next bytes, any number of them, and give the history of what has become certain.
 
         ``data`` is anything with the buffer protocol; it is copied. Decoding waits until some 64 KiB have
@@ -133,7 +136,7 @@ class LiveTrace:
         self._closed = True
         return self._history(part)
 
-    def read(self, file: Any, size: int = 1 << 16) -> Iterator[History]:
+    def read(self, file: BinaryIO, size: int = 1 << 16) -> Iterator[History]:
         """Feed what a binary file or pipe gives, and iterate over the histories that are not empty.
 
         At its end the live trace is closed. A file that does not block and has nothing now ends the
@@ -176,7 +179,7 @@ class LiveTrace:
         return History(raw, first_step=first_step, offset=offset)
 
 
-def _bytes(data: Any) -> Any:
+def _bytes(data: ReadableBuffer) -> memoryview:
     if isinstance(data, (str, os.PathLike)):
         raise TypeError(f"feed takes bytes, not {type(data).__name__}; read() takes an open file")
     view = memoryview(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from odograph.errors import InvalidArgument
+from odograph.errors import InvalidArgument, UnknownSymbol
 
 if TYPE_CHECKING:
     from odograph.symbols import Symbols
@@ -31,7 +31,7 @@ def wanted(what: Where, names: Symbols | None) -> tuple[tuple[int, ...], bool]:
         if not isinstance(one, str):
             return [int(one)]
         if names is None:
-            raise KeyError(
+            raise UnknownSymbol(
                 f"this history has no symbols to look up {one!r} in; give an address, or use odograph.open"
             )
         return names.addresses(one)

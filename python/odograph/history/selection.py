@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from odograph.errors import InvalidArgument
+from odograph.errors import InvalidArgument, UnknownSymbol
 from odograph.table import Table
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class Answers:
         """As :meth:`~odograph.History.pairs` gives it."""
         return self._of("pairs")[0]
 
+    def __repr__(self) -> str:
+        return f"<Answers: {', '.join(self._tables)}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -152,7 +155,7 @@ class Selection:
         if named or self.modules:
             if find_symbols is None:
                 missing = ", ".join(map(str, [*named, *(self.modules or ())]))
-                raise KeyError(f"this history has no symbols to look up {missing} in")
+                raise UnknownSymbol(f"this history has no symbols to look up {missing} in")
             intervals += find_symbols().extents(named, self.modules or ())
         return _apart(intervals), self.depth, self.min_cost
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from odograph._native import RawMapping, recorded_code
 from odograph.code.evidence import FileFacts
 from odograph.perfdata.expansion import Expansion, TooLarge
+from odograph.text.reprs import hex_repr
 
 __all__ = ["Code", "ExecutedFacts", "Truth", "read_trailer", "trailer_bytes"]
 
@@ -42,6 +43,7 @@ _CHUNK = 16 << 20
 _ENTRY_COST, _BYTE_COST, _FACT_COST = 512, 5, 32
 
 
+@hex_repr("address")
 class Code(NamedTuple):
     """``data`` lay at ``address`` of process ``pid`` from time ``tsc`` on (0 = from the beginning)."""
 
@@ -51,6 +53,7 @@ class Code(NamedTuple):
     data: bytes
 
 
+@hex_repr("hash")
 class Truth(NamedTuple):
     """What the recorder itself counted for one thread while it ran (hash as in ``odograph verify``)."""
 

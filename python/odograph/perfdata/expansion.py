@@ -24,24 +24,24 @@ class TooLarge(ValueError):
 class Expansion:
     """Counts the bytes of memory that the compressed parts of a recording of ``size`` bytes become.
 
-    ``most`` replaces the limit, which otherwise follows from the size. A small file cannot claim much memory
+    ``limit`` replaces the limit, which otherwise follows from the size. A small file cannot claim much memory
     then, wherever in it the claim stands.
     """
 
-    def __init__(self, size: int, most: int | None = None) -> None:
-        self.most = default_limit(size) if most is None else most
+    def __init__(self, size: int, limit: int | None = None) -> None:
+        self.limit = default_limit(size) if limit is None else limit
         self.used = 0
 
     @property
     def left(self) -> int:
         """How many bytes may still come."""
-        return max(0, self.most - self.used)
+        return max(0, self.limit - self.used)
 
     def take(self, amount: int) -> None:
         """Counts ``amount`` bytes. Raises TooLarge, which says what to do, if there are too many by now."""
-        if self.used + amount > self.most:
+        if self.used + amount > self.limit:
             raise TooLarge(
-                f"it would take more than {self.most >> 20} MiB of memory, which is much for its size; if "
+                f"it would take more than {self.limit >> 20} MiB of memory, which is much for its size; if "
                 "you trust the file, --max-expanded SIZE (max_expanded in Python) allows more"
             )
         self.used += amount

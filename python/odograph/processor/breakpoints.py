@@ -297,6 +297,9 @@ class InstructionBreakpoints:
         for handle in self:
             self.remove(handle)
 
+    def __repr__(self) -> str:
+        return f"<InstructionBreakpoints: {len(self)}>"
+
 
 def dispatch(processor: object, members: Sequence[Handle], address: int, size: int) -> list[Handle]:
     """Calls all that are still there, in order; gives those that were called."""

@@ -72,6 +72,10 @@ class DataHandle:
         if self.alive:
             self.remove()
 
+    def __repr__(self) -> str:
+        state = "" if self.alive else ", removed"
+        return f"<DataHandle: {self.access} of {self.first:#x} to {self.last:#x}{state}>"
+
 
 class DataBreakpoints:
     """The data breakpoints of a processor that has data.
@@ -138,3 +142,6 @@ class DataBreakpoints:
         self._closed = True
         for handle in self:
             self.remove(handle)
+
+    def __repr__(self) -> str:
+        return f"<DataBreakpoints: {len(self)}>"

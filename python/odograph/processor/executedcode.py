@@ -11,6 +11,7 @@ import numpy as np
 from odograph._native import disassemble
 from odograph.processor.filters import Question
 from odograph.table import Table
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph._native import RawCode
@@ -31,6 +32,7 @@ FEWEST_HITS, MOST_HITS = 1 << 4, 1 << 16
 """Executions that are told at once."""
 
 
+@hex_repr("address")
 class CodeInstruction(NamedTuple):
     """An executed instruction: other bytes at the same address are another one."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from odograph._native import disassemble
-from odograph.errors import InvalidArgument, Reentered, UnsupportedOperation
+from odograph.errors import InvalidArgument, Reentered, UnknownSymbol, UnsupportedOperation
 from odograph.processor.breakpoints import BreakpointFlags, InstructionBreakpoints
 from odograph.processor.filters import Filter
 from odograph.processor.stop import Stop, StopReason
@@ -123,7 +123,7 @@ class Processor(ABC):
 
     def resolve(self, symbol: str) -> int:
         """The address of a symbol. KeyError if there is none."""
-        raise KeyError(f"this processor has no symbols to look up {symbol!r} in")
+        raise UnknownSymbol(f"this processor has no symbols to look up {symbol!r} in")
 
     def addresses(self, symbol: str) -> list[int]:
         """All addresses that a symbol means. KeyError if there is none."""
@@ -189,3 +189,7 @@ class Processor(ABC):
 
     def _stop(self, reason: StopReason, hits: list[Any] | None = None) -> Stop:
         return Stop(reason, self.step, self.pc, tuple(self._messages), tuple(hits or ()))
+
+    def __repr__(self) -> str:
+        where = "at its end" if self.pc is None else f"at {self.pc:#x}"
+        return f"<{type(self).__name__}: step {self.step}, {where}>"

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from odograph.text.reprs import hex_repr
+
 if TYPE_CHECKING:
     from odograph.processor.breakpoints import Handle
 
@@ -29,6 +31,7 @@ class StopReason(enum.Enum):
     """The next instruction cannot be executed; the message says why."""
 
 
+@hex_repr("pc")
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Where and why a run ended.

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Literal
 
 from odograph._native import resolve_program
-from odograph.errors import InvalidArgument, OutputError, RecordingError
+from odograph.errors import CommandError, InvalidArgument, OutputError, RecordingError
 from odograph.files.destination import Destination
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recorder import hardware, ptrace, qemu
 from odograph.recorder.groupsignals import GroupSignals
 from odograph.recorder.spool import Spool
 
-__all__ = ["BACKENDS", "Backend", "CommandError", "RecordResult", "choose", "finish", "record"]
+__all__ = ["BACKENDS", "Backend", "RecordResult", "choose", "finish", "record"]
 
 Backend = Literal["perf", "qemu", "ptrace"]
 #: The recorders, best first.
@@ -42,14 +42,6 @@ _GRACE = 0.5
 _LEAST = 1 << 20
 #: The recording, in a directory of the recorder's, and what is to be known of it.
 _RECORDING, _DESCRIPTION = "perf.data", "recording.json"
-
-
-class CommandError(RecordingError):
-    """The command could not be run. ``status`` is a shell's: 127 not found, 126 not executable."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

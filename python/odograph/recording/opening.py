@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odograph.code.binaries import Binaries, CodeSource, Missing
 from odograph.code.evidence import written_at
@@ -25,6 +25,7 @@ from odograph.recording.stream import Break, TraceStream
 
 if TYPE_CHECKING:
     from odograph.code.image import Image
+    from odograph.config import TraceConfig
 
 __all__ = [
     "Break",
@@ -46,7 +47,7 @@ def open_recording(
     image: Image | None = None,
     sysroot: Paths = (),
     buildid_dirs: Paths = (),
-    config: Any = None,
+    config: TraceConfig | None = None,
     kcore: str | os.PathLike[str] | None = None,
     max_expanded: int | None = None,
 ) -> RecordingFile:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from odograph.perfdata.attributes import Attribute
 from odograph.perfdata.auxtrace import AuxTraceInfo
 from odograph.perfdata.format import AttributeFlag, SampleType
+from odograph.text.reprs import hex_repr
 
 __all__ = ["AddressFilter", "PtParameters", "parse_cpuid", "parse_filters"]
 
 
+@hex_repr("first", "last")
 @dataclass(frozen=True, slots=True)
 class AddressFilter:
     """An address filter: ``kind`` ``"filter"`` or ``"stop"``, ``first`` and ``last`` address included.

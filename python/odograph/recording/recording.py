@@ -19,6 +19,7 @@ from odograph.history.selection import Answers, Question, Selection
 from odograph.recording.decoding import Decoding, Progress
 from odograph.recording.timeline import ImageMoments, image_moments
 from odograph.text.counted import counted
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph.code.binaries import CodeSource, Missing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Recording", "Verdict", "open"]
 
 
+@hex_repr("recorded_hash", "decoded_hash")
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the recorder counted for a thread, what decoding its trace gives, and whether they agree."""
@@ -283,14 +285,14 @@ class Recording:
                 f"{self.path} is cut or damaged: what its recorder may have counted is lost: {cut.message}"
             )
 
-    def check_steps(self, steps: int, most: int | None = None) -> None:
+    def check_steps(self, steps: int, limit: int | None = None) -> None:
         """Raises :class:`~odograph.RecordingError` if hashing so many instructions takes long for the trace.
 
         There is no quicker way to the hash than one instruction after the other, and a few bytes of trace may
-        stand for half a million. ``most`` are allowed, by default 2**28 and 512 for each byte of trace.
+        stand for half a million. ``limit`` are allowed, by default 2**28 and 512 for each byte of trace.
         """
         size = sum(stream.size for stream in self.source.streams)
-        if steps > (_HASHED + _HASHED_PER_BYTE * size if most is None else most):
+        if steps > (_HASHED + _HASHED_PER_BYTE * size if limit is None else limit):
             raise RecordingError(
                 f"{steps:,} instructions in {counted(size, 'byte')} of trace take long to hash; if you trust "
                 f"the recording, --max-steps {steps} (max_steps in Python) does it"

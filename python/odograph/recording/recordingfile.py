@@ -23,6 +23,7 @@ from odograph.recording.stream import TraceStream
 
 if TYPE_CHECKING:
     from odograph.code.image import Asid, Image
+    from odograph.config import TraceConfig
 
 __all__ = ["RecordingFile", "Thread"]
 
@@ -74,7 +75,7 @@ class RecordingFile:
     facts: dict[str, Any] = field(default_factory=dict)
     lost_records: int = 0
     user_image: Image | None = None
-    config: Any = None
+    config: TraceConfig | None = None
     noted: Problems = field(default_factory=Problems)
     _kernel: Image | None = field(default=None, init=False, repr=False)
     _classes: dict[int, tuple[dict[Mapping, str | None], str | None]] = field(

@@ -96,7 +96,8 @@ class Lines:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._raw = RawLines(os.fspath(path))
+        self._path = os.fspath(path)
+        self._raw = RawLines(self._path)
 
     @staticmethod
     def of_file(path: str | os.PathLike[str]) -> Lines:
@@ -159,6 +160,9 @@ class Lines:
         Each row is (address, whole name, whether it was inlined there), ascending.
         """
         return self._raw._code_of(utf8(name))
+
+    def __repr__(self) -> str:
+        return f"<Lines of {self._path!r}{'' if self else ': no debug information'}>"
 
 
 @functools.lru_cache(maxsize=64)

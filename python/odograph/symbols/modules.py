@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from odograph.code.binaries import CodeSource, Missing
 from odograph.code.objects import PF_X, ObjectFile, Segment, object_file, object_of_bytes
 from odograph.symbols.table import FunctionTable, table_of_bytes, table_of_file
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph.code.mappings import Mapping
@@ -25,6 +26,7 @@ def _page(offset: int) -> int:
     return offset - offset % _PAGE
 
 
+@hex_repr("address", "end", "offset")
 @dataclass(frozen=True)
 class Module:
     """A mapped part of a file.
@@ -78,6 +80,7 @@ class Module:
         return (address + self.bias) % _TOP
 
 
+@hex_repr("address", "end", "offset")
 @dataclass(frozen=True)
 class MemoryModule(Module):
     """An ELF file that lies in memory as a whole and is no file, such as the vdso; ``image`` is its bytes."""

@@ -8,10 +8,12 @@ from typing import NamedTuple
 from odograph.errors import AmbiguousName, UnknownSymbol
 from odograph.frame import Inlined
 from odograph.symbols.table import KnownBy
+from odograph.text.reprs import hex_repr
 
 __all__ = ["AmbiguousName", "Function", "KnownFunction", "Name", "Place", "UnknownSymbol"]
 
 
+@hex_repr("offset", "start")
 @dataclass(frozen=True, slots=True)
 class Place:
     """An address in words: ``offset`` bytes behind the function ``name`` of ``module``.
@@ -43,6 +45,7 @@ class Place:
         return f"{function}+{self.offset:#x}" if self.offset else f"{function}"
 
 
+@hex_repr("address", "offset")
 class Function(NamedTuple):
     """A function: its entry in memory, and the same ``offset`` as the module's file has it.
 
@@ -62,6 +65,7 @@ class Function(NamedTuple):
         return f"{self.module}!{self.name}" if self.module else self.name
 
 
+@hex_repr("start", "size")
 class KnownFunction(NamedTuple):
     """A function of a module in memory: ``size`` bytes from ``start`` on, and how it is known.
 
@@ -75,6 +79,7 @@ class KnownFunction(NamedTuple):
     known_by: KnownBy
 
 
+@hex_repr("offset")
 class Name(NamedTuple):
     """All that is known of an address. None: not known.
 

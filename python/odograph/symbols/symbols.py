@@ -17,6 +17,7 @@ from odograph.symbols.perfmap import PerfMap
 from odograph.symbols.place import Function, KnownFunction, Name, Place, UnknownSymbol
 from odograph.symbols.resolving import Resolver
 from odograph.symbols.table import landings_of
+from odograph.text.counted import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -392,6 +393,9 @@ class Symbols:
         no known one.
         """
         return self._resolver.line_taken(text)
+
+    def __repr__(self) -> str:
+        return f"<Symbols: {counted(len(self.modules), 'module')}>"
 
 
 def _has_table(module: Module) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from odograph._native import RawFunctions, landings_of_file
 from odograph.symbols.lines import Lines, utf8
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph.symbols.intervals import Addresses, Numbers
@@ -30,6 +31,7 @@ or only because it was called; "" where nothing is known."""
 _MOST_NAMES = 1 << 24
 
 
+@hex_repr("start", "end")
 class FileFunction(NamedTuple):
     """A function of a file: its code lies from ``start`` to ``end`` (not included), as the file has it.
 
@@ -124,6 +126,10 @@ class FunctionTable:
     def known_names(self) -> list[str]:
         """Names of symbols, for suggestions."""
         return self._raw._shown_names(_MOST_NAMES)
+
+    def __repr__(self) -> str:
+        known = "has symbols" if self._raw._has_symbols() else "has no symbols"
+        return f"<FunctionTable: {known}>"
 
 
 class Landings(NamedTuple):

@@ -14,6 +14,7 @@ from odograph.frame import Found, Frame, Stack
 from odograph.symbols import Module, Symbols
 from odograph.symbols.modules import MemoryModule
 from odograph.symbols.place import Name
+from odograph.text.counted import counted
 from odograph.unwind.tailcalls import TailCalls
 
 __all__ = ["DEFAULT_LIMIT", "MACHINES", "CfiUnwinder"]
@@ -118,6 +119,9 @@ class CfiUnwinder:
             known_by=known_by,
         )
         return frame
+
+    def __repr__(self) -> str:
+        return f"<CfiUnwinder for {self.machine}: {counted(len(self.symbols.modules), 'module')}>"
 
 
 def _whole(modules: list[Module]) -> list[tuple[int, int, Module]]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from odograph.code.objects import object_file
 from odograph.errors import ImageError, PtError
+from odograph.text.reprs import hex_repr
 
 __all__ = ["MACHINES", "CoreNotes", "FileMapping", "ThreadNote", "read_notes", "registers_of"]
 
@@ -28,6 +29,7 @@ MACHINES = {62: "x86-64", 183: "aarch64"}
 _REGISTERS_AT = 112
 
 
+@hex_repr("registers")
 class ThreadNote(NamedTuple):
     """NT_PRSTATUS: a thread, the signal it got, its registers."""
 
@@ -36,6 +38,7 @@ class ThreadNote(NamedTuple):
     registers: dict[str, int]
 
 
+@hex_repr("start", "end", "offset")
 class FileMapping(NamedTuple):
     """A row of NT_FILE: where which part of a file was mapped."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from odograph.text.reprs import hex_repr
 from odograph.views.numbers import count, share
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["CallTreeNode", "call_tree", "call_tree_lines"]
 
 
+@hex_repr("address", "offset")
 @dataclass(slots=True)
 class CallTreeNode:
     """A function as called from its parent.

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from odograph.text.reprs import hex_repr
 from odograph.views.functions import FunctionKey, function_label, same_function
 from odograph.views.numbers import count, share
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FunctionCost", "cost_lines", "function_costs", "merged_costs"]
 
 
+@hex_repr("address", "offset")
 @dataclass(frozen=True, slots=True)
 class FunctionCost:
     """What the calls of a function cost: see :meth:`odograph.History.functions`.

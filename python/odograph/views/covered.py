@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from odograph.text.reprs import hex_repr
 from odograph.views.functions import FunctionKey, same_function
 from odograph.views.numbers import count
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Covered", "CoveredFunction", "Passes", "covered", "covered_lines"]
 
 
+@hex_repr("address", "offset")
 @dataclass(frozen=True, slots=True)
 class CoveredFunction:
     """How many instructions, blocks and edges of a function were executed at least once.

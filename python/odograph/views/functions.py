@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from odograph.text.reprs import hex_repr
 from odograph.views.numbers import count, share
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def function_label(module: str, name: str | None, address: int, offset: int) -> 
     return f"{module}+{offset:#x}" if module else f"{address:#x}"
 
 
+@hex_repr("address", "offset")
 @dataclass(frozen=True, slots=True)
 class FunctionCount:
     """What a function executed itself, callees not counted, and how often it was called.

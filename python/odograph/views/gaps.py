@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from odograph.history.history import History
 from odograph.history.instruction import AMBIGUOUS, Gap
+from odograph.text.reprs import hex_repr
 from odograph.views.numbers import counted, size
 
 __all__ = ["GapGroup", "gap_groups", "gap_lines", "gaps_and_notes", "losses"]
@@ -50,6 +51,7 @@ _REASONS = {
 }
 
 
+@hex_repr("offset", "ip")
 @dataclass(slots=True)
 class GapGroup:
     """Gaps or notes with one cause and one remedy. ``step``, ``offset`` and ``ip`` are those of the first.
@@ -113,10 +115,10 @@ def _kinds(gaps: Iterable[Gap] | History | Iterable[History]) -> Iterable[tuple[
             yield one, 1, one.bytes_lost
 
 
-def gap_lines(groups: list[GapGroup], most: int = 8) -> list[str]:
-    """Two lines a group: what and where, then what to do; of the first ``most`` groups."""
+def gap_lines(groups: list[GapGroup], limit: int = 8) -> list[str]:
+    """Two lines a group: what and where, then what to do; of the first ``limit`` groups."""
     lines = []
-    for group in groups[:most]:
+    for group in groups[:limit]:
         where = f"step {group.step:,}, trace offset {group.offset:#x}"
         if group.ip is not None:
             where += f", ip {group.ip:#x}"
@@ -125,8 +127,8 @@ def gap_lines(groups: list[GapGroup], most: int = 8) -> list[str]:
         what = counted(group.count, "note" if group.is_note else "gap")
         lines.append(f"{what} ({group.cause}{lost}; {first}{where}): {group.reason}")
         lines.append(f"    try: {group.help}")
-    if len(groups) > most:
-        rest = groups[most:]
+    if len(groups) > limit:
+        rest = groups[limit:]
         gaps = losses(rest)
         notes = sum(group.count for group in rest) - gaps
         kinds = [counted(number, noun) for number, noun in ((gaps, "gap"), (notes, "note")) if number]

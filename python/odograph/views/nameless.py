@@ -96,14 +96,14 @@ def _explained(path: str | None, place: str | None, package: str | None) -> tupl
     return "it was stripped of its symbols", ", or ".join(ways)
 
 
-def nameless_lines(found: list[Nameless], most: int = 4) -> list[str]:
-    """A headline, and two lines for each of the first ``most`` modules; nothing if there are none."""
+def nameless_lines(found: list[Nameless], limit: int = 4) -> list[str]:
+    """A headline, and two lines for each of the first ``limit`` modules; nothing if there are none."""
     if not found:
         return []
     lines = ["code without names, shown by its place in the file:"]
-    for one in found[:most]:
+    for one in found[:limit]:
         lines.append(f"{100 * one.share:5.1f} %  {one.module}: {one.reason}")
         lines.append(f"    try: {one.help}")
-    if len(found) > most:
-        lines.append(f"and {len(found) - most} more modules")
+    if len(found) > limit:
+        lines.append(f"and {len(found) - limit} more modules")
     return lines

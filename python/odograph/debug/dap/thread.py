@@ -73,7 +73,7 @@ class DebuggedThread:
 
     def _frames(self) -> list[Frame]:
         target = self.target
-        return [*target.history.stack(target.step, most=_MOST_FRAMES)]
+        return [*target.history.stack(target.step, limit=_MOST_FRAMES)]
 
     def _lines(self, frame: Frame) -> list[ShownFrame]:
         name = frame.function or str(

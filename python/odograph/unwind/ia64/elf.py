@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from odograph.errors import ImageError, PtError
+from odograph.text.reprs import hex_repr
 
 if TYPE_CHECKING:
     from odograph.code.image import Filename
@@ -32,6 +33,7 @@ _SHN_XINDEX = 0xFFFF
 _STT_FUNC = 2
 
 
+@hex_repr("address", "offset", "file_size", "memory_size")
 class Segment(NamedTuple):
     """A program header."""
 
@@ -47,6 +49,7 @@ class Segment(NamedTuple):
         return self.address <= address < self.address + self.memory_size
 
 
+@hex_repr("address", "offset")
 class Section(NamedTuple):
     """A section header. ``link`` and ``info`` mean what the kind says."""
 
@@ -59,6 +62,7 @@ class Section(NamedTuple):
     info: int
 
 
+@hex_repr("address")
 class Function(NamedTuple):
     """A symbol of kind ``STT_FUNC``: in an object ``address`` counts from the start of ``section``."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from odograph._native import uwx_add_to_bsp
+from odograph.text.reprs import hex_repr
 
 __all__ = ["LINUX", "SavedContext", "is_signal_frame", "read_saved_context"]
 
@@ -48,6 +49,7 @@ _PLACES: Final = {
 Read = Callable[[int], "int | None"]
 
 
+@hex_repr("address", "ip", "sp", "bsp", "cfm")
 class SavedContext(NamedTuple):
     """A context that was interrupted; ``address`` is where its registers are."""
 

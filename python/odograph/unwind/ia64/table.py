@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from odograph.code.image import Image
 from odograph.errors import InvalidArgument
+from odograph.text.reprs import hex_repr
 from odograph.unwind.ia64.elf import (
     OS_HPUX,
     PT_IA_64_UNWIND,
@@ -34,6 +35,7 @@ _SEGMENT_RELATIVE = {0x5C, 0x5D, 0x5E, 0x5F}
 """``R_IA64_SEGREL32MSB``, ``32LSB``, ``64MSB``, ``64LSB``."""
 
 
+@hex_repr("text", "start", "end")
 class UnwindTable(NamedTuple):
     """The table of an executable or library, by addresses as it is linked."""
 
@@ -50,6 +52,7 @@ class UnwindTable(NamedTuple):
         return 12 if self.flags & NARROW else 24
 
 
+@hex_repr("start", "end", "info")
 class Entry(NamedTuple):
     """A row, and the information block it leads to.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from odograph._native import UwxEnv
 from odograph.errors import InvalidArgument, UnwindError
 from odograph.frame import Found, Frame, Stack
+from odograph.text.reprs import hex_repr
 from odograph.unwind.ia64.names import (
     Disposition,
     Lookup,
@@ -65,6 +66,7 @@ class Location(NamedTuple):
     register_stack: int | None = None
 
 
+@hex_repr("offset")
 class Named(NamedTuple):
     """What a place is called. None: not known."""
 
@@ -93,6 +95,7 @@ class Unwinder:
         self._copy_in, self._lookup_ip = copy_in, lookup_ip
         self._interrupted: SavedContext | None = None
         self.forget()
+        self._big = big
         self._env.set_remote(big)
         if not floats:
             self._env.set_nofr()
@@ -333,6 +336,9 @@ class Unwinder:
             assert not isinstance(ip, tuple)
             raise UnwindError(status.message, status=status, ip=ip)
         return status
+
+    def __repr__(self) -> str:
+        return f"<Unwinder: IA-64, {'big' if self._big else 'little'} endian>"
 
 
 def unwind(snapshot: Snapshot, *, limit: int = DEFAULT_LIMIT, names: bool = True) -> Stack:
