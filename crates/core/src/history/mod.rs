@@ -6,61 +6,33 @@
 //! and reads no file and asks no callback. Passes are named: expand, find, count, calls, hash. Most run
 //! on as many threads as decoding did; what they give does not depend on it.
 
-mod blocks;
-mod builder;
 mod calls;
-mod clock;
-mod code;
-mod columns;
-mod count;
-mod coverage;
-mod cutter;
 mod decode;
-mod ending;
-mod events;
-mod executions;
-mod expand;
-mod find;
-mod functions;
-mod hash;
-mod knowledge;
-mod live;
-mod nodes;
-mod pairs;
-mod parallel;
-mod part;
-mod piece;
-mod question;
-mod rows;
-mod saved;
+mod passes;
 mod stack;
-mod stream;
-mod sum;
-mod threads;
-mod whole;
 
-pub use blocks::BlockColumns;
-pub use calls::{CallNode, CallTree};
-pub use clock::Clock;
-pub use code::{CodeRow, CodeTable, Hits};
-pub use columns::InstructionColumns;
-pub use count::Counts;
-pub use coverage::Coverage;
-pub use decode::{decode, skipped};
-pub use events::{Chosen, EventColumns};
-pub use executions::Executions;
-pub use find::Wanted;
-pub use functions::{FunctionCost, Functions, OpenCounts, OpenFunction};
-pub use hash::Hashing;
-pub use live::{Live, LiveError, LivePart};
-pub use pairs::{CallPair, Pairs};
-pub use parallel::{Ask, Interrupted};
-pub use part::{Assembly, Part, PartPlace};
-pub use rows::Rows;
-pub use saved::{Stale, Unsaved};
+pub use calls::call_tree::{CallNode, CallTree};
+pub use calls::functions::{FunctionCost, Functions, OpenCounts, OpenFunction};
+pub use calls::pairs::{CallPair, Pairs};
+pub use calls::rows::Rows;
+pub use calls::sum::Sum;
+pub use decode::clock::Clock;
+pub use decode::decoded_trace::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
+pub use decode::decoding::{decode, skipped};
+pub use decode::live::{Live, LiveError, LivePart};
+pub use decode::part::{Assembly, Part, PartPlace};
+pub use decode::saved::{Stale, Unsaved};
+pub use passes::blocks::BlockColumns;
+pub use passes::code::{CodeRow, CodeTable, Hits};
+pub use passes::columns::InstructionColumns;
+pub use passes::count::Counts;
+pub use passes::coverage::Coverage;
+pub use passes::events::{Chosen, EventColumns};
+pub use passes::executions::Executions;
+pub use passes::find::Wanted;
+pub use passes::hash::Hashing;
+pub use passes::parallel::{Ask, Interrupted};
 pub use stack::{
     fold, Body, CallStack, Called, Calls, Entries, Entry, EntryKind, Found, FrameKind, Instant, Ledger,
     Names, Settled, Spent, StackFrame, StackPart, Stacks,
 };
-pub use stream::{DecodeError, DecodeOptions, OnError, Resync, Stream, TraceBytes};
-pub use sum::Sum;

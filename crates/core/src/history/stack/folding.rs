@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::executions::Executions;
-use super::super::parallel::{Ask, Interrupted};
 use super::called::Found;
 use super::ledger::{Ledger, Spent};
 use super::names::Names;
 use super::ops::Ops;
 use super::stacks::StackPart;
 use super::tracker::{Beginning, Tracker};
+use crate::history::passes::executions::Executions;
+use crate::history::passes::parallel::{Ask, Interrupted};
 
 /// Bytes of trace in a piece. Whatever the number of threads: a path or call too many must be the same one.
 const PIECE: u64 = 1 << 20;

@@ -4,10 +4,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::executions::Executions;
-use super::super::parallel::{Ask, Interrupted, Piece};
-use super::super::question::Asked;
-use super::super::stream::Stream;
 use super::below::Below;
 use super::called::Found;
 use super::chain::{Chains, Item, Kind};
@@ -19,6 +15,10 @@ use super::ops::Ops;
 use super::switch::Chosen;
 use super::tracker::{Beginning, State, Tracker};
 use super::walk::{Following, Keeping};
+use crate::history::decode::decoded_trace::Stream;
+use crate::history::passes::executions::Executions;
+use crate::history::passes::parallel::{Ask, Interrupted, Piece};
+use crate::history::passes::question::Asked;
 
 /// Bytes of trace in a piece: a question walks through one of them.
 const PIECE: u64 = 32 << 10;
@@ -501,4 +501,21 @@ fn waiting(places: &[Place]) -> usize {
         last = Some(place);
     }
     sum
+}
+
+impl Executions {
+    /// Adds the executions in a part of a history that follows. No edge leads from one part to the next.
+    pub fn ask(&mut self, part: &StackPart, ask: Ask<'_>) -> Result<(), Interrupted> {
+        let pieces = part.stream.cut(part.first, part.last, false);
+        let question = self.question();
+        let sums = part.stream.in_pieces(&Asked(question), &pieces, ask, |seam| {
+            self.take(seam);
+            true
+        })?;
+        for sum in sums {
+            self.add(sum);
+        }
+        self.break_off();
+        Ok(())
+    }
 }

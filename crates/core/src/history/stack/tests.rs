@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::{CallTree, FunctionCost, Functions, Pairs};
 use super::called::Begins;
 use super::chain::{Item, Kind};
 use super::code::{Loaded, Manner};
@@ -12,6 +11,7 @@ use super::ledger::{EntryKind, Instant, Ledger};
 use super::names::Names;
 use super::ops::{Leap, Off, Op, Ops};
 use super::tracker::{Beginning, Tracker};
+use crate::history::{CallTree, FunctionCost, Functions, Pairs};
 
 /// Numbers without a pattern (xorshift).
 pub(super) struct Random(pub u64);

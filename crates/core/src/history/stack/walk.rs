@@ -4,10 +4,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::nodes::PerNode;
-use super::super::parallel::Piece;
-use super::super::question::Question;
-use super::super::stream::Pass;
 use super::called::{Begins, Met};
 use super::chain::{Item, Kind};
 use super::code::{look, Exit, Loaded, Manner, NodeSites, Site, What};
@@ -17,6 +13,10 @@ use super::ops::{Jump, Leap, Off, Op, Ops, Pending};
 use super::thunks::Code;
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Sink, Where};
+use crate::history::decode::decoded_trace::Pass;
+use crate::history::passes::nodes::PerNode;
+use crate::history::passes::parallel::Piece;
+use crate::history::passes::question::Question;
 use crate::instruction::InstructionClass;
 
 /// What most runs need to know of their node: whether it [does nothing to the stack](NodeSites::is_dull), whether a
