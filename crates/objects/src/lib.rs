@@ -29,6 +29,5 @@ pub mod packed;
 mod rows;
 pub mod section;
 pub mod source;
-mod stubs;
 pub mod symbols;
 mod units;

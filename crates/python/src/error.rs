@@ -68,7 +68,9 @@ fn build(py: Python<'_>, kind: Kind, message: &str, place: Place) -> PyResult<Py
     attributes.set_item("offset", place.offset)?;
     attributes.set_item("ip", place.ip)?;
     if let Some(asid) = place.asid {
-        attributes.set_item("asid", crate::asid::PyAsid::from(asid))?;
+        // By its name: the room of asids raises errors, so this one does not know it.
+        let class = py.import("odograph._native")?.getattr("Asid")?;
+        attributes.set_item("asid", class.call1((asid.cr3, asid.vmcs))?)?;
     }
     Ok(PyErr::from_value(class.call((message,), Some(&attributes))?))
 }

@@ -16,10 +16,10 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::answers;
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::mapped;
-use crate::sums;
 use crate::table::{RawTable, TableBuilder};
 use crate::timeline::RawMoments;
 
@@ -331,8 +331,8 @@ pub(crate) fn counted_tables(
     rows: &Rows,
 ) -> PyResult<Vec<Vec<RawTable>>> {
     let tables = |question: &String| match (question.as_str(), &counted.counts, &counted.coverage) {
-        ("counts", Some(counts), _) => Ok(vec![sums::counts(counts, rows)?]),
-        ("coverage", _, Some(coverage)) => sums::coverage(coverage, rows),
+        ("counts", Some(counts), _) => Ok(vec![answers::counts(counts, rows)?]),
+        ("coverage", _, Some(coverage)) => answers::coverage(coverage, rows),
         ("functions" | "calls" | "pairs", ..) => Ok(Vec::new()),
         _ => Err(error::invalid_argument(py, &format!("there is no question {question:?}"))),
     };

@@ -1,5 +1,6 @@
 //! The private native module `odograph._native`: conversions only, one file per room.
 
+mod answers;
 mod argument;
 mod asid;
 mod assembly;

@@ -10,8 +10,8 @@ use odograph_core::history::{
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::answers;
 use crate::history::{self, RawHistory, RawRows};
-use crate::sums;
 use crate::table::RawTable;
 
 /// A frame: where it goes on, the step of its call, how it was found (0 a call, 1 interrupted, 2 a jump to another function),
@@ -233,12 +233,12 @@ impl RawStacks {
                 "functions" => {
                     let Some(settled) = kept.functions.take() else { continue };
                     left = open(&settled.unexplained, &settled.found);
-                    *tables = vec![sums::functions(settled, clock, &rows)?];
+                    *tables = vec![answers::functions(settled, clock, &rows)?];
                 }
                 "calls" => {
                     let Some(settled) = kept.paths.take() else { continue };
                     left = open(&settled.unexplained, &settled.found);
-                    *tables = vec![sums::paths(settled, clock, &rows)?];
+                    *tables = vec![answers::paths(settled, clock, &rows)?];
                 }
                 "pairs" => {
                     let Some(mut settled) = kept.pairs.take() else { continue };
@@ -246,7 +246,7 @@ impl RawStacks {
                         settled.ledger.move_by(by);
                     }
                     left = open(&settled.unexplained, &settled.found);
-                    *tables = sums::pairs(settled, &rows)?;
+                    *tables = answers::pairs(settled, &rows)?;
                 }
                 _ => {}
             }

@@ -1,5 +1,7 @@
 //! The symbols of code in an ELF file.
 
+mod stubs;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,7 +13,6 @@ use object::read::elf::{ElfFile, FileHeader, SectionHeader, Sym, SymbolTable};
 use object::{Endianness, ReadRef};
 
 use crate::demangle::demangle;
-use crate::stubs;
 
 /// A name in one of the string tables that [`Symbols`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

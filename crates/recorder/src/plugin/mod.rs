@@ -3,6 +3,9 @@
 //! A block that starts says how the one before it ended. What does not fit is looked at more closely
 //! in [`arrive`]: signal handlers, and QEMU running an instruction again in a block of its own.
 
+mod hook;
+mod registers;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::path::Path;
@@ -17,17 +20,17 @@ use crate::code::Learned;
 use crate::descriptor;
 use crate::exec;
 use crate::executed::Executed;
-use crate::hook;
 use crate::lock::Lock;
 use crate::mapped::ReadOnly;
 use crate::mappings;
 use crate::maps;
 use crate::process::{quoted, Origin, Process};
-use crate::registers::{self, number};
 use crate::signal::{self, Delivery, Entry};
 use crate::stream::Stream;
 use crate::system::{inode, is_memory_file, peek, peek_string, peek_word, pid, tid};
 use crate::watch::{written_descriptor, Watch};
+
+use registers::number;
 
 const THREADS: usize = 1 << 16;
 /// What a command line may hold, as in Linux.
