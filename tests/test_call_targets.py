@@ -222,7 +222,9 @@ def test_a_live_stream_tells_what_was_called(tmp_path: Path) -> None:
             total = question.sum()
             for part in parts:
                 total.add(question.ask(part._raw, 0, len(part)), part.first_step)
-            found, left = total.tables(recording.decoding.clock, whole.begins_program, whole.landings, ())
+            found, left = total.tables(
+                recording.decoding.clock, whole.begins_program, whole.unwind_tables, ()
+            )
             tables.append(Table(found[0]).to_dict())
         return tables, left
 

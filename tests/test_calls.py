@@ -315,7 +315,9 @@ def check_live(seed: int, pieces: int, folder: Path) -> None:
                 if stop in interrupted:
                     continue
                 for total, asked in zip(sums, (whole.pairs, whole.functions, whole.calls), strict=True):
-                    (table, *_), _ = total.tables(recording.clock, whole.begins_program, whole.landings, ())
+                    (table, *_), _ = total.tables(
+                        recording.decoding.clock, whole.begins_program, whole.unwind_tables, ()
+                    )
                     found, expected = Table(table).to_dict(), asked(0, stop).to_dict()
                     for one in (found, expected):
                         # Whether the end of a handler behind the last step belongs to it, is open.

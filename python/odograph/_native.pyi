@@ -17,14 +17,13 @@ __all__ = [
     "RawFieldListing",
     "RawFrameTables",
     "RawFunctions",
-    "RawHeights",
-    "RawHeldThread",
     "RawHistory",
     "RawImage",
     "RawImageLog",
     "RawInstructionDecoder",
     "RawInstructionListing",
     "RawLines",
+    "RawLiveTrace",
     "RawMapping",
     "RawObject",
     "RawPacketDecoder",
@@ -32,8 +31,9 @@ __all__ = [
     "RawPath",
     "RawQueryDecoder",
     "RawSectionCache",
+    "RawStackOffsets",
     "RawStacks",
-    "RawStream",
+    "RawStoppedThread",
     "RawSum",
     "RawTable",
     "RawTimeline",
@@ -49,7 +49,6 @@ __all__ = [
     "disassemble_many",
     "encode_packet",
     "finish_stream",
-    "landings_of_file",
     "learned_code",
     "load_history",
     "open_recorded",
@@ -61,6 +60,7 @@ __all__ = [
     "step_program",
     "trace_overlap",
     "unwind_descriptors",
+    "unwind_tables_of_file",
     "uwx_add_to_bsp",
 ]
 
@@ -241,7 +241,7 @@ _RawRows = tuple[list[tuple[int, int]] | None, int | None, int]
 _RawPart = tuple[RawHistory, int, int] | None
 
 @final
-class RawStream:
+class RawLiveTrace:
     def __new__(
         cls,
         image: RawImage,
@@ -252,7 +252,7 @@ class RawStream:
         clock: _Clock,
         limit: int,
         threads: int,
-    ) -> RawStream: ...
+    ) -> RawLiveTrace: ...
     def feed(self, data: ReadableBuffer) -> _RawPart: ...
     def flush(self) -> _RawPart: ...
     def close(self) -> _RawPart: ...
@@ -308,8 +308,8 @@ class RawPath:
 _KnownValue = tuple[str, int]
 
 @final
-class RawHeights:
-    def __new__(cls, code: RawCode, sources: ReadableBuffer, targets: ReadableBuffer) -> RawHeights: ...
+class RawStackOffsets:
+    def __new__(cls, code: RawCode, sources: ReadableBuffer, targets: ReadableBuffer) -> RawStackOffsets: ...
     def at(
         self, entry: int, ip: int, cfa: int
     ) -> tuple[int, str, list[tuple[int, _KnownValue]], list[tuple[int, _KnownValue]]] | None: ...
@@ -460,7 +460,7 @@ def open_recorded(name: bytes) -> int: ...
 def trace_overlap(earlier: ReadableBuffer, later: ReadableBuffer) -> tuple[int, int] | None: ...
 def skipped_bytes(trace: ReadableBuffer) -> int: ...
 def count_packets(trace: ReadableBuffer, config: dict[str, Any]) -> tuple[list[tuple[str, int]], int]: ...
-def landings_of_file(path: str | PathLike[str]) -> tuple[list[int], list[tuple[int, int, int]]]: ...
+def unwind_tables_of_file(path: str | PathLike[str]) -> tuple[list[int], list[tuple[int, int, int]]]: ...
 def debug_place(identity: bytes) -> PathLike[str]: ...
 def demangle(name: str) -> str: ...
 
@@ -520,8 +520,8 @@ def disassemble(data: bytes, ip: int, mode: int = 3) -> str: ...
 def disassemble_many(ips: bytes, modes: bytes, rows: list[bytes]) -> tuple[list[str], bytes]: ...
 
 @final
-class RawHeldThread:
-    def __new__(cls, tid: int) -> RawHeldThread: ...
+class RawStoppedThread:
+    def __new__(cls, tid: int) -> RawStoppedThread: ...
     def _registers(self) -> list[int]: ...
     def _release(self) -> None: ...
 

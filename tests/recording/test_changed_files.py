@@ -146,7 +146,7 @@ def test_nothing_of_another_file_is_used(kind: str, how: str, brought: bool, tmp
     assert all(frame.function is None or frame.known_by == "call" for frame in frames) or usable
     if not usable:
         assert symbols.source_of(CODE) is None
-        assert symbols.landings([CODE])[2] == []
+        assert symbols.unwind_tables([CODE])[2] == []
         assert not symbols.modules[0].table.has_symbols
         with pytest.raises(ImageError):
             # Code that was never executed is known from the file alone.

@@ -20,7 +20,7 @@ from odograph.code.evidence import Evidence
 from odograph.files.plainfile import mapped_recorded
 from odograph.perfdata.source import map_file
 from odograph.recording.opening import open_recording
-from odograph.symbols.table import landings_of, table_of_file
+from odograph.symbols.table import table_of_file, unwind_tables_of
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 QUESTIONS: dict[str, Callable[[odograph.Recording, odograph.History], object]] = {
@@ -182,7 +182,7 @@ def test_an_object_file_that_is_cut_while_it_is_read_has_fewer_functions(tmp_pat
     try:
         for _ in range(30):
             assert len(table_of_file(str(path)).functions()) <= known
-            assert len(landings_of(str(path)).starts) <= len(landings_of(str(whole)).starts)
+            assert len(unwind_tables_of(str(path)).starts) <= len(unwind_tables_of(str(whole)).starts)
     finally:
         stop.set()
         cutting.join()

@@ -11,8 +11,8 @@ use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
 use odograph_core::history::{
-    decode, Assembly, BlockColumns, CallTree, Calls, Counts, Coverage, DecodeOptions, EventColumns,
-    Functions, Hashing, InstructionColumns, Ledger, Pairs, Settled, StackPart, Stream, Wanted,
+    decode, Assembly, BlockColumns, CallTree, Calls, Counts, Coverage, DecodeOptions, DecodedTrace,
+    EventColumns, Functions, Hashing, InstructionColumns, Ledger, Pairs, Settled, StackPart, Wanted,
 };
 use odograph_core::image::Image;
 use odograph_core::instruction::{self, ExecMode};
@@ -56,31 +56,31 @@ impl ReadMemory for Asked {
     }
 }
 
-fn decoded(run: &Run, image: Image, options: DecodeOptions) -> Arc<Stream> {
+fn decoded(run: &Run, image: Image, options: DecodeOptions) -> Arc<DecodedTrace> {
     let trace = Arc::new(run.trace.clone());
     let stream = decode(trace, &TraceConfig::default(), Timeline::constant(image), options, |_| false);
     Arc::new(stream.unwrap_or_else(|_| panic!("nothing stops this decode")))
 }
 
-fn ips(stream: &Stream, start: u64, stop: u64) -> Vec<u64> {
+fn ips(stream: &DecodedTrace, start: u64, stop: u64) -> Vec<u64> {
     let mut ips = Vec::new();
     stream.ips(start, stop, &mut ips, &mut || false).unwrap();
     ips
 }
 
-fn events(stream: &Stream) -> EventColumns {
+fn events(stream: &DecodedTrace) -> EventColumns {
     let mut columns = EventColumns::default();
     stream.events(0..u64::MAX, 0, &mut columns, &mut || false).unwrap();
     columns
 }
 
-fn instructions(stream: &Stream, start: u64, stop: u64) -> InstructionColumns {
+fn instructions(stream: &DecodedTrace, start: u64, stop: u64) -> InstructionColumns {
     let mut columns = InstructionColumns::default();
     stream.instructions(start, stop, 0, &mut columns, &mut || false).unwrap();
     columns
 }
 
-fn blocks(stream: &Stream, start: u64, stop: u64) -> BlockColumns {
+fn blocks(stream: &DecodedTrace, start: u64, stop: u64) -> BlockColumns {
     let mut columns = BlockColumns::default();
     stream.blocks(start, stop, 0, &mut columns, &mut || false).unwrap();
     columns
@@ -93,7 +93,7 @@ fn named_events(columns: &EventColumns) -> Vec<(&'static str, u64)> {
         .collect()
 }
 
-fn check_is_the_run(stream: &Stream, run: &Run, what: &str) {
+fn check_is_the_run(stream: &DecodedTrace, run: &Run, what: &str) {
     let decoded = ips(stream, 0, stream.steps());
     let same = decoded.iter().zip(&run.ips).take_while(|(a, b)| a == b).count();
     assert!(
@@ -231,7 +231,7 @@ struct Answers {
 
 impl Answers {
     /// Those of steps of a stream, with the events whose packets lie `within` these trace offsets.
-    fn of(stream: &Arc<Stream>, start: u64, stop: u64, within: Range<u64>) -> Self {
+    fn of(stream: &Arc<DecodedTrace>, start: u64, stop: u64, within: Range<u64>) -> Self {
         let mut answers = Answers::default();
         let part = StackPart { first: start, last: stop, within, ..StackPart::whole(stream.clone()) };
         let mut calls = (Calls::default(), Calls::default(), Calls::default());
@@ -433,7 +433,7 @@ fn a_callback_alone_decodes_the_same_and_is_never_asked_again() {
 }
 
 /// All passes on random ranges, against the instructions one by one.
-fn check_passes(stream: &Arc<Stream>, run: &Run, random: &mut Random, what: &str) {
+fn check_passes(stream: &Arc<DecodedTrace>, run: &Run, random: &mut Random, what: &str) {
     let total = run.ips.len();
     let mut all = InstructionColumns::default();
     stream.instructions(0, total as u64, 0, &mut all, &mut || false).unwrap();
@@ -477,7 +477,13 @@ fn check_passes(stream: &Arc<Stream>, run: &Run, random: &mut Random, what: &str
     }
 }
 
-fn check_instructions(stream: &Stream, all: &InstructionColumns, start: usize, stop: usize, what: &str) {
+fn check_instructions(
+    stream: &DecodedTrace,
+    all: &InstructionColumns,
+    start: usize,
+    stop: usize,
+    what: &str,
+) {
     let mut some = InstructionColumns::default();
     stream.instructions(start as u64, stop as u64, 0, &mut some, &mut || false).unwrap();
     assert_eq!(some.ip, all.ip[start..stop], "{what}");
@@ -491,7 +497,7 @@ fn check_instructions(stream: &Stream, all: &InstructionColumns, start: usize, s
 }
 
 fn check_find(
-    stream: &Stream,
+    stream: &DecodedTrace,
     all: &InstructionColumns,
     start: usize,
     stop: usize,
@@ -522,7 +528,7 @@ fn check_find(
     assert_eq!(found, starts, "{what}");
 }
 
-fn check_counts(stream: &Stream, ips: &[u64], first: u64, last: u64, what: &str) {
+fn check_counts(stream: &DecodedTrace, ips: &[u64], first: u64, last: u64, what: &str) {
     let mut expected: HashMap<u64, u64> = HashMap::new();
     for &ip in ips {
         *expected.entry(ip).or_default() += 1;
@@ -533,7 +539,7 @@ fn check_counts(stream: &Stream, ips: &[u64], first: u64, last: u64, what: &str)
     assert_eq!(counted, expected, "{what}");
 }
 
-fn check_blocks(stream: &Stream, all: &InstructionColumns, start: usize, stop: usize, what: &str) {
+fn check_blocks(stream: &DecodedTrace, all: &InstructionColumns, start: usize, stop: usize, what: &str) {
     let mut blocks = BlockColumns::default();
     stream.blocks(start as u64, stop as u64, 0, &mut blocks, &mut || false).unwrap();
     let mut at = start;
@@ -550,7 +556,7 @@ fn check_blocks(stream: &Stream, all: &InstructionColumns, start: usize, stop: u
 }
 
 fn check_coverage(
-    stream: &Stream,
+    stream: &DecodedTrace,
     all: &InstructionColumns,
     events: &EventColumns,
     start: usize,
@@ -581,7 +587,7 @@ fn check_coverage(
     assert_eq!(coverage.edges.into_iter().collect::<HashMap<_, _>>(), edges, "{what}");
 }
 
-fn check_events(stream: &Stream, every: &EventColumns, random: &mut Random, what: &str) {
+fn check_events(stream: &DecodedTrace, every: &EventColumns, random: &mut Random, what: &str) {
     assert!(every.offset.is_sorted(), "{what}: {:?}", every.offset);
     let most = every.offset.last().map_or(0, |&last| last as usize) + 2;
     let mut within = [random.below(most) as u64, random.below(most) as u64];

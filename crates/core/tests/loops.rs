@@ -8,7 +8,7 @@ use std::sync::Arc;
 use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::{GapCause, Timeline};
-use odograph_core::history::{decode, DecodeOptions, Stream};
+use odograph_core::history::{decode, DecodeOptions, DecodedTrace};
 use odograph_core::image::Image;
 use odograph_core::packet::{encode, mark, IpCompression, IpPayload, Packet, Tnt};
 use support::loops::{Known, Loop, BASE};
@@ -21,7 +21,7 @@ fn image_of(bytes: &[u8]) -> Image {
     image
 }
 
-fn stream_of(trace: &[u8], image: &Image) -> Stream {
+fn stream_of(trace: &[u8], image: &Image) -> DecodedTrace {
     let timeline = Timeline::constant(image.clone());
     let options = DecodeOptions::default();
     decode(Arc::new(trace.to_vec()), &TraceConfig::default(), timeline, options, |_| false)
@@ -29,7 +29,7 @@ fn stream_of(trace: &[u8], image: &Image) -> Stream {
         .expect("nothing stops")
 }
 
-fn ips_of(stream: &Stream) -> Vec<u64> {
+fn ips_of(stream: &DecodedTrace) -> Vec<u64> {
     let mut ips = Vec::new();
     stream.ips(0, stream.steps(), &mut ips, &mut || false).unwrap();
     ips

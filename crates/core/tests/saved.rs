@@ -7,7 +7,7 @@ use std::sync::Arc;
 use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::{Moment, Timeline};
-use odograph_core::history::{decode, Assembly, DecodeOptions, Part, Resync, Stale, Stream, Unsaved};
+use odograph_core::history::{decode, Assembly, DecodeOptions, DecodedTrace, Part, Resync, Stale, Unsaved};
 use odograph_core::image::Image;
 use support::attack::Endless;
 use support::forgery::forge;
@@ -40,7 +40,7 @@ impl Case {
         image
     }
 
-    fn decoded(&self, image: Image) -> Stream {
+    fn decoded(&self, image: Image) -> DecodedTrace {
         let timeline = Timeline::constant(image);
         decode(self.trace.clone(), &TraceConfig::default(), timeline, self.options.clone(), |_| false)
             .unwrap_or_else(|_| panic!("nothing stops this decode"))
@@ -50,10 +50,10 @@ impl Case {
         self.decoded(self.image()).save().expect("nothing forbids it")
     }
 
-    fn loaded(&self, saved: &[u8], image: Image) -> Result<Stream, Stale> {
+    fn loaded(&self, saved: &[u8], image: Image) -> Result<DecodedTrace, Stale> {
         let timeline = Timeline::constant(image);
         let options = self.options.clone();
-        Stream::load(saved, self.trace.clone(), &TraceConfig::default(), timeline, options, || false)
+        DecodedTrace::load(saved, self.trace.clone(), &TraceConfig::default(), timeline, options, || false)
     }
 
     fn stale(&self, saved: &[u8], image: Image) -> Option<Stale> {
@@ -153,7 +153,7 @@ fn another_way_to_decode_is_noticed() {
     let case = Case::new(6);
     let saved = case.saved();
     let load = |config: &TraceConfig, timeline: Timeline, options: DecodeOptions| {
-        Stream::load(&saved, case.trace.clone(), config, timeline, options, || false).err()
+        DecodedTrace::load(&saved, case.trace.clone(), config, timeline, options, || false).err()
     };
     let plain = TraceConfig::default();
     let alone = || Timeline::constant(case.image());
@@ -187,7 +187,7 @@ fn checking_can_be_interrupted() {
     let case = Case::new(8);
     let timeline = Timeline::constant(case.image());
     let (config, options) = (TraceConfig::default(), case.options.clone());
-    let loaded = Stream::load(&case.saved(), case.trace.clone(), &config, timeline, options, || true);
+    let loaded = DecodedTrace::load(&case.saved(), case.trace.clone(), &config, timeline, options, || true);
     assert_eq!(loaded.err(), Some(Stale::Interrupted));
 }
 

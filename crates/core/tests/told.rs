@@ -13,7 +13,7 @@ use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, Timeline};
-use odograph_core::history::{decode, skipped, DecodeOptions, EventColumns, Resync, Stream};
+use odograph_core::history::{decode, skipped, DecodeOptions, DecodedTrace, EventColumns, Resync};
 use odograph_core::image::Image;
 use odograph_core::packet::{self, sync, BlockContext, Packet, PSB};
 use support::live::fed;
@@ -29,7 +29,7 @@ const WRAP: u64 = 1 << 56;
 type Told = (u64, u64, Option<u64>);
 
 /// All events and gaps of a stream that begins at `offset` of a trace, with `step` steps before it.
-fn told(stream: &Stream, offset: u64, step: u64, events: &mut Vec<Told>, gaps: &mut Vec<Gap>) {
+fn told(stream: &DecodedTrace, offset: u64, step: u64, events: &mut Vec<Told>, gaps: &mut Vec<Gap>) {
     let mut columns = EventColumns::default();
     assert!(stream.events(0..u64::MAX, 0, &mut columns, &mut || false).is_ok());
     let rows = columns.offset.iter().zip(&columns.tsc).zip(&columns.value);
@@ -50,7 +50,7 @@ fn decoded(trace: &[u8], config: &TraceConfig, resync: Resync, seed: u64) -> (Ve
         decode(trace.clone(), config, timeline.clone(), options, |_| false).ok().expect("nothing stops")
     };
     let serial = with(plain.clone());
-    let all = |stream: &Stream| {
+    let all = |stream: &DecodedTrace| {
         let (mut events, mut gaps) = (Vec::new(), Vec::new());
         told(stream, 0, 0, &mut events, &mut gaps);
         (events, gaps)
@@ -63,7 +63,7 @@ fn decoded(trace: &[u8], config: &TraceConfig, resync: Resync, seed: u64) -> (Ve
         assembled(&trace, config, &timeline, &plain, 100 + random.below(300) as u64, &mut random);
     assert_eq!(all(&whole), expected, "parts, seed {seed}");
     let saved = serial.save().expect("nothing forbids it");
-    let loaded = Stream::load(&saved, trace.clone(), config, timeline.clone(), plain.clone(), || false);
+    let loaded = DecodedTrace::load(&saved, trace.clone(), config, timeline.clone(), plain.clone(), || false);
     assert_eq!(all(&loaded.expect("it is of this trace")), expected, "saved, seed {seed}");
     let (mut events, mut gaps) = (Vec::new(), Vec::new());
     for part in fed(&trace, config, &image, &plain, &mut random).ok().expect("nothing stops") {

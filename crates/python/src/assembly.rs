@@ -55,7 +55,7 @@ impl RawAssembly {
         size: u64,
         base: u64,
     ) -> PyResult<RawAssembly> {
-        let trace = Arc::new(history::lend(trace)?);
+        let trace = Arc::new(history::borrow_trace(trace)?);
         let timeline = moments.timeline();
         let Config(config, unknown) = config;
         let options = history::options(to_psb, threads);
@@ -135,7 +135,7 @@ fn decode_part<'py>(
 ) -> PyResult<Option<(Bound<'py, PyBytes>, RawHistory)>> {
     let place = PartPlace::from_bytes(place)
         .ok_or_else(|| error::invalid_argument(py, "this is no place of a part"))?;
-    let trace = Arc::new(history::lend(trace)?);
+    let trace = Arc::new(history::borrow_trace(trace)?);
     let timeline = moments.timeline();
     let options = history::options(to_psb, 1);
     let decoded = py.detach(|| {

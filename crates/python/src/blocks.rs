@@ -11,7 +11,7 @@ use pyo3::types::PyBytes;
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Place};
 use crate::event::{event_time, to_python, RawEvent, RawTime};
-use crate::history::{lend, Lent};
+use crate::history::{borrow_trace, BorrowedTrace};
 use crate::image::RawImage;
 
 /// ip, size, raw, iclass, truncated.
@@ -57,7 +57,7 @@ fn event_answer<'py>(
 /// Walks over the blocks and events of a trace.
 #[pyclass(module = "odograph._native")]
 pub struct RawBlockDecoder {
-    trace: Lent,
+    trace: BorrowedTrace,
     decoder: BlockDecoder,
     unknown: UnknownSizes,
 }
@@ -65,7 +65,7 @@ pub struct RawBlockDecoder {
 /// Walks over the instructions and events of a trace.
 #[pyclass(module = "odograph._native")]
 pub struct RawInstructionDecoder {
-    trace: Lent,
+    trace: BorrowedTrace,
     decoder: InstructionDecoder,
     unknown: UnknownSizes,
 }
@@ -88,7 +88,7 @@ macro_rules! walker {
                 let Config(config, unknown) = config;
                 let options = options(end_on_call, end_on_jump, tick_events);
                 let decoder = $decoder::new(&config, options, image.snapshot());
-                Ok($class { trace: lend(trace)?, decoder, unknown })
+                Ok($class { trace: borrow_trace(trace)?, decoder, unknown })
             }
 
             #[getter]

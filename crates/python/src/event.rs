@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
-use crate::history::{lend, Lent};
+use crate::history::{borrow_trace, BorrowedTrace};
 use crate::mapped;
 
 /// tsc, has tsc, lost mtc, lost cyc.
@@ -103,7 +103,7 @@ fn failed(py: Python<'_>, unknown: &UnknownSizes, code: PtError, offset: u64) ->
 /// Walks over the events of a trace.
 #[pyclass(module = "odograph._native")]
 pub struct RawEventDecoder {
-    trace: Lent,
+    trace: BorrowedTrace,
     events: EventDecoder,
     unknown: UnknownSizes,
 }
@@ -113,7 +113,7 @@ impl RawEventDecoder {
     #[new]
     fn new(trace: &Bound<'_, PyAny>, config: Config) -> PyResult<Self> {
         let Config(config, unknown) = config;
-        Ok(RawEventDecoder { trace: lend(trace)?, events: EventDecoder::new(&config), unknown })
+        Ok(RawEventDecoder { trace: borrow_trace(trace)?, events: EventDecoder::new(&config), unknown })
     }
 
     #[getter]
@@ -173,7 +173,7 @@ impl RawEventDecoder {
 /// Answers queries about branches, and gives the events between them. Every answer comes with status bits.
 #[pyclass(module = "odograph._native")]
 pub struct RawQueryDecoder {
-    trace: Lent,
+    trace: BorrowedTrace,
     queries: QueryDecoder,
     unknown: UnknownSizes,
 }
@@ -195,7 +195,7 @@ impl RawQueryDecoder {
     #[new]
     fn new(trace: &Bound<'_, PyAny>, config: Config) -> PyResult<Self> {
         let Config(config, unknown) = config;
-        Ok(RawQueryDecoder { trace: lend(trace)?, queries: QueryDecoder::new(&config), unknown })
+        Ok(RawQueryDecoder { trace: borrow_trace(trace)?, queries: QueryDecoder::new(&config), unknown })
     }
 
     #[getter]

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use odograph_core::error::PtError;
 use odograph_core::flow::{Gap, GapCause, Gaps};
 use odograph_core::history::{
-    self, Ask, BlockColumns, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions, EventColumns,
-    Executions, Hashing, InstructionColumns, Interrupted, OnError, Resync, Rows, StackPart, Stream, Wanted,
+    self, Ask, BlockColumns, Chosen, Clock, Counts, Coverage, DecodeError, DecodeOptions, DecodedTrace,
+    EventColumns, Executions, Hashing, InstructionColumns, Interrupted, OnError, Resync, Rows, StackPart,
+    Wanted,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::buffer::PyBuffer;
@@ -23,16 +24,16 @@ use crate::mapped;
 use crate::table::{RawTable, TableBuilder};
 use crate::timeline::RawMoments;
 
-/// Trace bytes lent by a Python object for as long as a history lives.
-pub struct Lent(PyBuffer<u8>);
+/// Trace bytes borrowed from a Python object for as long as a history lives.
+pub struct BorrowedTrace(PyBuffer<u8>);
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for BorrowedTrace {
     fn as_ref(&self) -> &[u8] {
         if self.0.len_bytes() == 0 {
             return &[];
         }
         // SAFETY: the buffer is held by `self`, so its memory stays where it is and as long as it is;
-        // `lend` has checked that it is contiguous bytes. The contract of every function that takes a
+        // `borrow_trace` has checked that it is contiguous bytes. The contract of every function that takes a
         // trace is that the bytes do not change while in use. Where a caller breaks it, decoding reads
         // other bytes than before, which it checks like any input.
         unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>(), self.0.len_bytes()) }
@@ -40,12 +41,12 @@ impl AsRef<[u8]> for Lent {
 }
 
 /// Takes a contiguous buffer of bytes.
-pub fn lend(trace: &Bound<'_, PyAny>) -> PyResult<Lent> {
+pub fn borrow_trace(trace: &Bound<'_, PyAny>) -> PyResult<BorrowedTrace> {
     let buffer = PyBuffer::<u8>::get(trace)?;
     if !buffer.is_c_contiguous() {
         return Err(pyo3::exceptions::PyBufferError::new_err("the trace must be contiguous bytes"));
     }
-    Ok(Lent(buffer))
+    Ok(BorrowedTrace(buffer))
 }
 
 /// The clock of a stream as Python passes it: None, ("perf", zero, mult, shift) or ("nominal", ratio, 0, 0).
@@ -86,7 +87,7 @@ struct Shortage {
 /// Steps `first..last` of a stream, which are steps `at..` of the history.
 #[derive(Clone)]
 pub(crate) struct Part {
-    pub(crate) stream: Arc<Stream>,
+    pub(crate) stream: Arc<DecodedTrace>,
     first: u64,
     last: u64,
     /// Its events and gaps: those whose packets lie here in the stream.
@@ -103,7 +104,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    fn whole(stream: Stream, base: u64) -> Part {
+    fn whole(stream: DecodedTrace, base: u64) -> Part {
         let last = stream.steps();
         let (stream, within, only) = (Arc::new(stream), 0..u64::MAX, (false, false));
         Part { stream, first: 0, last, within, time: (0, u64::MAX), at: 0, base, lost: false, only }
@@ -180,12 +181,12 @@ fn is_note(gap: &RawGap) -> bool {
 
 impl RawHistory {
     /// All of a stream; `base` is the offset of its first byte in the trace it was cut from.
-    pub fn of(stream: Stream, base: u64, clock: Clock) -> RawHistory {
+    pub fn of(stream: DecodedTrace, base: u64, clock: Clock) -> RawHistory {
         RawHistory { parts: vec![Part::whole(stream, base)], clock, shortage: None }
     }
 
     /// The stream, if this is a decoded trace, whole and alone.
-    pub fn stream(&self) -> Option<&Arc<Stream>> {
+    pub fn stream(&self) -> Option<&Arc<DecodedTrace>> {
         match &self.parts[..] {
             [part] if part.within == (0..u64::MAX) && (part.first, part.last) == (0, part.stream.steps()) => {
                 Some(&part.stream)
@@ -279,7 +280,7 @@ impl RawHistory {
 
     /// RecordingError if the file of some trace was cut or changed since it was opened.
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let mut last: Option<&Arc<Stream>> = None;
+        let mut last: Option<&Arc<DecodedTrace>> = None;
         for part in &self.parts {
             if !last.is_some_and(|last| Arc::ptr_eq(last, &part.stream)) {
                 mapped::check(py, (**part.stream.trace()).as_ref())?;
@@ -423,7 +424,7 @@ impl RawHistory {
         progress: Option<Py<PyAny>>,
         base: u64,
     ) -> PyResult<RawHistory> {
-        let trace = Arc::new(lend(trace)?);
+        let trace = Arc::new(borrow_trace(trace)?);
         let timeline = moments.timeline();
         let Config(config, unknown) = config;
         let options = DecodeOptions {

@@ -9,7 +9,7 @@ use pyo3::types::PyBytes;
 
 use crate::config::Config;
 use crate::error::{self, Place};
-use crate::history::{lend, Lent};
+use crate::history::{borrow_trace, BorrowedTrace};
 use crate::image::RawImage;
 use crate::mapped;
 
@@ -29,7 +29,7 @@ fn stop(event: &Event) -> Stop {
 /// The instructions, blocks and events of a trace as `ptxed` prints them.
 #[pyclass(module = "odograph._native")]
 pub struct RawInstructionListing {
-    trace: Lent,
+    trace: BorrowedTrace,
     listing: InstructionListing,
     text: Vec<u8>,
     ended: bool,
@@ -54,7 +54,7 @@ impl RawInstructionListing {
         }
         let config = TraceConfig { libipt_compat: true, ..config.0 };
         let listing = InstructionListing::new(&config, chosen, image.snapshot());
-        Ok(RawInstructionListing { trace: lend(trace)?, listing, text: Vec::new(), ended: false })
+        Ok(RawInstructionListing { trace: borrow_trace(trace)?, listing, text: Vec::new(), ended: false })
     }
 
     /// The next piece of text, and the event it stopped at: one whose time has reached `limit`, or any if `every`.

@@ -8,13 +8,13 @@ use pyo3::types::PyBytes;
 use crate::argument::Number;
 use crate::config::Config;
 use crate::error;
-use crate::history::{lend, Lent};
+use crate::history::{borrow_trace, BorrowedTrace};
 use crate::mapped;
 
 /// The packets of a trace as `ptdump` prints them.
 #[pyclass(module = "odograph._native")]
 pub struct RawPacketListing {
-    trace: Lent,
+    trace: BorrowedTrace,
     listing: PacketListing,
     ended: bool,
 }
@@ -32,7 +32,7 @@ impl RawPacketListing {
             }
         }
         let listing = PacketListing::new(&config.0, chosen);
-        Ok(RawPacketListing { trace: lend(trace)?, listing, ended: false })
+        Ok(RawPacketListing { trace: borrow_trace(trace)?, listing, ended: false })
     }
 
     /// The next piece of text, and the time if the piece ended because it reached `limit`.
@@ -64,7 +64,7 @@ impl RawPacketListing {
 /// The packets of a trace with all their fields by name, as lines or JSON objects.
 #[pyclass(module = "odograph._native")]
 pub struct RawFieldListing {
-    trace: Lent,
+    trace: BorrowedTrace,
     listing: FieldListing,
     ended: bool,
 }
@@ -86,7 +86,7 @@ impl RawFieldListing {
         let offset = |number: Number| usize::try_from(number.0).unwrap_or(usize::MAX);
         let (first, end) = (offset(first), last.map(offset));
         let listing = FieldListing::new(FieldOptions { kinds, first, end, json, stream, numbered });
-        Ok(RawFieldListing { trace: lend(trace)?, listing, ended: false })
+        Ok(RawFieldListing { trace: borrow_trace(trace)?, listing, ended: false })
     }
 
     /// The next piece of text.

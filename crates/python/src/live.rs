@@ -3,20 +3,20 @@
 use std::sync::{Mutex, TryLockError};
 
 use odograph_core::history::{
-    Clock, DecodeError, DecodeOptions, Interrupted, Live, LiveError, LivePart, OnError,
+    Clock, DecodeError, DecodeOptions, Interrupted, LiveError, LivePart, LiveTrace, OnError,
 };
 use odograph_core::memory::MemoryError;
 use pyo3::prelude::*;
 
 use crate::config::Config;
 use crate::error::{self, Kind, Place};
-use crate::history::{self, asked, gap_error, lend, RawClock, RawHistory};
+use crate::history::{self, asked, borrow_trace, gap_error, RawClock, RawHistory};
 use crate::image::RawImage;
 
 /// Decodes trace bytes as they come.
 #[pyclass(frozen, module = "odograph._native")]
-pub struct RawStream {
-    live: Mutex<Live>,
+pub struct RawLiveTrace {
+    live: Mutex<LiveTrace>,
     clock: Clock,
 }
 
@@ -29,11 +29,12 @@ enum Refused {
     Live(LiveError),
 }
 
-impl RawStream {
+impl RawLiveTrace {
     fn ask(
         &self,
         py: Python<'_>,
-        question: impl Send + FnOnce(&mut Live, &mut dyn FnMut() -> bool) -> Result<Option<LivePart>, LiveError>,
+        question: impl Send
+            + FnOnce(&mut LiveTrace, &mut dyn FnMut() -> bool) -> Result<Option<LivePart>, LiveError>,
     ) -> PyResult<RawPart> {
         let part = asked(py, |stop| {
             let mut live = match self.live.try_lock() {
@@ -81,7 +82,7 @@ fn busy(py: Python<'_>) -> PyErr {
 }
 
 #[pymethods]
-impl RawStream {
+impl RawLiveTrace {
     #[new]
     #[pyo3(signature = (image, config, *, raise_on_gap, to_psb, clock, limit, threads))]
     #[allow(clippy::too_many_arguments)]
@@ -93,18 +94,18 @@ impl RawStream {
         clock: RawClock,
         limit: u64,
         threads: usize,
-    ) -> RawStream {
+    ) -> RawLiveTrace {
         let options = DecodeOptions {
             on_error: if raise_on_gap { OnError::Raise } else { OnError::Gap },
             ..history::options(to_psb, threads)
         };
-        let live = Live::new(&config.0, image.snapshot(), options, limit);
-        RawStream { live: Mutex::new(live), clock: history::clock(clock) }
+        let live = LiveTrace::new(&config.0, image.snapshot(), options, limit);
+        RawLiveTrace { live: Mutex::new(live), clock: history::clock(clock) }
     }
 
     /// Takes the next bytes.
     fn feed(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<RawPart> {
-        let data = lend(data)?;
+        let data = borrow_trace(data)?;
         self.ask(py, move |live, stop| live.feed(data.as_ref(), |_| stop()))
     }
 
@@ -138,5 +139,5 @@ impl RawStream {
 
 /// Adds this room's class.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<RawStream>()
+    module.add_class::<RawLiveTrace>()
 }

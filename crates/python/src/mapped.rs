@@ -174,7 +174,7 @@ fn install() {
     });
 }
 
-/// A mapped file: bytes that can be sliced, searched and lent to other readers, without a copy.
+/// A mapped file: bytes that can be sliced, searched and borrowed by other readers, without a copy.
 #[pyclass(frozen, module = "odograph._native")]
 pub struct RawMapping {
     entry: &'static Entry,

@@ -8,9 +8,9 @@ use odograph_objects::debugfiles::place_by_build_id;
 use odograph_objects::demangle::demangle;
 use odograph_objects::functions::{Debug, Function, Functions, KnownBy};
 use odograph_objects::header::{self, Damage, Headers};
-use odograph_objects::landing::landings_of;
 use odograph_objects::source::{self, with_data, with_file};
 use odograph_objects::symbols::value_of;
+use odograph_objects::unwind_tables::unwind_tables_of;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -33,7 +33,7 @@ type Facts = (u8, bool, u16, u16, u64, (u64, u16, u64), u64);
 type FunctionFields = (u64, u64, Option<String>, Option<String>, &'static str);
 
 /// Where functions begin, and (landing pad, first, last) of calls.
-type Landings = (Vec<u64>, Vec<(u64, u64, u64)>);
+type UnwindTables = (Vec<u64>, Vec<(u64, u64, u64)>);
 
 /// Where an object file lies.
 enum Data {
@@ -310,10 +310,10 @@ impl RawFunctions {
 /// Where functions of an ELF file begin that have unwind information, and (landing pad, first, last) of the calls whose
 /// exceptions land there; addresses are those of the file. Empty where there is no such information.
 #[pyfunction]
-fn landings_of_file(py: Python<'_>, path: PathBuf) -> Landings {
+fn unwind_tables_of_file(py: Python<'_>, path: PathBuf) -> UnwindTables {
     // The function itself is not general enough in its lifetimes.
     #[allow(clippy::redundant_closure)]
-    let found = py.detach(|| with_file(&path, |file| landings_of(file))).unwrap_or_default();
+    let found = py.detach(|| with_file(&path, |file| unwind_tables_of(file))).unwrap_or_default();
     (found.starts, found.pads)
 }
 
@@ -334,7 +334,7 @@ fn demangle_name(name: &str) -> String {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RawObject>()?;
     module.add_class::<RawFunctions>()?;
-    module.add_function(wrap_pyfunction!(landings_of_file, module)?)?;
+    module.add_function(wrap_pyfunction!(unwind_tables_of_file, module)?)?;
     module.add_function(wrap_pyfunction!(debug_place, module)?)?;
     module.add_function(wrap_pyfunction!(demangle_name, module)?)
 }

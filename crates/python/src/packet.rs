@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 use crate::config::{Config, UnknownSizes};
 use crate::error::{self, Kind, Place};
 use crate::event::{raw_time, RawTime};
-use crate::history::{lend, Lent};
+use crate::history::{borrow_trace, BorrowedTrace};
 use crate::mapped;
 
 /// A packet as Python sees it: its kind and its fields.
@@ -104,7 +104,7 @@ fn from_python(kind: &str, fields: &Bound<'_, PyDict>) -> PyResult<Packet> {
 /// Walks over the packets of a trace.
 #[pyclass(module = "odograph._native")]
 pub struct RawPacketDecoder {
-    trace: Lent,
+    trace: BorrowedTrace,
     pos: Option<usize>,
     sync_offset: usize,
     blocks: BlockContext,
@@ -122,7 +122,7 @@ impl RawPacketDecoder {
         let Config(config, unknown) = config;
         let libipt = config.libipt_compat;
         Ok(RawPacketDecoder {
-            trace: lend(trace)?,
+            trace: borrow_trace(trace)?,
             pos: None,
             sync_offset: 0,
             blocks: BlockContext { short_items: None, libipt },
@@ -255,7 +255,7 @@ fn trace_overlap(
     earlier: &Bound<'_, PyAny>,
     later: &Bound<'_, PyAny>,
 ) -> PyResult<Option<(usize, usize)>> {
-    let (earlier, later) = (lend(earlier)?, lend(later)?);
+    let (earlier, later) = (borrow_trace(earlier)?, borrow_trace(later)?);
     let overlap = py.detach(|| packet::overlap(earlier.as_ref(), later.as_ref()));
     mapped::check(py, earlier.as_ref())?;
     mapped::check(py, later.as_ref())?;
@@ -265,7 +265,7 @@ fn trace_overlap(
 /// Bytes in front of the first PSB of a trace, which decoding skips; 0 if they only tell the time.
 #[pyfunction]
 fn skipped_bytes(py: Python<'_>, trace: &Bound<'_, PyAny>) -> PyResult<u64> {
-    let trace = lend(trace)?;
+    let trace = borrow_trace(trace)?;
     let skipped = py.detach(|| odograph_core::history::skipped(trace.as_ref()));
     mapped::check(py, trace.as_ref())?;
     Ok(skipped)
@@ -278,7 +278,7 @@ fn count_packets(
     trace: &Bound<'_, PyAny>,
     config: Config,
 ) -> PyResult<(Vec<(&'static str, u64)>, u64)> {
-    let trace = lend(trace)?;
+    let trace = borrow_trace(trace)?;
     let errata = Errata::chosen(config.0.cpu);
     let (counts, errors) = py.detach(|| packet::count_kinds(trace.as_ref(), &errata));
     mapped::check(py, trace.as_ref())?;

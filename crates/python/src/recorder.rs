@@ -7,11 +7,11 @@ use odograph_core::instruction::ExecMode;
 use odograph_recorder::arguments::Arguments;
 use odograph_recorder::exec::{self, Program};
 use odograph_recorder::finish;
-use odograph_recorder::hold::{self, Held};
 use odograph_recorder::path::Path;
 use odograph_recorder::process::Origin;
 use odograph_recorder::runs::Runs;
 use odograph_recorder::step;
+use odograph_recorder::stopped::{self, StoppedThread};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -117,14 +117,14 @@ fn numbered(error: &std::io::Error) -> PyErr {
 
 /// A thread of a live process, held still until it is released or this process ends.
 #[pyclass(frozen, module = "odograph._native")]
-struct RawHeldThread(Held);
+struct RawStoppedThread(StoppedThread);
 
 #[pymethods]
-impl RawHeldThread {
+impl RawStoppedThread {
     /// Raises OSError.
     #[new]
-    fn new(py: Python<'_>, tid: i32) -> PyResult<RawHeldThread> {
-        py.detach(|| hold::hold(tid)).map(RawHeldThread).map_err(|error| numbered(&error))
+    fn new(py: Python<'_>, tid: i32) -> PyResult<RawStoppedThread> {
+        py.detach(|| stopped::stop(tid)).map(RawStoppedThread).map_err(|error| numbered(&error))
     }
 
     /// Its general registers in the kernel's order. Raises OSError.
@@ -182,7 +182,7 @@ impl RawPath {
 
 /// Adds the functions of this file.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<RawHeldThread>()?;
+    module.add_class::<RawStoppedThread>()?;
     module.add_class::<RawPath>()?;
     module.add_function(wrap_pyfunction!(finish_stream, module)?)?;
     module.add_function(wrap_pyfunction!(recorded_code, module)?)?;

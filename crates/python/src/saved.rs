@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use odograph_core::history::{Stale, Stream};
+use odograph_core::history::{DecodedTrace, Stale};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::config::Config;
 use crate::error::{self, Kind, Place};
-use crate::history::{gap_error, lend, options, RawClock, RawHistory, ASK_EVERY};
+use crate::history::{borrow_trace, gap_error, options, RawClock, RawHistory, ASK_EVERY};
 use crate::mapped;
 use crate::timeline::RawMoments;
 
@@ -48,14 +48,14 @@ fn load_history(
     threads: usize,
     base: u64,
 ) -> PyResult<Loaded> {
-    let (saved, trace) = (lend(saved)?, Arc::new(lend(trace)?));
+    let (saved, trace) = (borrow_trace(saved)?, Arc::new(borrow_trace(trace)?));
     let bytes = trace.clone();
     let timeline = moments.timeline();
     let options = options(to_psb, threads);
     let mut raised: Option<PyErr> = None;
     let loaded = py.detach(|| {
         let mut last = Instant::now();
-        Stream::load(saved.as_ref(), trace, &config.0, timeline, options, || {
+        DecodedTrace::load(saved.as_ref(), trace, &config.0, timeline, options, || {
             if last.elapsed() < ASK_EVERY {
                 return false;
             }

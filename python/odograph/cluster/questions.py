@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from odograph._native import RawEntries, RawSum
-from odograph.history.callstacks import FindLandings, Open, landings
+from odograph.history.callstacks import FindUnwindTables, Open, unwind_tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,7 @@ class Sums:
         self,
         clock: Clock,
         is_first: bool,
-        find_landings: FindLandings,
+        find_unwind_tables: FindUnwindTables,
         programs: Sequence[int],
     ) -> tuple[list[RawTable], Open]:
         """The tables that a history gives, and what they leave open.
@@ -149,7 +149,7 @@ class Sums:
         goes on with other programs.
         """
         tables, left = self._raw.tables(clock, is_first, ((), (), ()), programs)
-        names = landings(left[0], find_landings)
+        names = unwind_tables(left[0], find_unwind_tables)
         if names is not None:
             tables, _ = self._raw.tables(clock, is_first, names, programs)
         return tables, left

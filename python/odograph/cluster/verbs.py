@@ -124,7 +124,7 @@ _OF_WHOLE: dict[str, Callable[[History], list[Table]]] = {
 def _tables(total: Sum, question: Passes, recording: Recording, thread: Thread) -> list[Table]:
     history, programs = recording.history(thread.tid), recording.program_times(thread)
     tables, (_, _, matters) = cast("Sums", total).tables(
-        recording.decoding.clock, history.begins_program, history.landings, programs
+        recording.decoding.clock, history.begins_program, history.unwind_tables, programs
     )
     if matters:
         # What was called in one part makes a function of what was jumped to in another: the whole tells.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from odograph._native import RawHeights
+from odograph._native import RawStackOffsets
 from odograph.frame import Found
 from odograph.history.instruction import InstructionClass
 from odograph.table import Table
@@ -124,11 +124,11 @@ class DerivedStack:
         self._ips: dict[int, int] = {}
 
     @cached_property
-    def _heights(self) -> RawHeights:
+    def _heights(self) -> RawStackOffsets:
         edges = self._history.edges()
         source = np.ascontiguousarray(edges["from"], dtype=np.uint64)
         target = np.ascontiguousarray(edges["to"], dtype=np.uint64)
-        return RawHeights(self._code, source.tobytes(), target.tobytes())
+        return RawStackOffsets(self._code, source.tobytes(), target.tobytes())
 
     @cached_property
     def _first(self) -> int:
@@ -251,7 +251,7 @@ class DerivedStack:
         found = self._heights.at(entry, pc, cfa)
         if found is None:
             return None
-        height, trust, known, saved = found
+        offset, trust, known, saved = found
 
         def value_of(what: tuple[str, int]) -> int | None:
             kind, number = what
@@ -263,4 +263,4 @@ class DerivedStack:
             if value is not None:
                 words[(cfa + place) % _TOP] = value
         is_exact = trust == "exact" and not is_guess
-        return DerivedFrame(entry, pc, cfa, (cfa + height) % _TOP, is_exact, values, words)
+        return DerivedFrame(entry, pc, cfa, (cfa + offset) % _TOP, is_exact, values, words)

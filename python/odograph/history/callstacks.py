@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from odograph._native import RawHistory
     from odograph.symbols import Symbols
 
-__all__ = ["CallStacks", "FindLandings", "Landings", "Open", "landings"]
+__all__ = ["CallStacks", "FindUnwindTables", "Open", "UnwindTables", "unwind_tables"]
 
-Landings = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, int, int]]]
+UnwindTables = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, int, int]]]
 """Where functions begin, where the knowledge of functions ends, and where exceptions land."""
 
 Open = tuple[list[int], list[tuple[int, int]], bool]
 """What a walk leaves open: addresses that nothing explains without names; functions known only because they
 were called, as number of the program and address; and whether another walk with those may tell more."""
 
-FindLandings = Callable[[Sequence[int]], Landings]
+FindUnwindTables = Callable[[Sequence[int]], UnwindTables]
 """Gives that for the modules of some addresses."""
 
 _CALL, _INTERRUPTED, _TAIL = range(3)
-_NO_NAMES: Landings = ((), (), ())
+_NO_NAMES: UnwindTables = ((), (), ())
 
 
 #: What the native half says of a frame.
@@ -79,18 +79,18 @@ def _more(left_out: int) -> str:
     return "1 more frame is known" if left_out == 1 else f"{left_out:,} more frames are known"
 
 
-def landings(unexplained: Sequence[int], find_landings: FindLandings) -> Landings | None:
+def unwind_tables(unexplained: Sequence[int], find_unwind_tables: FindUnwindTables) -> UnwindTables | None:
     """What is known of functions around addresses that calls and returns do not explain; None if nothing."""
     if not unexplained:
         return None
-    found = find_landings(unexplained)
+    found = find_unwind_tables(unexplained)
     return found if found[0] else None
 
 
 class CallStacks:
     """The call stacks of one history, and what is asked of its calls; both come of the same walk.
 
-    ``names_at`` gives the names of code at a step, ``find_landings`` what is known of exceptions in the
+    ``names_at`` gives the names of code at a step, ``find_unwind_tables`` what is known of exceptions in the
     modules of some addresses, ``find_programs`` the times (TSC) at which the thread goes on with another
     program, ``is_first`` whether the first step is the first one of the thread.
     """
@@ -99,14 +99,14 @@ class CallStacks:
         self,
         raw: RawHistory,
         names_at: Callable[[int], Symbols] | None,
-        find_landings: FindLandings,
+        find_unwind_tables: FindUnwindTables,
         find_programs: Callable[[], Sequence[int]] | None = None,
         is_first: Callable[[], bool] | None = None,
         find_functions: Callable[[], RawEntries] | None = None,
     ) -> None:
         self._raw = raw
         self._names_at = names_at
-        self._find_landings = find_landings
+        self._find_unwind_tables = find_unwind_tables
         self._find_programs = find_programs
         self._is_first = is_first
         self._find_functions = find_functions
@@ -134,7 +134,7 @@ class CallStacks:
             self._functions = self._functions.with_called(called)
         return matters
 
-    def _made(self, names: Landings) -> RawStacks:
+    def _made(self, names: UnwindTables) -> RawStacks:
         programs = () if self._find_programs is None else tuple(self._find_programs())
         is_first = self._is_first is not None and self._is_first()
         return RawStacks(self._raw, is_first, *names, programs, self._functions)
@@ -150,7 +150,7 @@ class CallStacks:
 
     def _explain(self, first: RawStacks, left: Open) -> None:
         """Takes the native half that knew no names, if no names help with what it left unexplained."""
-        names = landings(left[0], self._find_landings)
+        names = unwind_tables(left[0], self._find_unwind_tables)
         self._native = first if names is None else self._made(names)
 
     def ask(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from odograph.frame import Stack
-    from odograph.history.callstacks import CallStacks, Landings
+    from odograph.history.callstacks import CallStacks, UnwindTables
     from odograph.history.index import IndexUse
     from odograph.symbols import Epoch, Symbols
 
@@ -521,7 +521,7 @@ class History(Sequence[Instruction]):
         return CallStacks(
             self._raw,
             names,
-            self.landings,
+            self.unwind_tables,
             self._find_programs,
             lambda: self.begins_program,
             self._find_functions,
@@ -532,14 +532,14 @@ class History(Sequence[Instruction]):
         assert found is not None
         return found
 
-    def landings(self, addresses: Sequence[int]) -> Landings:
-        """What :meth:`Symbols.landings <odograph.symbols.Symbols.landings>` says at any time, for stacks."""
+    def unwind_tables(self, addresses: Sequence[int]) -> UnwindTables:
+        """What :meth:`~odograph.Symbols.unwind_tables` says at any time, for stacks."""
         starts: set[int] = set()
         ends: set[int] = set()
         pads: set[tuple[int, int, int]] = set()
         for symbols in {id(one.symbols): one.symbols for one in self.spans}.values():
             if symbols is not None:
-                found = symbols.landings(addresses)
+                found = symbols.unwind_tables(addresses)
                 starts.update(found[0])
                 ends.update(found[1])
                 pads.update(found[2])

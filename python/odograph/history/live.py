@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
-from odograph._native import RawStream
+from odograph._native import RawLiveTrace
 from odograph.code.image import Image
 from odograph.config import TraceConfig
 from odograph.errors import InvalidArgument, UnsupportedOperation
@@ -67,7 +67,7 @@ class LiveTrace:
             raise UnsupportedOperation("unknown_packet needs the whole trace; use odograph.decode")
         self._image = Image() if image is None else image
         self._closed = False
-        self._raw = RawStream(
+        self._raw = RawLiveTrace(
             self._image,
             config.for_native(),
             raise_on_gap=on_error == "raise",

@@ -16,7 +16,7 @@ from odograph.symbols.modules import MemoryModule, Module
 from odograph.symbols.perfmap import PerfMap
 from odograph.symbols.place import Function, KnownFunction, Name, Place, UnknownSymbol
 from odograph.symbols.resolving import Resolver
-from odograph.symbols.table import landings_of
+from odograph.symbols.table import unwind_tables_of
 from odograph.text.counted import counted
 
 if TYPE_CHECKING:
@@ -291,7 +291,9 @@ class Symbols:
             return Function("[jit]" if number >= 0 else "", name, address, address)
         return Function(module.name, name, address, module.inside(address))
 
-    def landings(self, addresses: Iterable[int]) -> tuple[list[int], list[int], list[tuple[int, int, int]]]:
+    def unwind_tables(
+        self, addresses: Iterable[int]
+    ) -> tuple[list[int], list[int], list[tuple[int, int, int]]]:
         """Of the modules in which addresses lie: where their functions begin, where the modules end, and
         (landing pad, first, last) of the calls whose exceptions land there; the last address not included.
         """
@@ -305,7 +307,7 @@ class Symbols:
             module = self.modules[index]
             if module.path is None:
                 continue
-            found = landings_of(module.path)
+            found = unwind_tables_of(module.path)
             starts.update(map(module.loaded, found.starts))
             starts.update(map(module.loaded, module.table.entries.tolist()))
             ends.add(module.end % _TOP)

@@ -6,7 +6,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from odograph._native import RawFunctions, landings_of_file
+from odograph._native import RawFunctions, unwind_tables_of_file
 from odograph.symbols.lines import Lines, utf8
 from odograph.text.reprs import hex_repr
 
@@ -17,10 +17,10 @@ __all__ = [
     "FileFunction",
     "FunctionTable",
     "KnownBy",
-    "Landings",
-    "landings_of",
+    "UnwindTables",
     "table_of_bytes",
     "table_of_file",
+    "unwind_tables_of",
 ]
 
 KnownBy = Literal["symbol", "dwarf", "perf map", "fde", "call", ""]
@@ -132,7 +132,7 @@ class FunctionTable:
         return f"<FunctionTable: {known}>"
 
 
-class Landings(NamedTuple):
+class UnwindTables(NamedTuple):
     """Addresses of the file: ``starts`` of functions with unwind information; ``pads`` are (landing pad,
     first, end): an exception that passes a call between ``first`` and ``end`` (not included) lands there.
     """
@@ -154,9 +154,9 @@ def table_of_bytes(data: bytes) -> FunctionTable:
     return FunctionTable(RawFunctions._of_bytes(data))
 
 
-def landings_of(path: str) -> Landings:
+def unwind_tables_of(path: str) -> UnwindTables:
     """What the unwind information of an ELF file says; nothing if it cannot be read."""
-    return _landings(path, *_looks(path))
+    return _unwind_tables(path, *_looks(path))
 
 
 def _looks(path: str) -> tuple[int, int]:
@@ -176,5 +176,5 @@ def _table(path: str, _size: int, _mtime: int) -> FunctionTable:
 
 
 @functools.lru_cache(maxsize=16)
-def _landings(path: str, _size: int, _mtime: int) -> Landings:
-    return Landings([], []) if "\0" in path else Landings(*landings_of_file(path))
+def _unwind_tables(path: str, _size: int, _mtime: int) -> UnwindTables:
+    return UnwindTables([], []) if "\0" in path else UnwindTables(*unwind_tables_of_file(path))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from odograph._native import RawHeldThread
+from odograph._native import RawStoppedThread
 from odograph.code.memory import Memory, ProcessMemory, ask
 from odograph.code.objects import build_id, mapped_build_id, object_file
 from odograph.code.vdso import NAME as VDSO
@@ -74,7 +74,7 @@ def _held(pid: int, machine: str, cleanup: ExitStack) -> list[Thread]:
             break
         for tid in new:
             try:
-                held = RawHeldThread(tid)
+                held = RawStoppedThread(tid)
             except OSError as error:
                 if error.errno == errno.ESRCH:
                     continue
@@ -102,7 +102,7 @@ def _refusal(pid: int, error: OSError) -> str:
     return f"cannot look at process {pid}: {error.strerror}"
 
 
-def _let_go(held: RawHeldThread) -> None:
+def _let_go(held: RawStoppedThread) -> None:
     with suppress(OSError):
         held._release()
 

@@ -8,12 +8,12 @@ use libfuzzer_sys::fuzz_target;
 use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::{EngineOptions, Timeline};
-use odograph_core::history::{decode, DecodeOptions, Hashing, Stream};
+use odograph_core::history::{decode, DecodeOptions, Hashing, DecodedTrace};
 use odograph_core::image::Image;
 
 const ORG: u64 = 0x10_0000;
 
-fn history(trace: &[u8], image: &Image, options: DecodeOptions) -> Option<Stream> {
+fn history(trace: &[u8], image: &Image, options: DecodeOptions) -> Option<DecodedTrace> {
     let timeline = Timeline::constant(image.clone());
     decode(Arc::new(trace.to_vec()), &TraceConfig::default(), timeline, options, |_| false).ok()
 }
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     };
     assert_eq!(first.steps(), second.steps());
     assert_eq!(first.gaps(), second.gaps());
-    let all = |stream: &Stream| {
+    let all = |stream: &DecodedTrace| {
         stream.hash(0, stream.steps().min(1 << 20), Hashing::ROTATING, &mut || false).map(Hashing::value)
     };
     assert_eq!(all(&first), all(&second));

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::{EngineOptions, Gap, Timeline};
-use odograph_core::history::{decode, DecodeOptions, EventColumns, Hashing, Live, LivePart, Stream};
+use odograph_core::history::{decode, DecodeOptions, EventColumns, Hashing, LiveTrace, LivePart, DecodedTrace};
 use odograph_core::image::Image;
 
 const ORG: u64 = 0x10_0000;
@@ -16,7 +16,7 @@ const ORG: u64 = 0x10_0000;
 type Told = (u64, u64, Vec<Gap>, Vec<(i64, i16, u64)>);
 
 /// Adds what a stream says behind `step` instructions and `base` bytes of trace.
-fn tell(told: &mut Told, hashing: Hashing, stream: &Stream, step: u64, base: u64) -> Option<Hashing> {
+fn tell(told: &mut Told, hashing: Hashing, stream: &DecodedTrace, step: u64, base: u64) -> Option<Hashing> {
     let mut columns = EventColumns::default();
     stream.events(0..u64::MAX, step as i64, &mut columns, &mut || false).ok()?;
     for ((step, kind), offset) in columns.step.into_iter().zip(columns.kind).zip(columns.offset) {
@@ -59,7 +59,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut expected = Told::default();
     tell(&mut expected, Hashing::ROTATING, &whole, 0, 0);
-    let mut live = Live::new(&config, image, options, u64::MAX);
+    let mut live = LiveTrace::new(&config, image, options, u64::MAX);
     let mut parts: Vec<LivePart> = Vec::new();
     for bytes in trace.chunks(usize::from(piece) + 1) {
         parts.extend(live.feed(bytes, |_| false).ok().flatten());

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use odograph_core::asid::Asid;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
-use odograph_core::history::{decode, DecodeOptions, EventColumns, InstructionColumns, Stream};
+use odograph_core::history::{decode, DecodeOptions, EventColumns, InstructionColumns, DecodedTrace};
 use odograph_core::image::Image;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
     saved.extend(checksum);
     let timeline = Timeline::constant(IMAGE.clone());
     let config = TraceConfig::default();
-    let Ok(stream) = Stream::load(&saved, TRACE.clone(), &config, timeline, options(), || false) else {
+    let Ok(stream) = DecodedTrace::load(&saved, TRACE.clone(), &config, timeline, options(), || false) else {
         return;
     };
     let _ = stream.events(0..u64::MAX, 0, &mut EventColumns::default(), &mut || false);

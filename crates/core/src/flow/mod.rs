@@ -15,12 +15,12 @@ mod engine;
 mod gaps;
 mod graph;
 mod instructions;
-mod passed;
 mod reads;
 mod repair;
 mod return_stack;
 mod sink;
 mod timeline;
+mod visited;
 mod window;
 
 pub use blocks::{Block, BlockDecoder, BlockInstruction, BlockOptions};

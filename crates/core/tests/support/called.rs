@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use odograph_core::history::{
-    fold, CallTree, EntryKind, EventColumns, Executions, FunctionCost, Functions, InstructionColumns, Ledger,
-    Pairs, Settled, StackFrame, StackPart, Stacks, Stream,
+    fold, CallTree, DecodedTrace, EntryKind, EventColumns, Executions, FunctionCost, Functions,
+    InstructionColumns, Ledger, Pairs, Settled, StackFrame, StackPart, Stacks,
 };
 use odograph_core::instruction::{self, Detail, ExecMode, InstructionClass};
 
@@ -14,14 +14,14 @@ use super::random::Random;
 
 /// A history that is asked for calls.
 pub struct Called<'a> {
-    stream: &'a Arc<Stream>,
+    stream: &'a Arc<DecodedTrace>,
     all: &'a InstructionColumns,
     events: &'a EventColumns,
     stacks: Stacks,
 }
 
 impl<'a> Called<'a> {
-    pub fn new(stream: &'a Arc<Stream>, all: &'a InstructionColumns, events: &'a EventColumns) -> Self {
+    pub fn new(stream: &'a Arc<DecodedTrace>, all: &'a InstructionColumns, events: &'a EventColumns) -> Self {
         let part = StackPart::whole(stream.clone());
         let stacks = Stacks::new(vec![part], false, Arc::default(), Vec::new(), &mut || false).unwrap();
         Called { stream, all, events, stacks }
@@ -97,7 +97,7 @@ fn check_stack(stacks: &Stacks, pairs: &Pairs, step: u64, what: &str) {
 fn check_every_call_has_a_row(
     pairs: &Pairs,
     all: &InstructionColumns,
-    stream: &Stream,
+    stream: &DecodedTrace,
     events: &EventColumns,
     range: &Range<usize>,
     what: &str,

@@ -1,6 +1,6 @@
 //! Saved streams with other content and a checksum that fits it.
 
-use odograph_core::history::{EventColumns, InstructionColumns, Stream};
+use odograph_core::history::{DecodedTrace, EventColumns, InstructionColumns};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::random::Random;
@@ -31,7 +31,7 @@ pub fn forge(
     saved: &[u8],
     random: &mut Random,
     count: usize,
-    load: impl Fn(&[u8]) -> Option<Stream>,
+    load: impl Fn(&[u8]) -> Option<DecodedTrace>,
 ) -> usize {
     let mut let_in = 0;
     for _ in 0..count {

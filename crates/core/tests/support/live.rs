@@ -1,7 +1,7 @@
 //! Decoding while the bytes arrive.
 
 use odograph_core::config::TraceConfig;
-use odograph_core::history::{DecodeOptions, Live, LiveError, LivePart};
+use odograph_core::history::{DecodeOptions, LiveError, LivePart, LiveTrace};
 use odograph_core::image::Image;
 
 use super::random::Random;
@@ -14,7 +14,7 @@ pub fn fed(
     options: &DecodeOptions,
     random: &mut Random,
 ) -> Result<Vec<LivePart>, LiveError> {
-    let mut live = Live::new(config, image.clone(), options.clone(), 1 << 30);
+    let mut live = LiveTrace::new(config, image.clone(), options.clone(), 1 << 30);
     let most = random.pick(&[1, 17, 300, 5000, trace.len() + 1]);
     let mut parts = Vec::new();
     let mut rest = trace;

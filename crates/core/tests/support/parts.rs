@@ -5,7 +5,7 @@ use std::sync::Arc;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::Timeline;
 use odograph_core::history::{
-    Assembly, CallTree, Calls, DecodeOptions, Functions, Pairs, Part, PartPlace, StackPart, Stream, Sum,
+    Assembly, CallTree, Calls, DecodeOptions, DecodedTrace, Functions, Pairs, Part, PartPlace, StackPart, Sum,
 };
 
 use super::random::Random;
@@ -19,7 +19,7 @@ pub fn assembled(
     options: &DecodeOptions,
     size: u64,
     random: &mut Random,
-) -> (Arc<Stream>, usize, usize) {
+) -> (Arc<DecodedTrace>, usize, usize) {
     let mut assembly = Assembly::new(trace.clone(), config, timeline.clone(), options.clone(), size);
     let places = assembly.places();
     // What the parts, wherever they were decoded, count by themselves.
@@ -75,7 +75,7 @@ impl Default for Sums {
 
 impl Sums {
     /// Adds a part's steps from `start` on, `by` added to their numbers, sent as bytes.
-    fn add(&mut self, stream: &Arc<Stream>, start: u64, by: u64) {
+    fn add(&mut self, stream: &Arc<DecodedTrace>, start: u64, by: u64) {
         let asked = StackPart::some(stream.clone(), start..stream.steps());
         for (sum, mut part) in self.0.iter_mut().zip(Sums::default().0) {
             assert!(part.ask(&asked, &mut || false).is_ok());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use odograph_core::config::TraceConfig;
 use odograph_core::flow::{Gap, Timeline};
 use odograph_core::history::{
-    decode, BlockColumns, CallStack, Counts, DecodeError, DecodeOptions, EventColumns, Hashing,
-    InstructionColumns, LiveError, OnError, StackPart, Stacks, Stream,
+    decode, BlockColumns, CallStack, Counts, DecodeError, DecodeOptions, DecodedTrace, EventColumns, Hashing,
+    InstructionColumns, LiveError, OnError, StackPart, Stacks,
 };
 use odograph_core::image::Image;
 
@@ -26,12 +26,12 @@ pub struct Told {
 }
 
 /// Everything a stream tells.
-pub fn told(stream: &Stream) -> Told {
+pub fn told(stream: &DecodedTrace) -> Told {
     told_by([(stream, 0, 0)])
 }
 
 /// Everything that streams tell, one behind the other; with each the steps and the trace bytes before it.
-fn told_by<'a>(streams: impl IntoIterator<Item = (&'a Stream, u64, u64)>) -> Told {
+fn told_by<'a>(streams: impl IntoIterator<Item = (&'a DecodedTrace, u64, u64)>) -> Told {
     let mut told = Told { steps: 0, gaps: Vec::new(), notes: Vec::new(), hash: 0, events: Vec::new() };
     let mut hashing = Hashing::ROTATING;
     for (stream, step, base) in streams {
@@ -101,12 +101,13 @@ pub fn every_way(
         };
         let timeline = Timeline::constant(image.clone());
         let options = threads.clone();
-        let loaded = Stream::load(&saved, trace.clone(), config, timeline.clone(), options, || false);
+        let loaded = DecodedTrace::load(&saved, trace.clone(), config, timeline.clone(), options, || false);
         let loaded = loaded.unwrap_or_else(|stale| panic!("seed {seed}: {stale}"));
         assert_eq!(told(&loaded), expected, "seed {seed}, saved");
         passes_agree(&stream, &loaded, random, seed);
         forge(&saved, random, 2, |forged| {
-            Stream::load(forged, trace.clone(), config, timeline.clone(), threads.clone(), || false).ok()
+            DecodedTrace::load(forged, trace.clone(), config, timeline.clone(), threads.clone(), || false)
+                .ok()
         });
     }
     let parts = fed(trace, config, image, &threads, random).ok().expect("damage is a gap");
@@ -135,9 +136,9 @@ pub fn every_way(
     expected
 }
 
-fn stacks_agree(stream: Stream, other: Stream, random: &mut Random, seed: u64) {
+fn stacks_agree(stream: DecodedTrace, other: DecodedTrace, random: &mut Random, seed: u64) {
     let total = stream.steps();
-    let stacks = |stream: Stream| {
+    let stacks = |stream: DecodedTrace| {
         let part = StackPart::whole(Arc::new(stream));
         Stacks::new(vec![part], false, Arc::default(), Vec::new(), &mut || false).unwrap()
     };
@@ -155,7 +156,7 @@ fn stacks_agree(stream: Stream, other: Stream, random: &mut Random, seed: u64) {
     }
 }
 
-fn passes_agree(stream: &Stream, other: &Stream, random: &mut Random, seed: u64) {
+fn passes_agree(stream: &DecodedTrace, other: &DecodedTrace, random: &mut Random, seed: u64) {
     let total = stream.steps().min(200_000);
     let mut all = Vec::new();
     stream.ips(0, total, &mut all, &mut || false).unwrap();

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use odograph_objects::demangle::demangle;
 use odograph_objects::functions::Functions;
 use odograph_objects::header::{class, Headers};
-use odograph_objects::landing::landings_of;
+use odograph_objects::unwind_tables::unwind_tables_of;
 use odograph_objects::lines::Lines;
 use odograph_objects::packed::unpacked;
 use odograph_objects::source::with_data;
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(found, Some(true));
     }
     let _ = (functions.named("main"), functions.matches("f"), functions.shown_names(1 << 12));
-    let _ = with_data(data, |file| landings_of(file));
+    let _ = with_data(data, |file| unwind_tables_of(file));
     if let Some(lines) = Lines::of_bytes(data) {
         let _ = (lines.at(address), lines.calls_at(address), lines.function_at(address));
         let _ = (lines.addresses_of("a.c", 1), lines.code_of("main"));

@@ -6,7 +6,7 @@ use crate::event::{Event, EventKind, Status};
 use crate::flow::binding::{behind_kind, binds_behind, needs_trace, Held};
 use crate::flow::code::CodeError;
 use crate::flow::graph::{InstructionMeta, NodeId, NodeKind};
-use crate::flow::passed::Passed;
+use crate::flow::visited::Passed;
 use crate::instruction::{Detail, InstructionClass};
 
 /// Most instructions in one block, as `pt_block` counts them.

@@ -8,9 +8,9 @@ use super::{Engine, FlowError, Position};
 use crate::error::PtError;
 use crate::event::{Event, EventKind};
 use crate::flow::graph::NodeKind;
-use crate::flow::passed::Passed;
 use crate::flow::return_stack::DEPTH;
 use crate::flow::sink::{Gap, GapCause, Runs, Sink};
+use crate::flow::visited::Passed;
 use crate::packet::MARK_PERIOD;
 
 /// How many instructions the search for a way back to an address looks at, about.

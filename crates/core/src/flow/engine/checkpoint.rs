@@ -3,9 +3,9 @@
 use super::{Engine, Held, Position};
 use crate::asid::Asid;
 use crate::event::{Event, EventDecoder, EventKind, FlowItem};
-use crate::flow::passed::Passed;
 use crate::flow::return_stack::{ReturnStack, DEPTH};
 use crate::flow::sink::Gap;
+use crate::flow::visited::Passed;
 use crate::instruction::ExecMode;
 use serde::{Deserialize, Serialize};
 

@@ -5,8 +5,8 @@ use crate::error::PtError;
 use crate::event::Event;
 use crate::flow::binding::{behind_kind, binds_behind, needs_trace, resume_after, Held};
 use crate::flow::graph::NodeKind;
-use crate::flow::passed::Passed;
 use crate::flow::sink::Sink;
+use crate::flow::visited::Passed;
 use crate::instruction::Detail;
 
 impl Engine {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::TraceConfig;
 use crate::flow::{Checkpoint, Code, EngineOptions, Gap, Gaps, RunState, Sink, Timeline};
-use crate::history::decode::learned_code::Knowledge;
+use crate::history::decode::learned_code::LearnedCode;
 
 /// The bytes of a trace, shared and never changed.
 pub type TraceBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -77,13 +77,13 @@ pub enum DecodeError {
 /// Bytes of trace between two checkpoints, at least.
 const CHECKPOINT_DISTANCE: u64 = 32 << 10;
 
-/// A decoded trace: steps 0 to [`Stream::steps`].
-pub struct Stream {
+/// A decoded trace: steps 0 to [`DecodedTrace::steps`].
+pub struct DecodedTrace {
     pub(in crate::history) trace: TraceBytes,
     pub(in crate::history) config: TraceConfig,
     pub(in crate::history) options: DecodeOptions,
     pub(in crate::history) timeline: Timeline,
-    pub(in crate::history) knowledge: Arc<Knowledge>,
+    pub(in crate::history) knowledge: Arc<LearnedCode>,
     pub(in crate::history) checkpoints: Vec<Checkpoint>,
     pub(in crate::history) gaps: Gaps,
     pub(in crate::history) notes: Gaps,
@@ -106,7 +106,7 @@ pub(in crate::history) trait Pass: Sink {
     }
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Number of executed instructions.
     pub fn steps(&self) -> u64 {
         self.steps

@@ -14,8 +14,8 @@ use crate::error::PtError;
 use crate::event::{EventDecoder, EventKind};
 use crate::flow::{Engine, Gap, GapCause, Sink, Timeline};
 use crate::history::decode::builder::Builder;
-use crate::history::decode::decoded_trace::{DecodeError, DecodeOptions, OnError, Stream, TraceBytes};
-use crate::history::decode::learned_code::Knowledge;
+use crate::history::decode::decoded_trace::{DecodeError, DecodeOptions, DecodedTrace, OnError, TraceBytes};
+use crate::history::decode::learned_code::LearnedCode;
 use crate::history::decode::piece::Job;
 use crate::history::decode::threads::in_pieces;
 use crate::packet::{self, sync, BlockContext, Packet};
@@ -37,7 +37,7 @@ pub fn decode(
     timeline: Timeline,
     options: DecodeOptions,
     mut interrupted: impl FnMut(u64) -> bool,
-) -> Result<Stream, DecodeError> {
+) -> Result<DecodedTrace, DecodeError> {
     let ground = Ground::new(trace, config, timeline, options);
     let mut begun = ground.begin();
     if begun.engine.is_none() {
@@ -73,7 +73,7 @@ pub(in crate::history) struct Ground {
     pub config: TraceConfig,
     pub timeline: Timeline,
     pub options: DecodeOptions,
-    pub knowledge: Arc<Knowledge>,
+    pub knowledge: Arc<LearnedCode>,
 }
 
 /// A decode that has been synchronised.
@@ -97,7 +97,7 @@ impl Begun {
 
 impl Ground {
     pub fn new(trace: TraceBytes, config: &TraceConfig, timeline: Timeline, options: DecodeOptions) -> Self {
-        let knowledge = Knowledge::of(&timeline, &options);
+        let knowledge = LearnedCode::of(&timeline, &options);
         Ground { trace, config: config.clone(), timeline, options, knowledge }
     }
 
@@ -149,7 +149,7 @@ impl Ground {
         built: Builder,
         steps: u64,
         tsc: (Option<u64>, Option<u64>),
-    ) -> Result<Stream, DecodeError> {
+    ) -> Result<DecodedTrace, DecodeError> {
         if let (OnError::Raise, Some(gap)) = (self.options.on_error, built.gaps.first()) {
             return Err(DecodeError::Gap(gap));
         }
@@ -157,10 +157,10 @@ impl Ground {
     }
 
     /// The stream, whatever gaps it has.
-    pub fn stream_of(self, built: Builder, steps: u64, tsc: (Option<u64>, Option<u64>)) -> Stream {
+    pub fn stream_of(self, built: Builder, steps: u64, tsc: (Option<u64>, Option<u64>)) -> DecodedTrace {
         let mut checkpoints = built.checkpoints;
         checkpoints.shrink_to_fit();
-        Stream {
+        DecodedTrace {
             trace: self.trace,
             config: self.config,
             options: self.options,
@@ -182,7 +182,7 @@ impl Ground {
 
 impl Ground {
     /// A stream of what is built, on the same ground.
-    pub fn view(&self, built: Builder, steps: u64) -> Stream {
+    pub fn view(&self, built: Builder, steps: u64) -> DecodedTrace {
         let ground = Ground {
             trace: self.trace.clone(),
             config: self.config.clone(),

@@ -6,7 +6,7 @@ use crate::history::decode::decoded_trace::DecodeError;
 use crate::history::decode::piece::{Job, Piece};
 
 /// What is put together so far.
-pub(in crate::history) struct Whole {
+pub(in crate::history) struct Joining {
     pub(in crate::history) built: Builder,
     pub(in crate::history) steps: u64,
     pub(in crate::history) last_tsc: Option<u64>,
@@ -20,11 +20,11 @@ pub(in crate::history) struct Whole {
     pub(in crate::history) exact: Option<Checkpoint>,
 }
 
-impl Whole {
+impl Joining {
     /// The first piece, which began with the truth.
     pub(in crate::history) fn begun(mut first: Piece) -> Self {
         let here = first.built.reached.take();
-        Whole {
+        Joining {
             steps: first.steps,
             last_tsc: first.last_tsc,
             next: first.next,
@@ -37,7 +37,7 @@ impl Whole {
 
     /// What there is where nothing could be decoded.
     pub(in crate::history) fn nothing(built: Builder) -> Self {
-        Whole { built, steps: 0, last_tsc: None, next: 0, here: None, calibrated: true, exact: None }
+        Joining { built, steps: 0, last_tsc: None, next: 0, here: None, calibrated: true, exact: None }
     }
 
     /// The trace offset up to which everything is put together.
@@ -83,7 +83,7 @@ impl Whole {
         let mut built = std::mem::take(&mut self.built);
         built.until = None;
         built.checkpoint(engine);
-        *self = Whole::begun(job.run(engine, built, self.next + 1, job.raise, stop)?);
+        *self = Joining::begun(job.run(engine, built, self.next + 1, job.raise, stop)?);
         Ok(())
     }
 

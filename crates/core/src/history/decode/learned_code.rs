@@ -7,7 +7,7 @@ use crate::flow::{Code, Graph, Timeline};
 use crate::history::decode::decoded_trace::DecodeOptions;
 
 /// The code bytes read so far, and graphs of them for walks to go on with.
-pub(in crate::history) struct Knowledge {
+pub(in crate::history) struct LearnedCode {
     code: Arc<Code>,
     graphs: Mutex<Vec<Graph>>,
 }
@@ -15,24 +15,24 @@ pub(in crate::history) struct Knowledge {
 /// Graphs kept for later walks.
 const MOST_KEPT: usize = 64;
 
-impl Knowledge {
+impl LearnedCode {
     fn new() -> Self {
-        Knowledge { code: Arc::default(), graphs: Mutex::default() }
+        LearnedCode { code: Arc::default(), graphs: Mutex::default() }
     }
 
     /// Code that is known already.
-    pub fn with(code: Arc<Code>) -> Arc<Knowledge> {
-        Arc::new(Knowledge { code, graphs: Mutex::default() })
+    pub fn with(code: Arc<Code>) -> Arc<LearnedCode> {
+        Arc::new(LearnedCode { code, graphs: Mutex::default() })
     }
 
     /// What earlier decodes of the same images have learned, and later ones will. Memory behind a callback may have
     /// changed, and so may files: then there is nothing to share.
-    pub fn of(timeline: &Timeline, options: &DecodeOptions) -> Arc<Knowledge> {
+    pub fn of(timeline: &Timeline, options: &DecodeOptions) -> Arc<LearnedCode> {
         let image = timeline.first_image();
         let shared =
             !timeline.has_callback() && options.graph_limits.is_none() && timeline.files_are_unchanged();
-        let known = if shared { image.learned(Knowledge::new) } else { None };
-        known.unwrap_or_else(|| Arc::new(Knowledge::new()))
+        let known = if shared { image.learned(LearnedCode::new) } else { None };
+        known.unwrap_or_else(|| Arc::new(LearnedCode::new()))
     }
 
     /// The code bytes.

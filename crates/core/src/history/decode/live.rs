@@ -1,4 +1,4 @@
-//! Live streams: a trace that is decoded while its bytes arrive.
+//! Live traces: decoded while their bytes arrive.
 //!
 //! Bytes are decoded as far as no later byte can change what is said of them: up to a PSB behind which enough is at
 //! hand. What lies before it is given away as a stream of its own, and the next one begins there with the truth. One
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use crate::config::TraceConfig;
 use crate::flow::{Checkpoint, Engine, Gap, Sink, Timeline};
 use crate::history::decode::builder::{drive, Builder};
-use crate::history::decode::decoded_trace::{DecodeError, DecodeOptions, OnError, Stream};
+use crate::history::decode::decoded_trace::{DecodeError, DecodeOptions, DecodedTrace, OnError};
 use crate::history::decode::decoding::{has_packets, never_started, Ground};
-use crate::history::decode::learned_code::Knowledge;
-use crate::history::decode::settled_end::{last_settled, Ending};
+use crate::history::decode::learned_code::LearnedCode;
+use crate::history::decode::settled_end::{last_settled, SettledEnd};
 use crate::image::Image;
 use crate::packet::{sync, PSB};
 
@@ -26,11 +26,11 @@ const BATCH: usize = 64 << 10;
 const BUDGET: u32 = 1 << 14;
 
 /// A trace of which more bytes may come.
-pub struct Live {
+pub struct LiveTrace {
     config: TraceConfig,
     timeline: Timeline,
     options: DecodeOptions,
-    knowledge: Arc<Knowledge>,
+    knowledge: Arc<LearnedCode>,
     limit: usize,
     /// What is not decoded yet; from the PSB that `here` stands at, if decoding has begun.
     bytes: Vec<u8>,
@@ -49,7 +49,7 @@ pub struct Live {
 /// What has become certain.
 pub struct LivePart {
     /// It counts steps from its first, and trace offsets from the first of its bytes.
-    pub stream: Stream,
+    pub stream: DecodedTrace,
     /// Instructions before it.
     pub first_step: u64,
     /// Trace offset of its first byte.
@@ -76,14 +76,14 @@ impl From<DecodeError> for LiveError {
     }
 }
 
-impl Live {
+impl LiveTrace {
     /// A stream without bytes yet. No more than `limit` bytes are kept undecoded, and what one call brings.
     ///
     /// Sizes of unknown packets that a caller tells are asked with offsets in what is kept at the time.
-    pub fn new(config: &TraceConfig, image: Image, options: DecodeOptions, limit: u64) -> Live {
+    pub fn new(config: &TraceConfig, image: Image, options: DecodeOptions, limit: u64) -> LiveTrace {
         let timeline = Timeline::constant(image);
-        let knowledge = Knowledge::of(&timeline, &options);
-        Live {
+        let knowledge = LearnedCode::of(&timeline, &options);
+        LiveTrace {
             config: config.clone(),
             timeline,
             options,
@@ -117,7 +117,7 @@ impl Live {
     /// From here on, memory is that of another image: for everything that has not been given away.
     pub fn set_image(&mut self, image: Image) {
         self.timeline = Timeline::constant(image);
-        self.knowledge = Knowledge::of(&self.timeline, &self.options);
+        self.knowledge = LearnedCode::of(&self.timeline, &self.options);
     }
 
     /// Takes the next bytes, and decodes if it is worth it. `stop` is asked now and then, with the trace offset.
@@ -230,10 +230,11 @@ impl Live {
         };
         engine.restore(here);
         let tsc = here.tsc;
-        let mut ending = Ending::new(Builder::new(self.options.checkpoint_distance), &self.bytes, until);
+        let mut ending = SettledEnd::new(Builder::new(self.options.checkpoint_distance), &self.bytes, until);
         ending.checkpoint(engine);
-        let done =
-            |engine: &Engine, ending: &Ending<'_>| ending.is_done() || engine.events().sync_offset() > until;
+        let done = |engine: &Engine, ending: &SettledEnd<'_>| {
+            ending.is_done() || engine.events().sync_offset() > until
+        };
         let before = self.offset;
         let stop = |engine: &Engine| stop(before + engine.events().offset());
         drive(engine, &self.bytes, &mut ending, self.options.resync, BUDGET, done, stop)?;
@@ -304,7 +305,7 @@ impl Live {
             options: self.options.clone(),
             knowledge: self.knowledge.clone(),
         };
-        let stream = Stream { ends: until, ..ground.stream_of(built, steps, tsc) };
+        let stream = DecodedTrace { ends: until, ..ground.stream_of(built, steps, tsc) };
         LivePart { stream, first_step, offset }
     }
 }

@@ -8,9 +8,9 @@ use crate::asid::Asid;
 use crate::config::TraceConfig;
 use crate::flow::{Checkpoint, Engine, Timeline};
 use crate::history::decode::builder::Builder;
-use crate::history::decode::decoded_trace::{DecodeError, DecodeOptions, Stream, TraceBytes};
+use crate::history::decode::decoded_trace::{DecodeError, DecodeOptions, DecodedTrace, TraceBytes};
 use crate::history::decode::decoding::{starts, Begun, Ground};
-use crate::history::decode::joining::Whole;
+use crate::history::decode::joining::Joining;
 use crate::history::decode::piece::{Piece, BEFORE};
 use crate::packet::{self, sync, BlockContext, Packet};
 
@@ -66,7 +66,7 @@ impl PartPlace {
         timeline: Timeline,
         options: DecodeOptions,
         mut stop: impl FnMut(u64) -> bool,
-    ) -> Option<(Part, Stream)> {
+    ) -> Option<(Part, DecodedTrace)> {
         let first = self.bytes.start;
         let ground = Ground::new(bytes, config, timeline, DecodeOptions { threads: 1, ..options });
         let mut job = ground.job();
@@ -143,7 +143,7 @@ pub struct Assembly {
     nears: Vec<Option<u64>>,
     asid: Asid,
     begun: Option<Begun>,
-    whole: Option<Whole>,
+    whole: Option<Joining>,
     engine: Option<Engine>,
     first_tsc: Option<u64>,
     /// Some part was decoded elsewhere.
@@ -215,7 +215,7 @@ impl Assembly {
 
     /// The trace offset up to which everything is put together.
     pub fn reached(&self) -> u64 {
-        self.whole.as_ref().map_or(0, Whole::reached)
+        self.whole.as_ref().map_or(0, Joining::reached)
     }
 
     /// Steps put together so far.
@@ -247,7 +247,7 @@ impl Assembly {
     /// `stop` is asked now and then, with the trace offset.
     ///
     /// Gives a stream of what was decoded and nothing else: its last steps, from what were [`Assembly::steps`] before.
-    pub fn decode_here(&mut self, mut stop: impl FnMut(u64) -> bool) -> Result<Stream, DecodeError> {
+    pub fn decode_here(&mut self, mut stop: impl FnMut(u64) -> bool) -> Result<DecodedTrace, DecodeError> {
         if let Some(whole) = &mut self.whole {
             whole.calibrate(self.ground.job().trace);
         }
@@ -261,7 +261,7 @@ impl Assembly {
     }
 
     /// A stream of what is there since there were `known` checkpoints and moments, which began with `begun`.
-    fn stretch(&self, begun: Option<Checkpoint>, (checkpoints, moments): (usize, usize)) -> Stream {
+    fn stretch(&self, begun: Option<Checkpoint>, (checkpoints, moments): (usize, usize)) -> DecodedTrace {
         let Some(whole) = &self.whole else { return self.ground.view(Builder::default(), 0) };
         let later = whole.built.checkpoints.iter().skip(checkpoints);
         let from = begun.as_ref().map(|begun| begun.offset);
@@ -284,10 +284,10 @@ impl Assembly {
             (None, Some(Begun { engine: Some(mut engine), built, .. })) => {
                 let first = job.run(&mut engine, built, 0, job.raise, stop);
                 self.engine = Some(engine);
-                first.map(|first| self.whole = Some(Whole::begun(first)))
+                first.map(|first| self.whole = Some(Joining::begun(first)))
             }
             (None, Some(begun)) => {
-                self.whole = Some(Whole::nothing(begun.built));
+                self.whole = Some(Joining::nothing(begun.built));
                 Ok(())
             }
             (Some(whole), _) => {
@@ -303,7 +303,7 @@ impl Assembly {
     }
 
     /// The stream, when nothing is wanted any more. What is still missing is decoded here.
-    pub fn finish(mut self, mut stop: impl FnMut(u64) -> bool) -> Result<Stream, DecodeError> {
+    pub fn finish(mut self, mut stop: impl FnMut(u64) -> bool) -> Result<DecodedTrace, DecodeError> {
         while self.wanted().is_some() {
             self.decode_here(&mut stop)?;
         }
@@ -314,7 +314,7 @@ impl Assembly {
             Some(whole) => {
                 let tsc = (self.first_tsc, whole.last_tsc);
                 let stream = self.ground.stream(whole.built, whole.steps, tsc)?;
-                Ok(Stream { from_elsewhere: self.from_elsewhere, ..stream })
+                Ok(DecodedTrace { from_elsewhere: self.from_elsewhere, ..stream })
             }
             None => Err(DecodeError::Interrupted),
         }

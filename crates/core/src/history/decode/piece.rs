@@ -8,7 +8,7 @@ use crate::error::PtError;
 use crate::flow::{Checkpoint, Engine, Graph, Timeline};
 use crate::history::decode::builder::{drive, Builder};
 use crate::history::decode::decoded_trace::{DecodeError, DecodeOptions};
-use crate::history::decode::learned_code::Knowledge;
+use crate::history::decode::learned_code::LearnedCode;
 use crate::packet::sync;
 
 /// Packets between two looks at whether to stop.
@@ -22,7 +22,7 @@ pub(in crate::history) struct Job<'a> {
     pub(in crate::history) config: &'a TraceConfig,
     pub(in crate::history) timeline: &'a Timeline,
     pub(in crate::history) options: &'a DecodeOptions,
-    pub(in crate::history) knowledge: &'a Knowledge,
+    pub(in crate::history) knowledge: &'a LearnedCode,
     /// Offset of the first byte of the trace in a longer one.
     pub(in crate::history) base: u64,
     /// Offsets of the PSBs that pieces begin at; the first piece begins at the first PSB, wherever that is.

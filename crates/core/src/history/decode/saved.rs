@@ -13,8 +13,8 @@ use xxhash_rust::xxh3::{xxh3_128, Xxh3};
 use crate::config::TraceConfig;
 use crate::event::EventDecoder;
 use crate::flow::{Checkpoint, EngineOptions, Gaps, OtherMemory, Reads, Runs, Sink, Timeline};
-use crate::history::decode::decoded_trace::{DecodeOptions, Pass, Resync, Stream, TraceBytes};
-use crate::history::decode::learned_code::Knowledge;
+use crate::history::decode::decoded_trace::{DecodeOptions, DecodedTrace, Pass, Resync, TraceBytes};
+use crate::history::decode::learned_code::LearnedCode;
 
 /// What a written stream begins with.
 const MAGIC: &[u8; 8] = b"ODOGRAPH";
@@ -133,8 +133,8 @@ impl Sink for Reading {
 
 impl Pass for Reading {}
 
-impl Stream {
-    /// The stream as bytes, for [`Stream::load`].
+impl DecodedTrace {
+    /// The stream as bytes, for [`DecodedTrace::load`].
     pub fn save(&self) -> Result<Vec<u8>, Unsaved> {
         if self.timeline.has_callback() {
             return Err(Unsaved::Callback);
@@ -179,8 +179,8 @@ impl Stream {
         Ok(bytes)
     }
 
-    /// The stream that decoding would give, from what [`Stream::save`] wrote, if it is of this trace, memory and
-    /// configuration. `on_error` plays no part: look at [`Stream::gaps`]. All code is read; later questions read nothing.
+    /// The stream that decoding would give, from what [`DecodedTrace::save`] wrote, if it is of this trace, memory and
+    /// configuration. `on_error` plays no part: look at [`DecodedTrace::gaps`]. All code is read; later questions read nothing.
     /// `stop` is asked now and then.
     pub fn load(
         saved: &[u8],
@@ -189,7 +189,7 @@ impl Stream {
         timeline: Timeline,
         options: DecodeOptions,
         stop: impl FnMut() -> bool,
-    ) -> Result<Stream, Stale> {
+    ) -> Result<DecodedTrace, Stale> {
         if timeline.has_callback() || config.unknown_packets.is_some() {
             return Err(Stale::Callback);
         }
@@ -230,12 +230,12 @@ impl Stream {
         let is_sound = |checkpoint: &Checkpoint| checkpoint.is_sound(&fresh, length, outline.len(), steps);
         let checkpoints = whole(&found.sites, found.checkpoints, is_sound).ok_or(Stale::Damaged)?;
         let code = reads.again(&timeline).map_err(Stale::Memory)?;
-        Ok(Stream {
+        Ok(DecodedTrace {
             trace,
             config: config.clone(),
             options,
             timeline,
-            knowledge: Knowledge::with(code),
+            knowledge: LearnedCode::with(code),
             checkpoints,
             gaps,
             notes,

@@ -20,7 +20,7 @@ pub(in crate::history) fn last_settled(trace: &[u8], after: Option<u64>) -> Opti
 }
 
 /// Collects what a stream keeps up to a PSB. If that proves to be none, then up to one before it.
-pub(in crate::history) struct Ending<'a> {
+pub(in crate::history) struct SettledEnd<'a> {
     built: Builder,
     trace: &'a [u8],
     until: u64,
@@ -39,10 +39,10 @@ struct Cut {
     events: u64,
 }
 
-impl<'a> Ending<'a> {
+impl<'a> SettledEnd<'a> {
     /// `trace` begins with a PSB; at `until` stands a later one, or something that looks like one.
     pub fn new(built: Builder, trace: &'a [u8], until: u64) -> Self {
-        Ending { built, trace, until, cut: None, done: false }
+        SettledEnd { built, trace, until, cut: None, done: false }
     }
 
     /// The PSB at `until` has been reached.
@@ -75,7 +75,7 @@ impl<'a> Ending<'a> {
     }
 }
 
-impl Sink for Ending<'_> {
+impl Sink for SettledEnd<'_> {
     const RUNS: Runs = Runs::Any;
 
     fn event(&mut self, event: &Event, place: Where, engine: &Engine) {

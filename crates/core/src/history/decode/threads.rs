@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::flow::{Engine, Graph};
 use crate::history::decode::builder::Builder;
 use crate::history::decode::decoded_trace::DecodeError;
-use crate::history::decode::joining::Whole;
+use crate::history::decode::joining::Joining;
 use crate::history::decode::piece::{Job, Piece};
 
 /// How often a decode on several threads asks whether to stop.
@@ -19,7 +19,7 @@ pub(in crate::history) fn in_pieces(
     engine: Engine,
     first: Builder,
     interrupted: &mut dyn FnMut(u64) -> bool,
-) -> Result<Whole, DecodeError> {
+) -> Result<Joining, DecodeError> {
     let count = job.starts.len();
     let shared = Shared::new(count);
     std::thread::scope(|scope| {
@@ -59,10 +59,10 @@ fn put_together(
     first: Builder,
     shared: &Shared,
     stop: &mut dyn FnMut(u64) -> bool,
-) -> (Result<Whole, DecodeError>, Graph) {
+) -> (Result<Joining, DecodeError>, Graph) {
     let count = job.starts.len();
     let mut whole = match job.run(&mut engine, first, 0, job.raise, &mut *stop) {
-        Ok(first) => Whole::begun(first),
+        Ok(first) => Joining::begun(first),
         Err(error) => return (Err(error), engine.into_graph()),
     };
     while whole.next < count && whole.here.is_some() && (!job.raise || whole.built.gaps.is_empty()) {

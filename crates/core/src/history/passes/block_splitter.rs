@@ -9,12 +9,12 @@ pub(in crate::history) type Bounds = (u64, u64, u16);
 /// Puts runs together to blocks, as [`super::BlockColumns`] describes them; whoever uses it closes a block at decisions,
 /// events and gaps.
 #[derive(Default)]
-pub(in crate::history) struct Cutter {
+pub(in crate::history) struct BlockSplitter {
     /// The block that the next run may continue, and its section.
     open: Option<(Bounds, (i32, u64))>,
 }
 
-impl Cutter {
+impl BlockSplitter {
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.open.is_none()

@@ -1,7 +1,7 @@
 //! The blocks pass.
 
 use crate::flow::{Engine, Gap, Graph, NodeId, NodeKind, RunState, Sink, Where};
-use crate::history::decode::decoded_trace::{slice, Pass, Stream};
+use crate::history::decode::decoded_trace::{slice, DecodedTrace, Pass};
 use crate::history::passes::columns::tsc_or_none;
 use crate::history::passes::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 
@@ -133,7 +133,7 @@ impl Verb for Listing {
     fn sum(&self, (): (), _: &Graph) {}
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Appends the blocks of steps `start..stop`; `base` is added to the step column.
     pub fn blocks(
         &self,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::flow::{Graph, NodeId, RunState, Runs, Sink};
-use crate::history::decode::decoded_trace::{slice, Pass, Stream};
+use crate::history::decode::decoded_trace::{slice, DecodedTrace, Pass};
 use crate::history::passes::columns::tsc_or_none;
 use crate::history::passes::nodes::PerNode;
 use crate::history::passes::parallel::{Ask, Interrupted, Piece, Verb, Walker};
@@ -280,7 +280,7 @@ impl<'a, const FAR: bool> Verb for Search<'a, FAR> {
     fn sum(&self, _: FindRows<'a, FAR>, _: &Graph) {}
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Adds the instructions executed in steps `start..stop` to a table.
     pub fn executed(
         &self,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Graph, NodeId, RunState, Sink};
-use crate::history::decode::decoded_trace::{slice, Pass, Stream};
+use crate::history::decode::decoded_trace::{slice, DecodedTrace, Pass};
 use crate::history::passes::nodes::PerNode;
 use crate::history::passes::parallel::{Ask, Interrupted};
 use crate::history::passes::question::{Asked, Question};
@@ -121,7 +121,7 @@ impl Question for Counting {
     }
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Adds the executions of steps `start..stop`.
     pub fn count(&self, start: u64, stop: u64, counts: &mut Counts, ask: Ask<'_>) -> Result<(), Interrupted> {
         let pieces = self.cut(start, stop, false);

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Gap, Graph, NodeId, NodeKind, RunState, Sink, Where};
-use crate::history::decode::decoded_trace::{slice, Pass, Stream};
-use crate::history::passes::block_splitter::{Bounds, Cutter};
+use crate::history::decode::decoded_trace::{slice, DecodedTrace, Pass};
+use crate::history::passes::block_splitter::{BlockSplitter, Bounds};
 use crate::history::passes::nodes::PerNode;
 use crate::history::passes::parallel::{Ask, Interrupted};
 use crate::history::passes::question::{Asked, Question};
@@ -140,7 +140,7 @@ pub(in crate::history) struct Covering {
     others: Map<(NodeId, NodeId)>,
     generation: u64,
     left: Left,
-    cutter: Cutter,
+    cutter: BlockSplitter,
     seam: Seam,
 }
 
@@ -340,7 +340,7 @@ impl Question for Cover {
     }
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Adds the blocks and edges of steps `start..stop`, which follow those that `coverage` has.
     pub fn coverage(
         &self,

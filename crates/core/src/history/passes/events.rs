@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::event::{Event, EventKind};
 use crate::flow::{Engine, Graph, Runs, Sink, Where};
-use crate::history::decode::decoded_trace::{Pass, Stream};
+use crate::history::decode::decoded_trace::{DecodedTrace, Pass};
 use crate::history::passes::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 
 /// One row per event; all columns have the same length.
@@ -308,7 +308,7 @@ impl Verb for Listing<'_> {
     fn sum(&self, (): (), _: &Graph) {}
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Trace offsets between which the events before steps `first..=last` lie, and perhaps some others.
     pub fn offsets_of(&self, first: u64, last: u64) -> Range<u64> {
         let before = self.checkpoints.partition_point(|checkpoint| checkpoint.step < first);

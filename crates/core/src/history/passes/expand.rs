@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::flow::{Engine, Graph, NodeId, RunState, Sink, Space, SpaceId, Where};
-use crate::history::decode::decoded_trace::{slice, Pass, Stream};
+use crate::history::decode::decoded_trace::{slice, DecodedTrace, Pass};
 use crate::history::passes::columns::{tsc_or_none, InstructionColumns};
 use crate::history::passes::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 
@@ -132,7 +132,7 @@ impl Pass for Time {
     }
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Writes the addresses of the steps from `start` on, as many as there is room for in `ips`; what lies past the last
     /// step stays as it is.
     pub fn write_ips(&self, start: u64, ips: &mut [u64], ask: Ask<'_>) -> Result<(), Interrupted> {

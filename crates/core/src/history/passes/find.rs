@@ -1,7 +1,7 @@
 //! The find pass: executions of an address, of some addresses, or of a range.
 
 use crate::flow::{Graph, NodeId, RunState, Sink};
-use crate::history::decode::decoded_trace::{Pass, Stream};
+use crate::history::decode::decoded_trace::{DecodedTrace, Pass};
 use crate::history::passes::nodes::PerNode;
 use crate::history::passes::parallel::{Ask, Interrupted, Piece, Verb, Walker};
 
@@ -131,7 +131,7 @@ impl<'a> Verb for Finding<'a> {
     fn sum(&self, _: Find<'a>, _: &Graph) {}
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Appends the steps among `start..stop` that hit, in order, until `steps` holds `limit` of them;
     /// `base` is added to each.
     pub fn find(

@@ -1,7 +1,7 @@
 //! The hash pass: what independent recorders compare.
 
 use crate::flow::{Graph, NodeId, RunState, Sink};
-use crate::history::decode::decoded_trace::{slice, Pass, Stream};
+use crate::history::decode::decoded_trace::{slice, DecodedTrace, Pass};
 use crate::history::passes::parallel::{Ask, Interrupted};
 
 /// A hash over the addresses of all instructions, in order.
@@ -57,7 +57,7 @@ impl Sink for Hashing {
 
 impl Pass for Hashing {}
 
-impl Stream {
+impl DecodedTrace {
     /// Hashes the addresses of steps `start..stop`, onto `hashing`. Each depends on the one before, so this takes
     /// one thread.
     pub fn hash(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::flow::{Engine, Gap, Graph, NodeId, RunState, Runs, Sink, Where};
 use crate::history::decode::builder::drive;
-use crate::history::decode::decoded_trace::{clip, Pass, Stream};
+use crate::history::decode::decoded_trace::{clip, DecodedTrace, Pass};
 
 /// The caller asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(in crate::history) trait Verb: Sync {
 
 /// Walks pieces of a stream, with one graph of its code.
 pub(in crate::history) struct Walker<'a> {
-    stream: &'a Stream,
+    stream: &'a DecodedTrace,
     engine: Option<Engine>,
     stop: &'a mut dyn FnMut() -> bool,
     stopped: bool,
@@ -186,7 +186,7 @@ impl<P: Pass> Sink for Within<'_, P> {
     }
 }
 
-impl Stream {
+impl DecodedTrace {
     /// Cuts steps into pieces for the threads of this stream. `first_only`: probably only the first results are wanted.
     pub(in crate::history) fn cut(&self, start: u64, stop: u64, first_only: bool) -> Vec<Piece> {
         let (first, end) = self.around(start, stop);

@@ -15,7 +15,7 @@ use super::ops::Ops;
 use super::switch::Chosen;
 use super::tracker::{Beginning, State, Tracker};
 use super::walk::{Following, Keeping};
-use crate::history::decode::decoded_trace::Stream;
+use crate::history::decode::decoded_trace::DecodedTrace;
 use crate::history::passes::executions::Executions;
 use crate::history::passes::parallel::{Ask, Interrupted, Piece};
 use crate::history::passes::question::Asked;
@@ -29,7 +29,7 @@ const MOST_ITEMS: usize = 1 << 22;
 #[derive(Clone)]
 pub struct StackPart {
     /// The stream.
-    pub stream: Arc<Stream>,
+    pub stream: Arc<DecodedTrace>,
     /// The first step in the stream.
     pub first: u64,
     /// The step behind the last one.
@@ -48,7 +48,7 @@ pub struct StackPart {
 
 impl StackPart {
     /// All of a stream.
-    pub fn whole(stream: Arc<Stream>) -> StackPart {
+    pub fn whole(stream: Arc<DecodedTrace>) -> StackPart {
         let last = stream.steps();
         let functions = Arc::default();
         let (within, only) = (0..u64::MAX, (false, false));
@@ -56,7 +56,7 @@ impl StackPart {
     }
 
     /// Some steps of a stream, with what happens before each.
-    pub fn some(stream: Arc<Stream>, steps: Range<u64>) -> StackPart {
+    pub fn some(stream: Arc<DecodedTrace>, steps: Range<u64>) -> StackPart {
         let whole = StackPart::whole(stream);
         let only = (steps.start > 0, steps.end < whole.last);
         StackPart { first: steps.start, last: steps.end, only, ..whole }
@@ -431,7 +431,7 @@ impl CallStack {
             at = below;
             let kind = match item.kind {
                 Kind::Call | Kind::CallTwice => Some(FrameKind::Call),
-                Kind::Interrupted | Kind::Ending => Some(FrameKind::Interrupted),
+                Kind::Interrupted | Kind::SettledEnd => Some(FrameKind::Interrupted),
                 // What nothing called is the program before, which is over.
                 Kind::Tail => tracker.has_frames(below).then_some(FrameKind::Tail),
                 Kind::Landmark | Kind::Hidden | Kind::Doubt => None,

@@ -788,9 +788,9 @@ impl<L: Ledger> Tracker<L> {
             self.pop_to(link, true);
             return;
         }
-        let found = self.search(|item| matches!(item.kind, Kind::Interrupted | Kind::Ending));
+        let found = self.search(|item| matches!(item.kind, Kind::Interrupted | Kind::SettledEnd));
         match found.and_then(|link| self.chains.get(link).map(|(item, _)| (link, item))) {
-            Some((link, Item { kind: Kind::Ending, ip, .. })) => {
+            Some((link, Item { kind: Kind::SettledEnd, ip, .. })) => {
                 self.pop_to(link, true);
                 // The instruction that sets the number, and the system call.
                 self.end_handler(to, step, &[ip.wrapping_sub(9), ip.wrapping_sub(7)]);

@@ -17,7 +17,7 @@ const GENERAL: usize = 1;
 
 /// A thread that is held.
 #[derive(Clone, Copy, Debug)]
-pub struct Held {
+pub struct StoppedThread {
     tid: i32,
     /// A signal that was on its way to it.
     signal: i32,
@@ -33,7 +33,7 @@ fn request(kind: libc::c_uint, tid: i32, data: usize) -> io::Result<()> {
 }
 
 /// Stops a thread where it is. Fails if it is gone, may not be traced, or is traced by somebody else.
-pub fn hold(tid: i32) -> io::Result<Held> {
+pub fn stop(tid: i32) -> io::Result<StoppedThread> {
     request(libc::PTRACE_SEIZE, tid, 0)?;
     request(libc::PTRACE_INTERRUPT, tid, 0)?;
     let start = Instant::now();
@@ -50,7 +50,7 @@ pub fn hold(tid: i32) -> io::Result<Held> {
             }
             let event = status >> 16 & 0xff;
             let signal = if event == 0 { libc::WSTOPSIG(status) } else { 0 };
-            return Ok(Held { tid, signal });
+            return Ok(StoppedThread { tid, signal });
         }
         if start.elapsed() > PATIENCE {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the thread did not stop within 5 s"));
@@ -59,7 +59,7 @@ pub fn hold(tid: i32) -> io::Result<Held> {
     }
 }
 
-impl Held {
+impl StoppedThread {
     /// Its general registers, in the order of the kernel's `struct user_regs_struct`.
     pub fn registers(&self) -> io::Result<Vec<u64>> {
         let mut words = vec![0u64; 64];

@@ -1,7 +1,7 @@
 //! Where the stack pointer is, by executed code alone: no memory, no unwind information.
 //!
 //! The caller brings every instruction that was executed, each once, and where indirect jumps went ([`Code`]). For a
-//! function that was entered at one address, [`Heights::at`] says what is known before an instruction of it: the
+//! function that was entered at one address, [`StackOffsets::at`] says what is known before an instruction of it: the
 //! stack pointer relative to the frame, registers that still hold what they held on entry or an address in the
 //! frame, and where registers were saved. It follows the code from the entry on, over what was executed, until
 //! nothing new is learned; what was found of a function is kept.
@@ -20,7 +20,7 @@ mod state;
 mod value;
 
 pub use code::Code;
-pub use function::Heights;
+pub use function::StackOffsets;
 pub use state::{State, Trust};
 pub use value::Value;
 

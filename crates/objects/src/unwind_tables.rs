@@ -17,7 +17,7 @@ use crate::section::section;
 
 /// What unwind information says about functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Landings {
+pub struct UnwindTables {
     /// Where code begins that has unwind information of its own, unsorted.
     pub starts: Vec<u64>,
     /// (landing pad, first, last): an exception that passes a call with bytes from `first` to `last` (not included) lands
@@ -110,12 +110,12 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads the unwind information at `address`, whose bytes `frames` are; `wide`: of 64-bit code.
-pub fn landings<'a>(frames: &'a [u8], address: u64, memory: &Bytes<'a, '_>, wide: bool) -> Landings {
+pub fn unwind_tables<'a>(frames: &'a [u8], address: u64, memory: &Bytes<'a, '_>, wide: bool) -> UnwindTables {
     read(frames, &BaseAddresses::default().set_eh_frame(address), memory, wide)
 }
 
-fn read<'a>(frames: &'a [u8], bases: &BaseAddresses, memory: &Bytes<'a, '_>, wide: bool) -> Landings {
-    let mut found = Landings::default();
+fn read<'a>(frames: &'a [u8], bases: &BaseAddresses, memory: &Bytes<'a, '_>, wide: bool) -> UnwindTables {
+    let mut found = UnwindTables::default();
     each_entry(frames, &eh_frame(frames, wide), bases, |entry| {
         let start = entry.initial_address();
         found.starts.push(start);
@@ -129,7 +129,13 @@ fn read<'a>(frames: &'a [u8], bases: &BaseAddresses, memory: &Bytes<'a, '_>, wid
 }
 
 /// The call sites of the function at `start`, whose table of exceptions lies at `table`.
-fn sites<'a>(start: u64, table: u64, memory: &Bytes<'a, '_>, width: u8, found: &mut Landings) -> Option<()> {
+fn sites<'a>(
+    start: u64,
+    table: u64,
+    memory: &Bytes<'a, '_>,
+    width: u8,
+    found: &mut UnwindTables,
+) -> Option<()> {
     if table == 0 {
         return None;
     }
@@ -157,11 +163,11 @@ fn sites<'a>(start: u64, table: u64, memory: &Bytes<'a, '_>, width: u8, found: &
 }
 
 /// What the unwind information of a file says; nothing where there is none.
-pub fn landings_of<'data, R: ReadRef<'data>>(file: &object::File<'data, R>) -> Landings {
+pub fn unwind_tables_of<'data, R: ReadRef<'data>>(file: &object::File<'data, R>) -> UnwindTables {
     if !file.is_little_endian() {
-        return Landings::default();
+        return UnwindTables::default();
     }
-    let Some(frames) = section(file, ".eh_frame") else { return Landings::default() };
+    let Some(frames) = section(file, ".eh_frame") else { return UnwindTables::default() };
     // Most segments hold no tables, and are not read.
     let segments: Vec<_> = file.segments().map(|segment| (segment, OnceCell::new())).collect();
     let from = |address: u64| -> &[u8] {
@@ -212,26 +218,26 @@ mod tests {
     #[test]
     fn a_call_and_where_its_exceptions_land() {
         let frames = frames();
-        let found = landings(&frames, 0x2000, &memory(&TABLE), true);
-        assert_eq!(found, Landings { starts: vec![0x1000], pads: vec![(0x1040, 0x1010, 0x1015)] });
+        let found = unwind_tables(&frames, 0x2000, &memory(&TABLE), true);
+        assert_eq!(found, UnwindTables { starts: vec![0x1000], pads: vec![(0x1040, 0x1010, 0x1015)] });
     }
 
     #[test]
     fn damage_says_less_and_never_panics() {
         let frames = frames();
         for end in 0..frames.len() {
-            let found = landings(&frames[..end], 0x2000, &memory(&TABLE), true);
+            let found = unwind_tables(&frames[..end], 0x2000, &memory(&TABLE), true);
             assert!(found.starts.len() <= 1);
         }
         for end in 0..TABLE.len() {
-            let found = landings(&frames, 0x2000, &memory(&TABLE[..end]), true);
+            let found = unwind_tables(&frames, 0x2000, &memory(&TABLE[..end]), true);
             assert_eq!(found.starts, [0x1000]);
         }
         for at in 0..frames.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut damaged = frames.clone();
                 damaged[at] = value;
-                landings(&damaged, 0x2000, &memory(&TABLE), value & 1 == 0);
+                unwind_tables(&damaged, 0x2000, &memory(&TABLE), value & 1 == 0);
             }
         }
     }

@@ -24,14 +24,14 @@ pub(super) fn apply(
         Mnemonic::Leave => {
             let frame = state.get(RBP);
             state.set(RSP, frame);
-            let value = state.load(state.height());
+            let value = state.load(state.offset());
             state.set(RBP, if matches!(frame, Value::Stack(_)) { value } else { Value::Unknown });
             state.move_by(8);
         }
         Mnemonic::Enter => {
             let value = state.get(RBP);
             state.move_by(-8);
-            state.store(state.height(), 8, value);
+            state.store(state.offset(), 8, value);
             state.set(RBP, state.get(RSP));
             // Nested levels (of no compiler) are words that nothing is known of.
             let levels = i64::from(instruction.immediate8_2nd() & 31);
@@ -82,12 +82,12 @@ fn push(state: &mut State, instruction: &Instruction) {
         _ => Value::Unknown,
     };
     state.move_by(amount);
-    state.store(state.height(), amount.saturating_neg(), value);
+    state.store(state.offset(), amount.saturating_neg(), value);
 }
 
 fn pop(state: &mut State, instruction: &Instruction, factory: &mut InstructionInfoFactory) {
     let amount = i64::from(instruction.stack_pointer_increment());
-    let value = state.load(state.height());
+    let value = state.load(state.offset());
     match target(instruction).filter(|_| instruction.op0_register().is_gpr64()) {
         Some(RSP) => state.set(RSP, value),
         Some(register) => {
@@ -103,7 +103,7 @@ fn call(state: &mut State, instruction: &Instruction) {
     if is_near && instruction.near_branch_target() == instruction.next_ip() {
         // Asks where it is: nobody returns.
         state.move_by(-8);
-        state.store(state.height(), 8, Value::Unknown);
+        state.store(state.offset(), 8, Value::Unknown);
     } else {
         state.call();
     }
@@ -160,7 +160,7 @@ fn sum(state: &mut State, instruction: &Instruction, factory: &mut InstructionIn
     let sign = if instruction.mnemonic() == Mnemonic::Sub { -1 } else { 1 };
     match amount.map(|amount| state.get(register).plus(amount.wrapping_mul(sign))) {
         // The stack pointer is as well known as before.
-        Some(Value::Stack(height)) if register == RSP => state.move_by(height.wrapping_sub(state.height())),
+        Some(Value::Stack(offset)) if register == RSP => state.move_by(offset.wrapping_sub(state.offset())),
         Some(value) => state.set(register, value),
         None => state.set(register, Value::Unknown),
     }
@@ -253,7 +253,7 @@ fn forget(state: &mut State, instruction: &Instruction, factory: &mut Instructio
         let amount = i64::from(instruction.stack_pointer_increment());
         state.move_by(amount);
         if amount < 0 {
-            state.store(state.height(), amount.saturating_neg(), Value::Unknown);
+            state.store(state.offset(), amount.saturating_neg(), Value::Unknown);
         }
     }
 }

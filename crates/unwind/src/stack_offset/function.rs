@@ -33,16 +33,16 @@ struct Function {
 
 /// What is known of the functions of executed code.
 #[derive(Debug)]
-pub struct Heights {
+pub struct StackOffsets {
     code: Code,
     functions: HashMap<(u64, Option<u64>), Arc<Function>>,
     kept: usize,
 }
 
-impl Heights {
+impl StackOffsets {
     /// Nothing is learned before it is asked for.
-    pub fn new(code: Code) -> Heights {
-        Heights { code, functions: HashMap::new(), kept: 0 }
+    pub fn new(code: Code) -> StackOffsets {
+        StackOffsets { code, functions: HashMap::new(), kept: 0 }
     }
 
     /// What is known before the instruction at `ip`, in a function (or those it jumps to) that was called at `entry` and
@@ -112,7 +112,7 @@ fn explore(code: &Code, entry: u64, low: u64) -> Function {
             break;
         }
         let mut after = state.clone();
-        let is_entered = after.height() == State::entry().height() && after.trust() == Trust::Exact;
+        let is_entered = after.offset() == State::entry().offset() && after.trust() == Trust::Exact;
         function.is_aligned |= apply(&mut after, instruction, &mut factory, low);
         let goes = next(instruction);
         let mut reach = |ip: u64, state: State| {

@@ -13,14 +13,14 @@ const MOST_SAVED: usize = 128;
 /// Size of a word of the stack.
 const WORD: i64 = 8;
 
-/// How good the height is.
+/// How far the offset can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// It follows from what was executed.
     Exact,
     /// The stack pointer was set to something unknown; this is what it was before.
     Guess,
-    /// Different ways lead here with different heights; this is the one that was found first.
+    /// Different ways lead here with different offsets; this is the one that was found first.
     Contradicted,
 }
 
@@ -28,7 +28,7 @@ pub enum Trust {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     registers: [Value; 16],
-    height: i64,
+    offset: i64,
     trust: Trust,
     saved: BTreeMap<i64, Value>,
     /// The stack pointer was just compared with this register.
@@ -42,15 +42,15 @@ impl State {
         for (number, register) in (0..).zip(&mut registers) {
             *register = Value::Entry(number);
         }
-        State { registers, height: -WORD, trust: Trust::Exact, saved: BTreeMap::new(), compared: None }
+        State { registers, offset: -WORD, trust: Trust::Exact, saved: BTreeMap::new(), compared: None }
     }
 
     /// The stack pointer, relative to the CFA.
-    pub fn height(&self) -> i64 {
-        self.height
+    pub fn offset(&self) -> i64 {
+        self.offset
     }
 
-    /// How good the height is.
+    /// How far the offset can be trusted.
     pub fn trust(&self) -> Trust {
         self.trust
     }
@@ -58,7 +58,7 @@ impl State {
     /// What is known of a general purpose register, by its number in instructions (4 is rsp, 5 is rbp).
     pub fn get(&self, register: u8) -> Value {
         match register {
-            RSP => Value::Stack(self.height),
+            RSP => Value::Stack(self.offset),
             _ => self.registers.get(usize::from(register)).copied().unwrap_or_default(),
         }
     }
@@ -79,8 +79,8 @@ impl State {
             return;
         }
         match value {
-            Value::Stack(height) => {
-                self.height = height;
+            Value::Stack(offset) => {
+                self.offset = offset;
                 self.trust = Trust::Exact;
             }
             _ => self.lose(),
@@ -94,7 +94,7 @@ impl State {
 
     /// Moves the stack pointer, which is as well known as before.
     pub(super) fn move_by(&mut self, amount: i64) {
-        self.height = self.height.wrapping_add(amount);
+        self.offset = self.offset.wrapping_add(amount);
     }
 
     /// The word at a place relative to the CFA.
@@ -120,20 +120,20 @@ impl State {
         for register in [0, 1, 2, 6, 7, 8, 9, 10, 11] {
             self.set(register, Value::Unknown);
         }
-        self.saved = self.saved.split_off(&self.height);
+        self.saved = self.saved.split_off(&self.offset);
         self.compared = None;
     }
 
     /// Takes in what is known on another way to the same place; true if that changed anything.
     pub(super) fn merge(&mut self, other: &State) -> bool {
         let before = self.clone();
-        if self.height != other.height {
+        if self.offset != other.offset {
             self.trust = match (self.trust, other.trust) {
                 (Trust::Exact, Trust::Exact) | (Trust::Contradicted, _) | (_, Trust::Contradicted) => {
                     Trust::Contradicted
                 }
                 (Trust::Guess, Trust::Exact) => {
-                    self.height = other.height;
+                    self.offset = other.offset;
                     Trust::Exact
                 }
                 (kept, Trust::Guess) => kept,
