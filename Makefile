@@ -1,6 +1,8 @@
 # make run          build everything in a virtual environment, then record, decode and explain a program
 # make test         all tests, with a seeded sample of every check
 # make conformance all decoder conformance cases of ../shared
+# make wheel        one wheel for every Python from 3.11 on, and a source distribution, in dist/
+# make coverage     line coverage of the Python tests, room by room (COVER=tests/cli for a part)
 # make acceptance   the full lists, part by part, with a time for each
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +17,7 @@ RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find c
 	Cargo.toml Cargo.lock .cargo/config.toml
 PACKAGE := $(RUST) pyproject.toml setup.py
 
-.PHONY: run test test-rust test-python conformance lint format acceptance bench bench-scale fuzz clean
+.PHONY: run test test-rust test-python conformance lint format acceptance bench bench-scale fuzz wheel coverage clean
 
 run: $(VENV)/.built
 	$(BIN)/odograph run -- $(CMD)
@@ -94,5 +96,17 @@ SECONDS ?= 600
 fuzz:
 	cd crates/$(CRATE) && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $(TARGET) -- -max_total_time=$(SECONDS)
 
+wheel: $(VENV)/.made
+	$(SAY) "building the two Rust libraries with all optimisation: 5 to 10 minutes on two cores"
+	@PYTHON=$(BIN)/python3 tools/wheel.sh
+
+$(VENV)/.coverage-tools: $(VENV)/.dev pyproject.toml
+	@$(PIP) --group coverage
+	@touch $@
+
+COVER ?= tests
+coverage: $(VENV)/.coverage-tools
+	$(BIN)/python tools/coverage.py $(COVER)
+
 clean:
-	rm -rf $(VENV) target build
+	rm -rf $(VENV) target build dist

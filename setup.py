@@ -25,7 +25,8 @@ LIBRARIES = {"odograph._native": "odograph-python", "odograph.recorder._recorder
 def cargo_build() -> dict[str, Path]:
     """Build every library; the file that cargo made for each crate.
 
-    ``ODOGRAPH_CARGO_PROFILE`` names a profile of Cargo.toml other than ``release``, such as ``quick``.
+    ``ODOGRAPH_CARGO_PROFILE`` names a profile of Cargo.toml other than ``release``, such as ``quick``. With
+    ``ODOGRAPH_DEBUG_FILES`` the libraries are stripped, and that directory gets their debug information.
     """
     profile = os.environ.get("ODOGRAPH_CARGO_PROFILE", "release")
     # The workspace's default members; variables for it stand in .cargo/config.toml.
@@ -51,6 +52,17 @@ def cargo_build() -> dict[str, Path]:
     return built
 
 
+def split_debug(library: Path, directory: Path) -> None:
+    """Move what only debuggers need into ``directory``; the library names that file (``.gnu_debuglink``)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    debug = directory / f"{library.name}.debug"
+    for line in (
+        ["objcopy", "--only-keep-debug", "--compress-debug-sections", library, debug],
+        ["objcopy", "--strip-all", f"--add-gnu-debuglink={debug}", library],
+    ):
+        subprocess.run(line, check=True)
+
+
 class BuildLibraries(build_ext):
     """Puts what cargo builds where setuptools wants extension modules."""
 
@@ -64,6 +76,8 @@ class BuildLibraries(build_ext):
         # A new file: QEMU and other programs may have the old one mapped.
         target.unlink(missing_ok=True)
         shutil.copyfile(self.built[LIBRARIES[ext.name]], target)
+        if "ODOGRAPH_DEBUG_FILES" in os.environ:
+            split_debug(target, Path(os.environ["ODOGRAPH_DEBUG_FILES"]))
 
 
 # Neither library depends on the version of Python: the names end in .abi3.so, and one wheel serves all.

@@ -59,6 +59,8 @@ PARTS: dict[str, list[str]] = {
     ],
     "bare Debian 12": ["tests/bare_root.sh", "bookworm"],
     "bare Debian 13": ["tests/bare_root.sh", "trixie"],
+    "wheel on bare Debian 12": ["tests/wheel_root.sh", "bookworm"],
+    "wheel on bare Debian 13": ["tests/wheel_root.sh", "trixie"],
     "faults": [sys.executable, "tests/plant_faults.py"],
     "speed": [sys.executable, "benchmarks/bench.py"],
     "breakpoints": [sys.executable, "benchmarks/breakpoints.py"],

@@ -4,7 +4,8 @@
 #
 #     tests/bare_root.sh [bookworm|trixie] [COMMAND...]
 #
-# With a command (words for sh -c), that runs in the place of the two. Needs root, debootstrap and an installed
+# With a command (words for sh -c), that runs in the place of the two. PACKAGES are packages other than those that
+# README names, NO_RUST=1 leaves out Rust, and ROOT_FILES are files that lie in /root/files there. Needs root, debootstrap and an installed
 # Rust, which is copied in. Exits with 77 where one of these is missing. Nothing is mounted outside a private
 # namespace, so nothing stays mounted. KEEP=1 keeps the directory; TMPDIR (default /var/tmp) says where it is made.
 set -euo pipefail
@@ -19,7 +20,7 @@ skip() {
 }
 [ "$(id -u)" = 0 ] || skip "only root can make a Debian root"
 command -v debootstrap >/dev/null || skip "there is no debootstrap (Debian: apt install debootstrap)"
-command -v rustc >/dev/null || skip "there is no Rust to copy in"
+[ -n "${NO_RUST:-}" ] || command -v rustc >/dev/null || skip "there is no Rust to copy in"
 
 # A mount and a process namespace of its own: whatever happens, its mounts and processes end with it.
 if [ -z "${BARE_ROOT_INSIDE:-}" ]; then
@@ -87,10 +88,14 @@ while IFS= read -r line; do
 done < <(env)
 
 # The installed Rust: the toolchain in use, as rustup lays it out.
-toolchain=$(rustc --print sysroot)
-mkdir -p "$root/root/.cargo/bin" "$root/root/rust"
-tar -C "$toolchain" --exclude=share -cf - . | tar -C "$root/root/rust" -xf -
-for program in "$toolchain"/bin/*; do ln -s "/root/rust/bin/${program##*/}" "$root/root/.cargo/bin/"; done
+if [ -z "${NO_RUST:-}" ]; then
+    toolchain=$(rustc --print sysroot)
+    mkdir -p "$root/root/.cargo/bin" "$root/root/rust"
+    tar -C "$toolchain" --exclude=share -cf - . | tar -C "$root/root/rust" -xf -
+    for program in "$toolchain"/bin/*; do ln -s "/root/rust/bin/${program##*/}" "$root/root/.cargo/bin/"; done
+fi
+mkdir -p "$root/root/files"
+for file in ${ROOT_FILES:-}; do cp "$file" "$root/root/files/"; done
 
 # The project as a clone of it would be, with what is not committed yet.
 mkdir "$root/root/odograph"
@@ -115,6 +120,7 @@ inside() { env -i "${variables[@]}" chroot "$root" sh -c "cd /root/odograph && $
 
 # What README says to install, and no more.
 install=$(grep -m1 -oE 'apt install( [a-z0-9.+-]+)+' "$project/README.md")
+[ -z "${PACKAGES:-}" ] || install="apt install $PACKAGES"
 started=$(seconds)
 inside "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends ${install#apt }" \
     >"$root/root/install.log" 2>&1 || {
