@@ -86,7 +86,7 @@ def decode_large(options: argparse.Namespace) -> None:
 
     image = image_of(options.regions)
     odograph.decode(b"", odograph.Image())  # Python loads a module when it is needed first.
-    # Looking costs time: where that is measured in small pieces nobody looks.
+    # Looking costs time: where that is measured in small pieces, it is not done.
     with nullcontext(None) if options.again else Growth() as growth:
         wall, cpu = time.perf_counter(), time.process_time()
         history = odograph.decode(options.trace, image, threads=options.threads)

@@ -22,7 +22,7 @@ skip() {
 command -v debootstrap >/dev/null || skip "there is no debootstrap (Debian: apt install debootstrap)"
 [ -n "${NO_RUST:-}" ] || command -v rustc >/dev/null || skip "there is no Rust to copy in"
 
-# A mount and a process namespace of its own: whatever happens, its mounts and processes end with it.
+# A mount and a process namespace of its own: its mounts and processes always end with it.
 if [ -z "${BARE_ROOT_INSIDE:-}" ]; then
     BARE_ROOT_INSIDE=1 exec unshare --mount --pid --fork --kill-child --propagation private "$0" "$suite" "$@"
 fi

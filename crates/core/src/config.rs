@@ -32,7 +32,7 @@ impl UnknownPackets {
     }
 
     /// The size of the packet at `offset`, 0 to 255. `invalid` if it would be larger, `eos` if it does not end
-    /// inside the trace, and whatever error the caller's function returned.
+    /// inside the trace, and the error that the caller's function returned.
     pub fn size(&self, trace: &[u8], offset: usize) -> Result<usize, PtError> {
         let size = usize::from(u8::try_from((self.0)(trace, offset as u64)?).map_err(|_| PtError::Invalid)?);
         if trace.len().saturating_sub(offset) < size {

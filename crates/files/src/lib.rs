@@ -1,4 +1,4 @@
-//! Opens files by names that nobody vouches for: names that a recording, a core or an ELF file holds.
+//! Opens files by names that cannot be trusted: names that a recording, a core or an ELF file holds.
 //!
 //! Such a name may be anything that the writer of the recording chose. A pipe would block the reader. A device, or a
 //! file of the kernel such as `/proc/kmsg`, does something when it is read. So [`open`] gives regular files only, and
@@ -23,7 +23,7 @@ pub enum Named {
 
 /// Opens a regular file to read it.
 ///
-/// Waits for nobody: a pipe or a device is an error, whatever it would answer. Errors of kind
+/// Never waits: a pipe or a device is an error. Errors of kind
 /// [`io::ErrorKind::PermissionDenied`] without an error number of the system are refusals of this function.
 pub fn open(path: &Path, named: Named) -> io::Result<File> {
     // Opening some devices does something already, so they are not even opened.

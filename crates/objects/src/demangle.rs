@@ -67,7 +67,7 @@ pub fn parameters_at(shown: &str) -> usize {
     shown.len()
 }
 
-/// Whether a name that somebody types means a name as shown: the same name, or the same without parameters, without
+/// Whether a name that a user types means a name as shown: the same name, or the same without parameters, without
 /// template arguments of the last component, or without leading namespaces and classes.
 pub fn is_meant(shown: &str, typed: &str) -> bool {
     if shown == typed {

@@ -54,7 +54,7 @@ pub struct Segment {
     pub align: u64,
 }
 
-/// 32 or 64 bits, and the machine of an ELF file; None if it is none. The first 20 bytes are enough.
+/// 32 or 64 bits, and the machine of an ELF file; None for other files. The first 20 bytes are enough.
 pub fn class<'data, R: ReadRef<'data>>(data: R) -> Option<(u8, u16)> {
     let start = data.read_bytes_at(0, 20).ok()?;
     let (Some(b"\x7fELF"), Some(&[class, order])) = (start.get(..4), start.get(4..6)) else { return None };

@@ -93,7 +93,7 @@ impl RawAssembly {
         self.lock().as_ref().map_or(0, Assembly::steps)
     }
 
-    /// Takes in a part from `decode_part`; False if it is none, not the one that is wanted, or does not fit.
+    /// Takes in a part from `decode_part`; False for other bytes, for another part than the wanted one, and for one that does not fit.
     fn add(&self, py: Python<'_>, part: &[u8]) -> bool {
         py.detach(|| match (self.lock().as_mut(), Part::from_bytes(part)) {
             (Some(assembly), Some(part)) => assembly.add(part),

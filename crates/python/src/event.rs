@@ -248,7 +248,7 @@ impl RawQueryDecoder {
         self.answer(py, ip)
     }
 
-    /// Whatever comes next, None at the end. TNT and TIP are events here.
+    /// What comes next, None at the end. TNT and TIP are events here.
     fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<RawEvent<'py>>> {
         match self.queries.next(self.trace.as_ref()) {
             Ok(event) => to_python(py, &event).map(Some),

@@ -505,7 +505,7 @@ impl RawHistory {
         self.parts.iter().flat_map(|part| part.stream.moments()).copied().collect()
     }
 
-    /// Fills `buffer`, which nobody else may use meanwhile, with the addresses of the steps from `start` on.
+    /// Fills `buffer`, which may not be used elsewhere meanwhile, with the addresses of the steps from `start` on.
     fn write_ips(&self, py: Python<'_>, start: u64, buffer: PyBuffer<u64>) -> PyResult<()> {
         let length = buffer.item_count();
         if buffer.readonly() || !buffer.is_c_contiguous() {
@@ -518,7 +518,7 @@ impl RawHistory {
         }
         // SAFETY: `PyBuffer<u64>` has checked type and alignment of the items, and they are contiguous and writable, as
         // checked above; the buffer is held until the end of this function. The only caller, `History.ips`, hands over
-        // an array it has just made and that nobody else knows yet, so nobody else reads or writes it.
+        // an array it has just made and has not given to anyone yet, so no other code reads or writes it.
         let mut ips = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u64>(), length) };
         self.asked(py, |ask| {
             for (part, start, stop) in self.cut(start, start.saturating_add(length as u64)) {
@@ -636,7 +636,7 @@ impl RawHistory {
         wanted.take(most.unwrap_or(usize::MAX)).collect()
     }
 
-    /// How many gaps there are; notes are none.
+    /// How many gaps there are; notes do not count.
     fn gap_count(&self) -> usize {
         self.each_gap().filter(|gap| !is_note(gap)).count()
     }

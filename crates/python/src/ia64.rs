@@ -204,7 +204,7 @@ pub struct UwxEnv {
 }
 
 impl UwxEnv {
-    /// Takes the environment for one call; whoever calls from inside a callback finds none.
+    /// Takes the environment for one call; a call from inside a callback finds none.
     fn with<T>(&self, py: Python<'_>, call: impl FnOnce(&mut Env) -> T) -> PyResult<T> {
         let taken = self.env.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut env) = taken else {

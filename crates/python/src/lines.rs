@@ -18,7 +18,7 @@ type Call = (u64, Option<u64>, Option<String>, bool);
 
 /// Debug information that is read when it is first asked.
 pub enum Opened {
-    /// Nobody asked yet.
+    /// Not asked for yet.
     File(PathBuf),
     /// None: there is none.
     Read(Option<Box<Lines>>),

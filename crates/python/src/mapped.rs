@@ -1,7 +1,7 @@
 //! Files in memory that may become shorter while they are read.
 //!
-//! Whoever reads behind the end of a mapped file gets SIGBUS. The handler here puts zeros there, so that every reader goes
-//! on, and notes that the file was cut; whoever asked a question learns it afterwards as an error instead of an answer.
+//! Reading behind the end of a mapped file raises SIGBUS. The handler here puts zeros there, so that every reader goes
+//! on, and notes that the file was cut; the question that was being answered ends in an error.
 
 use std::fs::{File, Metadata};
 use std::path::PathBuf;
@@ -194,7 +194,7 @@ impl Drop for RawMapping {
     fn drop(&mut self) {
         *self.entry.source() = None;
         self.entry.start.store(0, Ordering::Release);
-        // SAFETY: the pages were mapped by `new` with this size, and nobody lends them any more: whoever does holds `self`.
+        // SAFETY: the pages were mapped by `new` with this size, and no borrower is left: every borrower holds `self`.
         unsafe { libc::munmap(self.start as *mut libc::c_void, self.size) };
     }
 }
@@ -290,7 +290,7 @@ impl RawMapping {
 }
 
 /// Raises RecordingError if `bytes` lie in a mapped file that was cut or changed since it was mapped: what was found out
-/// from them is worth nothing then. Whoever calls this keeps the bytes mapped.
+/// from them is worth nothing then. The caller keeps the bytes mapped.
 pub fn check(py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
     match entry_at(bytes.as_ptr() as usize) {
         Some((entry, _)) => entry.check(py),

@@ -37,7 +37,7 @@ type UnwindTables = (Vec<u64>, Vec<(u64, u64, u64)>);
 
 /// Where an object file lies.
 enum Data {
-    /// A file, opened anew for each question: nobody knows how long Python keeps an object.
+    /// A file, opened anew for each question: Python may keep an object for long.
     File(PathBuf, Named),
     Bytes(Vec<u8>),
 }

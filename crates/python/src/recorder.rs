@@ -138,7 +138,7 @@ impl RawStoppedThread {
     }
 }
 
-/// Writes packets for instructions that somebody else executes.
+/// Writes packets for instructions that are executed elsewhere.
 #[pyclass(module = "odograph._native")]
 struct RawPath(Path);
 

@@ -42,7 +42,7 @@ impl Code {
 
     /// The same knowledge going into another file, in the child of a fork.
     pub fn fork(&mut self, path: &Path) -> io::Result<()> {
-        // The parent's file is not ours, whatever happens.
+        // The parent's file is never ours.
         self.file = AppendFile::none();
         self.file = AppendFile::create(path)?;
         Ok(())

@@ -72,7 +72,7 @@ pub fn reach_again(path: &Path, content: Option<&ReadOnly>) -> io::Result<Reacha
     if descriptor < 0 {
         return Err(last_error());
     }
-    // SAFETY: it is new and nobody else knows it.
+    // SAFETY: it is new and only this code knows it.
     let file = unsafe { File::from_raw_fd(descriptor) };
     content.copy_to(|bytes, at| file.write_all_at(bytes, at))?;
     keep(file.as_raw_fd())
@@ -93,7 +93,7 @@ fn keep(descriptor: c_int) -> io::Result<Reachable> {
         // SAFETY: makes a new descriptor or fails.
         let kept = unsafe { libc::fcntl(descriptor, libc::F_DUPFD, least) };
         if kept >= 0 {
-            // SAFETY: it is new and nobody else knows it.
+            // SAFETY: it is new and only this code knows it.
             let owned = unsafe { OwnedFd::from_raw_fd(kept) };
             return Ok(Reachable { path: format!("/proc/self/fd/{kept}").into(), _kept: Some(owned) });
         }

@@ -11,7 +11,7 @@
 //!     ptrace: instruction ──┘    Process (code, events) ───> PID.N.code, PID.N.events
 //! ```
 //!
-//! All of these files are mapped shared, so that whatever ends a program loses nothing of them.
+//! All of these files are mapped shared, so nothing of them is lost, however a program ends.
 
 pub mod abi;
 pub mod arguments;

@@ -21,7 +21,7 @@ impl<T> Lock<T> {
         Lock { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
-    /// Waits until nobody has the lock and takes it.
+    /// Waits until the lock is free and takes it.
     pub fn lock(&self) -> Guard<'_, T> {
         while self.taken.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             std::thread::yield_now();

@@ -41,7 +41,7 @@ impl Window {
             return Err(last_error());
         }
         let result = Self::map_open(descriptor, offset, size);
-        // SAFETY: we opened it above and nobody else knows it.
+        // SAFETY: we opened it above and only this code knows it.
         unsafe { libc::close(descriptor) };
         result
     }
@@ -77,7 +77,7 @@ impl Window {
         Ok(Window { address: address.cast(), offset, size })
     }
 
-    /// Removes the mapping. Nobody may use its addresses afterwards.
+    /// Removes the mapping. Its addresses may not be used afterwards.
     pub fn unmap(&mut self) {
         if !self.address.is_null() {
             // SAFETY: exactly the mapping made by `map_open`; the address is forgotten at once.
@@ -132,7 +132,7 @@ impl ReadOnly {
 
 impl Drop for ReadOnly {
     fn drop(&mut self) {
-        // SAFETY: exactly the mapping made by `map`, to which nobody has a reference.
+        // SAFETY: exactly the mapping made by `map`, to which there is no reference.
         unsafe { libc::munmap(self.address as *mut libc::c_void, self.size) };
     }
 }

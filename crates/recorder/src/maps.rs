@@ -17,7 +17,7 @@ pub struct Mapping {
     pub path: Vec<u8>,
     /// The program may write to it.
     pub writable: bool,
-    /// What is written goes to the file, and to whoever else maps it.
+    /// What is written goes to the file, and to others that map it.
     pub shared: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Packets for a path: instructions that somebody else executes and tells of, one by one.
+//! Packets for a path: instructions that another program executes and reports, one by one.
 //!
 //! Nothing here needs the system. Returns are not compressed, and time is the number of instructions executed.
 

@@ -86,7 +86,7 @@ impl Process {
         let image = self.image;
         self.streams = 0;
         self.mappings = self.mappings.child();
-        // The parent's file is not ours, whatever happens.
+        // The parent's file is never ours.
         self.events = AppendFile::none();
         self.code.fork(&self.spool.join(format!("{pid}.{image}.code")))?;
         self.events = AppendFile::create(&self.spool.join(format!("{pid}.{image}.events")))?;

@@ -1,4 +1,4 @@
-//! Threads of a live process, held still while somebody looks at them.
+//! Threads of a live process, stopped while they are looked at.
 //!
 //! A thread is seized and interrupted, which no program can notice but by the time that passes. The kernel lets it go when
 //! the holder ends, whatever ends it. All requests must come from the thread that holds (ptrace(2)).
@@ -32,7 +32,7 @@ fn request(kind: libc::c_uint, tid: i32, data: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Stops a thread where it is. Fails if it is gone, may not be traced, or is traced by somebody else.
+/// Stops a thread where it is. Fails if it is gone, may not be traced, or is traced already.
 pub fn stop(tid: i32) -> io::Result<StoppedThread> {
     request(libc::PTRACE_SEIZE, tid, 0)?;
     request(libc::PTRACE_INTERRUPT, tid, 0)?;

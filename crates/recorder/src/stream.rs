@@ -106,7 +106,7 @@ impl Stream {
         let head = Window::map(&path, 0, DATA)?;
         let window = Window::map(&path, DATA, 64 << 10)?;
         // SAFETY: the mapping is a zeroed page of its own, aligned to a page, as large as a Stream and
-        // never unmapped; zero bytes are a valid Stream. Nobody else has a reference to it.
+        // never unmapped; zero bytes are a valid Stream. There is no other reference to it.
         let stream = unsafe { &mut *head.address.cast::<Stream>() };
         stream.magic = MAGIC;
         stream.tid = tid;
@@ -167,7 +167,7 @@ impl Stream {
     #[inline(always)]
     pub fn set_busy(&mut self, busy: bool) {
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: an ordinary field of ours; volatile because whoever reads it does so after our death.
+        // SAFETY: an ordinary field of ours; volatile because it is read after our death.
         unsafe { ptr::write_volatile(&mut self.busy, u64::from(busy)) };
         compiler_fence(Ordering::SeqCst);
     }

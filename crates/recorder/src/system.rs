@@ -31,7 +31,7 @@ pub fn inode(descriptor: libc::c_int) -> Option<u64> {
     (unsafe { libc::fstat(descriptor, &mut stat) } == 0).then_some(stat.st_ino)
 }
 
-/// True if a descriptor is the memory of a process as a file: `/proc/PID/mem`, whatever name it was opened by.
+/// True if a descriptor is the memory of a process as a file: `/proc/PID/mem`, opened by any name.
 pub fn is_memory_file(descriptor: libc::c_int) -> bool {
     // SAFETY: zero bytes are a valid statfs.
     let mut system: libc::statfs = unsafe { std::mem::zeroed() };

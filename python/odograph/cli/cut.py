@@ -1,4 +1,4 @@
-"""Recordings of which a part is missing or was not read: said once, whatever a command shows."""
+"""Recordings of which a part is missing or was not read: every command says it once."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class RecorderCommand(click.Command):
         try:
             with _own_failures():
                 status = super().invoke(ctx)
-                # Output that cannot be written is a failure of ours, whatever the program ended with.
+                # Output that cannot be written is a failure of ours, also if the program ended well.
                 sys.stdout.flush()
                 return status
         except click.UsageError as error:

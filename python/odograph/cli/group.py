@@ -108,7 +108,7 @@ def call(arguments: Sequence[str] | None) -> int:
 def _done(arguments: Sequence[str] | None) -> int:
     """The exit code of a command that has written all that it says."""
     try:
-        # Not odograph.main(): that ends the process with 1 if nobody reads its output any more.
+        # Not odograph.main(): that ends the process with 1 if its output is closed.
         words = list(sys.argv[1:] if arguments is None else arguments)
         with odograph.make_context("odograph", words) as context:
             code = odograph.invoke(context)
@@ -122,7 +122,7 @@ def _ended(arguments: Sequence[str] | None) -> int:
     try:
         return _done(arguments)
     except BrokenPipeError:
-        # Nobody reads standard output any more.
+        # Standard output is closed.
         return 0
     except KeyboardInterrupt:
         say("odograph: interrupted")

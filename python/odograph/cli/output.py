@@ -1,7 +1,7 @@
 """Text and JSON on standard output, notes on standard error.
 
 Names in recordings may hold anything. All text goes through :func:`~odograph.text.printable.printable` here:
-the lines of :func:`write_lines` and :func:`say` each as a whole, and in :func:`guarded` whatever else is
+the lines of :func:`write_lines` and :func:`say` each as a whole, and in :func:`guarded` what else is
 written to the two streams.
 """
 
@@ -84,7 +84,7 @@ def _plain(value: object) -> object:
 def write_lines(lines: Iterable[str], *, keep: str = "") -> None:
     """Lines of text; characters that the terminal does not have are replaced.
 
-    Each is one line whatever names it has: what is not printable is escaped, except for characters to
+    Each is one line: what is not printable is escaped, except for characters to
     ``keep``.
     """
     out = raw(sys.stdout)
@@ -148,7 +148,7 @@ class _Guarded:
 def guarded() -> Iterator[None]:
     """Escapes what is not printable in everything that is written to the standard streams as text
     meanwhile, and has errors of writing name standard output. What cannot be written is thrown away at the
-    end: it was said before, or nobody reads."""
+    end: it was said before, or output is closed."""
     before = sys.stdout, sys.stderr
     output, errors = (opened(stream) for stream in before)
     sys.stdout, sys.stderr = _Guarded(Named(output)), _Guarded(Tolerant(errors))

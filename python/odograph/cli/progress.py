@@ -17,7 +17,7 @@ _WIDTH = 30
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Gives a function to be called with (done, total); None where nobody would see it."""
+    """Gives a function to be called with (done, total); None where it would not be seen."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""Files that lie where a recording says, but are other ones now: said once, whatever a command shows."""
+"""Files that lie where a recording says, but are other ones now: every command says it once."""
 
 from __future__ import annotations
 

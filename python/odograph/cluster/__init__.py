@@ -2,7 +2,7 @@
 
 The parts of a trace between PSBs go to workers, each with a guess at what decoding up to there would have
 come to; here they are put together in order, and what guessed wrong is decoded again. So the result is the
-same whatever the parts and whoever decodes them.
+same for any parts and any workers.
 """
 
 from odograph.cluster.answers import Answer, Answers, Broken

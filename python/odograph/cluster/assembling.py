@@ -75,7 +75,7 @@ class Assembling:
         return self._assembly.wanted == number
 
     def take(self, decoded: DecodedPart | None, report: Callable[[int], object] | None) -> None:
-        """Takes in the part that is wanted; None if nobody could decode it."""
+        """Takes in the part that is wanted; None if it could not be decoded."""
         before = self._assembly.steps
         if decoded is not None and self._assembly.add(decoded.part):
             self.segments.add(decoded.segments, before)

@@ -53,7 +53,7 @@ class Cluster:
     need Odograph of the same version; they get bytes of traces and of code, and open no file.
 
     The parts of a recording are cut at PSBs, about ``part_size`` bytes of trace in each (None: what is
-    usual). Results are those of decoding here, whatever the parts, the workers and their deaths.
+    usual). Results are those of decoding here, for any parts and workers, also if workers die.
     ``opener`` opens recordings, with :func:`odograph.open` and ``max_expanded`` if there is no other.
     ``progress(path, done, total)`` is called as parts come back. Use it in a ``with`` statement, or
     :meth:`close` it. A script must do so under ``if __name__ == "__main__":``, since each worker of this
@@ -184,7 +184,7 @@ class Cluster:
                 if assembling is None:
                     yield work
         finally:
-            # Whatever happened, Ctrl-C perhaps: nobody waits for these any more.
+            # Also after an error or Ctrl-C: the results of these are not wanted any more.
             self._sender.drop(item.sent for item in flying if item.sent is not None)
 
     def _sent(self, works: Iterable[Work[T]]) -> Iterator[_Flying]:

@@ -15,7 +15,7 @@ _TIMEOUT = 10
 
 
 def local_cluster(workers: int | None) -> Any:
-    """So many processes of this machine; nobody else can reach them."""
+    """So many processes of this machine; they cannot be reached from elsewhere."""
     _require()
     from distributed import LocalCluster
 

@@ -10,7 +10,7 @@ from odograph.recording.detect import PSB
 
 __all__ = ["recordings_in"]
 
-#: Files with these ends are recordings, whatever is in them.
+#: Files with these ends are taken as recordings without a look at them.
 _SUFFIXES = ("perf.data", ".pt")
 
 
@@ -45,6 +45,6 @@ def _begins_like_one(path: str) -> bool:
         with open(path, "rb") as file:
             head = file.read(len(PSB))
     except OSError:
-        # Whoever opens it says why it cannot be read.
+        # Opening it says why it cannot be read.
         return True
     return head == PSB or head.startswith(MAGIC)

@@ -100,7 +100,7 @@ class Sender:
             self._held[digest] = (self._client.submit(same, value, key=key, retries=_RETRIES), size)
             self._held_bytes += size
         self._held.move_to_end(digest)
-        # Whoever needs one that is let go here has it already.
+        # A worker that needs one that is let go here has it already.
         while len(self._held) > 1 and self._held_bytes > _MOST_KEPT:
             _, (_, let_go) = self._held.popitem(last=False)
             self._held_bytes -= let_go

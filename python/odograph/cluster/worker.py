@@ -30,7 +30,7 @@ _MOST_KEPT = 1 << 30
 class PartTask:
     """A part of a trace and everything that decoding it takes but memory.
 
-    ``place`` says which part it is, ``trace`` are its bytes, ``version`` is that of whoever asks; ``divided``
+    ``place`` says which part it is, ``trace`` are its bytes, ``version`` is that of the client; ``divided``
     says that answers are wanted for each moment of the timeline.
     """
 
@@ -55,7 +55,7 @@ class DecodedPart:
 def run_part(task: PartTask, manifest: Manifest, pieces: list[bytes]) -> DecodedPart | None:
     """Decodes a part; ``pieces`` are the bytes that the manifest has digests of, in that order.
 
-    None if it takes more than its own bytes: whoever asked decodes it then.
+    None if it takes more than its own bytes: the client decodes it then.
     """
     if task.version != __version__:
         raise UnsupportedOperation(

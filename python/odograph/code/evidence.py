@@ -117,7 +117,7 @@ class Evidence:
     ``files`` has the facts by recorded name, None for a file that changed while it was recorded. ``finished``
     is the time (ns of the wall clock) at which the recording was written last, ``began`` that at which the
     first program began to run; None if that is not known. Files in ``touched`` may have been replaced while
-    they were recorded, whatever their build ids and facts say.
+    they were recorded, also if build ids and facts say something else.
     ``bytes_of`` gives (file offset, bytes) that the file of a name had in memory.
     """
 

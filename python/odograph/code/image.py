@@ -56,7 +56,7 @@ class SectionCache(RawSectionCache):
     """File sections under positive identifiers (isid), shared by any number of images and threads.
 
     ``limit`` is the most bytes of file content to keep: 0 keeps none, None is no limit. It changes how
-    often files are read, never what is read; identifiers stay valid whatever is forgotten.
+    often files are read, never what is read; identifiers stay valid when files are forgotten.
     """
 
     @property
@@ -207,7 +207,7 @@ class Image(RawImage):
         ``read_memory(address, size, asid)`` returns at most ``size`` bytes from ``address``; it is asked for
         at most the rest of the 4 KiB page and never into a section. A short answer is used, an empty one
         is ``nomap``; one that is too long raises ``InvalidArgument``, one that is no buffer ``TypeError``. An
-        exception raised inside comes out of whatever needed the bytes, as the same object.
+        exception raised inside comes out of the operation that needed the bytes, as the same object.
         """
         if read_memory is not None and not callable(read_memory):
             raise TypeError(f"read_memory must be callable or None, not {type(read_memory).__name__}")

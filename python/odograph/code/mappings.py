@@ -52,7 +52,7 @@ class Mapping(NamedTuple):
 class Change(NamedTuple):
     """One change of the memory of a process.
 
-    ``"add"``: ``mapping`` now lies over whatever was there. ``"remove"``: nothing lies in ``mapping``'s
+    ``"add"``: ``mapping`` now lies over what was there. ``"remove"``: nothing lies in ``mapping``'s
     range any more. ``"clear"``: all user memory (addresses below 2**63) is gone; another program runs now.
     ``"inherit"``: what ``inherited`` says lies there, code of the parent included; a clear comes before it.
     """

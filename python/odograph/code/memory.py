@@ -1,4 +1,4 @@
-"""Somebody else's memory, read through one small question.
+"""The memory of another program, read through one small question.
 
 :class:`Memory` is the question; the classes here are ready-made answers: bytes, a file, an ELF core, a
 live process, and several of these on top of each other. Anything else with a fitting ``read`` does as
@@ -37,7 +37,7 @@ class Memory(Protocol):
     def read(self, address: int, size: int, /) -> ReadableBuffer:
         """At most ``size`` bytes from ``address``: short at the end of a mapping, empty if unmapped.
 
-        An exception raised here comes out of whatever operation needed the bytes, as the same object.
+        An exception raised here comes out of the operation that needed the bytes, as the same object.
         """
         ...
 

@@ -1,6 +1,6 @@
 """ELF object files: what their headers say.
 
-The reader is native; a file that is no ELF file, or is damaged, is none. Names, lines and calls:
+The reader is native. A file that is no ELF file, or is damaged, counts as no object file. Names, lines and calls:
 :mod:`odograph.symbols`.
 """
 
@@ -146,7 +146,7 @@ def read_object(name: Name, *, chosen: bool = False) -> ObjectFile:
 
 
 def object_file(name: Name, *, chosen: bool = False) -> ObjectFile | None:
-    """The same; None if it cannot be opened or is none."""
+    """The same; None if it cannot be opened or is no ELF file."""
     try:
         return read_object(name, chosen=chosen)
     except (OSError, ValueError, ImageError):
@@ -154,7 +154,7 @@ def object_file(name: Name, *, chosen: bool = False) -> ObjectFile | None:
 
 
 def object_class(name: Name) -> tuple[int, int] | None:
-    """(32 or 64 bits, machine) of an ELF file; None if it is none. The beginning of its header is enough."""
+    """(32 or 64 bits, machine) of an ELF file; None for others. The beginning of its header is enough."""
     try:
         return RawObject._open(os.fsencode(name), True)._class()
     except (OSError, ValueError):
@@ -162,7 +162,7 @@ def object_class(name: Name) -> tuple[int, int] | None:
 
 
 def object_of_bytes(data: bytes) -> ObjectFile | None:
-    """The ELF file with these bytes, or with this beginning; None if they are none."""
+    """The ELF file with these bytes, or with this beginning; None for other bytes."""
     raw = RawObject._of_bytes(data)
     return ObjectFile(raw) if raw._damage() is None else None
 

@@ -62,7 +62,7 @@ class cbdata:
 
 
 def SIM_make_simple_cbdata(data: Any) -> cbdata:
-    """Data that nobody needs to dispose of."""
+    """Data that need not be disposed of."""
     return cbdata(data)
 
 
@@ -118,7 +118,7 @@ class _InstructionInterface:
         """Calls ``callback(callback_data, cpu, address, size)`` before instructions there.
 
         There is where a byte of one lies in ``first`` to ``last``; ``filter(filter_data, cpu, opcode)`` says
-        which are meant, None all. ValueError for an interval that is none and for unknown flags.
+        which are meant, None all. ValueError for an invalid interval and for unknown flags.
         """
         processor = _processor(obj)
         calling = _Owned(_function(callback, "callback"), callback_data)
@@ -130,7 +130,7 @@ class _InstructionInterface:
         if asking is not None:
             asking.take_over(filter_data)
         elif isinstance(filter_data, cbdata):
-            # Nobody asks, but the data has been handed over.
+            # It is not used, but the data has been handed over.
             weakref.finalize(calling, filter_data.free)
         _known.add(processor)
         return handle

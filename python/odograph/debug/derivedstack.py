@@ -111,7 +111,7 @@ class DerivedStack:
     """Stacks of a history's steps, from its calls, returns and executed code.
 
     Addresses of the stack are made up: the outermost frame begins at :data:`BASE`. A frame's CFA is the same
-    whatever is called above it. No word is known but return addresses, registers that were saved, and what
+    with any calls above it. No word is known but return addresses, registers that were saved, and what
     the kernel saved of them for a handler of signals; of registers, the stack pointer and what follows from
     it.
     """
@@ -173,7 +173,7 @@ class DerivedStack:
         return np.sort(np.concatenate([np.asarray(self._history.events()["step"]), gaps]).astype(np.int64))
 
     def _is_as_before(self, step: int) -> bool:
-        """Whether nobody called, returned or jumped to a function since: quicker to see than the stack."""
+        """Whether no call, return or jump to a function was executed since: quicker to see than the stack."""
         low, high = sorted((step, self._last_step))
         if not self._last or high - low > _NEAR or high > len(self._history):
             return False

@@ -19,7 +19,7 @@ class HaltReason(enum.Enum):
     """It is done."""
     BREAKPOINT = "breakpoint"
     INTERRUPTED = "interrupted"
-    """Somebody asked for it."""
+    """A user or a callback asked for it."""
     BEGIN = "begin"
     """There is nothing before."""
     END = "end"

@@ -16,7 +16,7 @@ __all__ = ["CodeMemory"]
 
 
 class CodeMemory:
-    """Executed code, mapped files, and the segments of files that nobody writes to. There is no data.
+    """Executed code, mapped files, and the segments of files that are not writable. There is no data.
 
     ``images`` are (TSC from which it holds, image), ascending.
     """

@@ -34,7 +34,7 @@ _TOP = 1 << 64
 
 
 def open_object(path: str) -> BinaryIO:
-    """Opens a program or a library that a recording named; OSError or ValueError if it is none."""
+    """Opens a program or a library that a recording named; OSError or ValueError for other files."""
     found = object_file(path)
     if found is None or not found.is_object:
         raise OSError(f"{path} is not an ELF object")
@@ -91,7 +91,7 @@ class LoadedFile:
 
     @cached_property
     def read_only(self) -> list[ReadOnly]:
-        """Its segments that nobody writes to, so that memory holds what the file does."""
+        """Its segments that are not writable, so that memory holds what the file does."""
         return [
             ReadOnly(self._moved(one.address), one.file_size, one.offset)
             for one in self.headers

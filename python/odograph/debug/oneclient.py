@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["LOOPBACK", "busy_text", "clients"]
 
-#: Nobody on another machine can connect. There is no password: whoever runs programs here can.
+#: Other machines cannot connect. There is no password: every program of this machine can connect.
 LOOPBACK = "127.0.0.1"
 
 #: How long a session may take to end when the next client is there already, in seconds: after its client has

@@ -253,7 +253,7 @@ class Target:
     # Moving -----------------------------------------------------------------------------------------------
 
     def goto(self, step: int) -> None:
-        """Moves to a step. InvalidArgument if it is none of this history."""
+        """Moves to a step. InvalidArgument if this history has no such step."""
         if not 0 <= step <= self.last:
             raise InvalidArgument(f"step {step} is not among 0 to {self.last}")
         self.processor.goto(step)

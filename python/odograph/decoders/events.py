@@ -184,7 +184,7 @@ class EventDecoder(_EventIterator):
 
 
 class QueryDecoder(_EventIterator):
-    """Answers for somebody who walks through the code of the traced program.
+    """Answers for a caller that walks through the code of the traced program.
 
     Ask :meth:`cond_branch` at each conditional branch and compressed return, :meth:`indirect_branch` at
     each other branch whose target the code does not say, and take :meth:`event` while the last status has

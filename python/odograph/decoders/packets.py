@@ -109,7 +109,7 @@ class PacketDecoder(TraceDecoder[int | None]):
         self._went(self._raw.sync_backward(), "there is no PSB before")
 
     def sync_set(self, offset: int) -> None:
-        """Goes to an offset, whatever is there. TraceError with code ``eos`` past the end."""
+        """Goes to an offset; any byte may be there. TraceError with code ``eos`` past the end."""
         self._went(self._raw.sync_set(offset), f"offset {offset:#x} lies past the end of the trace")
 
     def resync(self) -> None:

@@ -75,7 +75,7 @@ class Arguments:
         return max(len(self._words) - self._at, 0)
 
     def text(self, option: str, *, status: int = 1) -> str:
-        """The argument of ``option``, whatever it is. Raises :class:`Failure` if there is none."""
+        """The argument of ``option``, as it stands. Raises :class:`Failure` if there is none."""
         word = self.next()
         if word is None:
             raise Failure(f"{option}: missing argument.", status)

@@ -1,6 +1,6 @@
 """Files whose names a recording holds: what may be opened of them, and how.
 
-Whoever made a recording chose the names in it, so a name may lead to a pipe that never answers, to a device,
+The author of a recording chose the names in it, so a name may lead to a pipe that never answers, to a device,
 or to a file of the kernel that does something when it is read. :func:`open_recorded` opens only regular files
 that are stored somewhere. Names that the user gives (``--sysroot``, ``--elf``, …) are opened as they are;
 what lies below a directory that the user named, by a name of the recording, is the recording's choice.
@@ -25,7 +25,7 @@ __all__ = ["is_plain", "mapped_recorded", "open_recorded"]
 def open_recorded(name: Name) -> BinaryIO:
     """Opens a regular file by a name that a recording, a core or another file holds.
 
-    Never waits. What was checked is the opened file itself, whatever the name leads to later.
+    Never waits. What was checked is the opened file itself; the name may lead elsewhere later.
 
     :raises OSError: there is no such file, it may not be read, it is no regular file, or it is one of the
         kernel's (procfs, sysfs, devtmpfs and their like).

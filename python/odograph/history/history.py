@@ -46,7 +46,7 @@ ENTRY = "trace"
 class Span:
     """Steps from ``start`` to ``stop`` (not included) with the same names.
 
-    ``symbols`` are those names, None if the history is none of a recording. ``is_program`` says that another
+    ``symbols`` are those names, None without a recording. ``is_program`` says that another
     program than before begins there, and not only another library in the place of one.
     """
 
@@ -484,7 +484,7 @@ class History(Sequence[Instruction]):
         program returned to them later; jumps before it are not. ``is_guess`` says that a frame may not be
         there, or that others may lie before it: after lost execution and calls that were not traced; where
         several stacks wait for the same address, until returns tell; and, in a history that does not begin
-        where its thread did, after each switch to a stack that waited, for stacks that nobody saw may wait,
+        where its thread did, after each switch to a stack that waited, for unseen stacks may wait,
         too. Where frames are missing behind the last one, ``Stack.end`` says so. A part of a history knows
         what the whole knows. The first question follows the whole history once; others look at little of
         it.

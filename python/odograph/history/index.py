@@ -3,8 +3,8 @@
 An index holds neither trace nor code. It is used for exactly the trace, memory and configuration that it was
 made of, which is found out by reading them; otherwise it is *stale*, and decoding takes its place.
 
-Whoever writes an index can make it say anything of a trace. So it is used only if it and its directory belong
-to this user and nobody else can write them. Otherwise decoding takes its place as well.
+The author of an index can make it say anything of a trace. So it is used only if it and its directory belong
+to this user and no other user can write them. Otherwise decoding takes its place as well.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def default_path(path: str) -> str:
 
 
 def write_index(path: str | os.PathLike[str] | Destination, entries: Mapping[str, bytes]) -> None:
-    """Writes an index of these contents by name; whoever reads the path sees the old or the whole new file.
+    """Writes an index of these contents by name; a reader of the path sees the old or the whole new file.
 
     Raises OutputError, which is also an OSError.
     """
@@ -65,7 +65,7 @@ def write_index(path: str | os.PathLike[str] | Destination, entries: Mapping[str
         file.write(head)
         for content in entries.values():
             file.write(content)
-    # Nobody else may write it, whatever the umask says: it would not be used.
+    # No other user may write it, with any umask: it would not be used.
     made.chmod(made.stat().st_mode & ~0o022)
     path.deliver(made)
 
@@ -126,7 +126,7 @@ class _Distrusted(Exception):
 
 
 def why_distrusted(path: str | os.PathLike[str]) -> str | None:
-    """Why an index at a path is not used whatever it holds; None if it may be, or is not there."""
+    """Why an index at a path is not used, before it is read; None if it may be, or is not there."""
     try:
         _opened(os.fspath(path)).close()
     except _Distrusted as error:
@@ -137,7 +137,7 @@ def why_distrusted(path: str | os.PathLike[str]) -> str | None:
 
 
 def _opened(path: str) -> BinaryIO:
-    """An index that nobody but this user can have written. Raises _Distrusted or OSError."""
+    """An index that only this user can have written. Raises _Distrusted or OSError."""
     if not hasattr(os, "geteuid"):
         return open(path, "rb")
     folder, name = os.path.split(os.path.abspath(path))

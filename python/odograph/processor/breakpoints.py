@@ -141,7 +141,7 @@ class Handle:
 
 
 def address_of(value: object, what: str) -> int:
-    """An address as an int. TypeError for what is none, a bool included; InvalidArgument if it has more than
+    """An address as an int. TypeError for other types, a bool included; InvalidArgument if it has more than
     64 bits.
     """
     if isinstance(value, bool):
@@ -164,7 +164,7 @@ def interval_of(first: object, last: object) -> tuple[int, int]:
 
 
 def flags_of(flags: object, supported: BreakpointFlags) -> BreakpointFlags:
-    """Flags that a processor supports. TypeError for what are none, InvalidArgument for others."""
+    """Flags that a processor supports. TypeError for other types, InvalidArgument for others."""
     if isinstance(flags, bool) or not isinstance(flags, int):
         raise TypeError(f"flags are an int, not {type(flags).__name__}")
     if flags & ~int(supported):
@@ -249,7 +249,7 @@ class InstructionBreakpoints:
         instruction is meant; it is asked once for each opcode and text. With ``once`` the breakpoint is
         removed when it is met; the first ``skip`` hits are counted only. Raises
         :class:`~odograph.InvalidArgument` (a ValueError) or TypeError, and adds nothing, for intervals and
-        flags that are none.
+        unknown flags.
         """
         if self._closed:
             raise InvalidArgument("this processor is closed; make another one")

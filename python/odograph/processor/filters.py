@@ -75,7 +75,7 @@ def opcode_mask(pattern: bytes, mask: bytes | None = None) -> Filter:
 
 
 def mnemonic_prefix(prefix: str) -> Filter:
-    """Instructions whose text begins with this, whatever the case: ``mnemonic_prefix("call")``."""
+    """Instructions whose text begins with this, in upper or lower case: ``mnemonic_prefix("call")``."""
     prefix = prefix.casefold()
 
     def matches(_processor: object, opcode: bytes) -> bool:
@@ -85,7 +85,7 @@ def mnemonic_prefix(prefix: str) -> Filter:
 
 
 def disassembly_contains(part: str) -> Filter:
-    """Instructions whose text contains this, whatever the case: ``disassembly_contains("[rsp")``."""
+    """Instructions whose text contains this, in upper or lower case: ``disassembly_contains("[rsp")``."""
     part = part.casefold()
 
     def matches(_processor: object, opcode: bytes) -> bool:

@@ -299,7 +299,7 @@ class ReplayProcessor(Processor):
         return self._stopped_at(position)
 
     def _stopped_at(self, position: int) -> Stop | None:
-        """Between two hits, where somebody from outside has asked to stop."""
+        """Between two hits, where another thread has asked to stop."""
         if not self._stopping:
             return None
         self._place(position)
@@ -308,7 +308,7 @@ class ReplayProcessor(Processor):
     def _tell(self, search: _Search, found: Executions) -> Stop | None:
         """Calls the breakpoints at each execution, until one stops or they change.
 
-        Millions of hits pass here: nothing is made for one that somebody may not ask for.
+        Millions of hits pass here: nothing is made for one before it is asked for.
         """
         places, breakpoints, version = search.places, self.breakpoints, search.version
         for step, row in search.wanted_of(found):

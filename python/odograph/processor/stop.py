@@ -18,7 +18,7 @@ class StopReason(enum.Enum):
     """What ended a run."""
 
     BREAK = "break"
-    """A callback, or somebody else, asked to stop."""
+    """A callback or another thread asked to stop."""
     STEPS = "steps"
     """The limit was reached."""
     END = "end"

@@ -16,7 +16,7 @@ from odograph.recorder.probe import no_room, says_no_room, tried_spool
 
 __all__ = ["SIGNALS", "command_line", "exit_status", "forbidden", "unavailable"]
 
-#: Yama's setting: who may be traced; 3 is nobody.
+#: Yama's setting: who may be traced; 3: no process.
 PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
 #: What the stepping process leaves to the program. It is started with these blocked, so that none is lost.
 SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)

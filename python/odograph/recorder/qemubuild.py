@@ -83,7 +83,7 @@ def build_qemu(report: Report, *, mirror: str | None = None) -> Path:
             directory.mkdir(mode=0o755)
         for program in made:
             shutil.copyfile(program, finished / "bin" / program.name)
-            # Nobody else may change what runs here later, whatever the umask is.
+            # No other user may change what runs here later, with any umask.
             (finished / "bin" / program.name).chmod(0o755)
         shutil.copyfile(source / "COPYING", finished / "COPYING")
         _replace(finished, target)

@@ -54,7 +54,7 @@ def open_recording(
     """Open a perf.data file (file, pipe or directory form), a raw PT file, or ``-`` for standard input.
 
     ``sysroot`` and ``buildid_dirs`` are searched for the binaries before the paths that the recording
-    names. ``image`` is memory the caller knows better; ``config`` is kept for whoever decodes. ``kcore``
+    names. ``image`` is memory the caller knows better; ``config`` is kept for decoding. ``kcore``
     is a copy of the kernel's memory, by default the one in the directory form (perf record --kcore).
     ``max_expanded`` is how many bytes of memory its compressed parts may become, by default
     :func:`~odograph.perfdata.expansion.default_limit`; what goes beyond is left out, which is a problem.
@@ -83,7 +83,7 @@ def _open(
             raise RecordingError(not_a_recording(name))
         binaries = Binaries(sysroot, buildid_dirs, _kcore(name if is_directory else None, kcore))
         binaries.kcore_chosen = kcore is not None
-        # What lies in a directory was named by whoever made the recording.
+        # Names in a directory are the choice of the recording's author.
         data = map_file(data_path, recorded=is_directory)
         if detect(data, data_path) == "raw":
             return read_raw(name, data)

@@ -312,7 +312,7 @@ class _Samples:
 def _attribute(streams: list[TraceStream], sideband: Sideband, parameters: PtParameters) -> None:
     """Say which thread each stream's trace is about."""
     all_tids = {thread.tid for thread in sideband.threads.values() if thread.tid > 0}
-    # Several threads of one process: nobody says who ran when, but memory is the same for all.
+    # Several threads of one process: it is not known which ran when, but memory is the same for all.
     pids = {thread.pid for thread in sideband.threads.values() if thread.tid > 0}
     only = next(iter(pids)) if len(pids) == 1 else -1
     for stream in streams:

@@ -323,7 +323,7 @@ class Recording:
         if self.path != "-" and os.path.exists(target) and os.path.samefile(target, self.path):
             raise InvalidArgument(f"{target} is the recording itself; give its index another name")
         if path is None and os.path.islink(target):
-            # Whoever made the recording chose where it leads.
+            # The recording's author chose where it leads.
             raise OutputError(f"{target} is a symbolic link; remove it, or give the index another place")
         # Decoding takes long: what is wrong with the place is said first.
         with Destination(target, what="index", on_wait=on_wait) as destination:
@@ -398,7 +398,7 @@ def open(
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
     """
-    # Readers of recordings are a third of what this package would import; whoever decodes raw bytes has
+    # Readers of recordings are a third of what this package would import; decoding raw bytes has
     # no need of them.
     from odograph.recording.opening import open_recording
 

@@ -71,7 +71,7 @@ class CodeBytes:
         return True
 
     def put(self, address: int, data: bytes) -> None:
-        """Notes bytes, over whatever was known there."""
+        """Notes bytes, over what was known there."""
         for page, within, piece in _split(address, data):
             values, mask = self._page(page)
             values[within : within + len(piece)] = piece
@@ -308,7 +308,7 @@ class _Builder:
         return _Start(self.image.snapshot(), executed, code)
 
     def add(self, mapping: Mapping) -> None:
-        """A mapping lies over whatever was there."""
+        """A mapping lies over what was there."""
         self._recording.fill(self.image, [mapping], uses=self._uses)
         if mapping.code is None:
             self.image._overlay(self._executed, mapping.address, mapping.end - 1)

@@ -92,7 +92,7 @@ class Lines:
     """The source lines of one ELF file; addresses are those of the file, before it is loaded.
 
     The debug information may lie in the file itself or in the separate file that its build id or its debug
-    link names. Of a file that has none, or is none, nothing is known.
+    link names. Of a file without it, or one that is no ELF file, nothing is known.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

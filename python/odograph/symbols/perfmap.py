@@ -29,7 +29,7 @@ class FoundMap(NamedTuple):
 
 
 def read_perf_map(pid: int, directories: tuple[str, ...] = (_SHARED,)) -> PerfMap:
-    """The entries of the first ``perf-PID.map`` found here; lines that are none are skipped."""
+    """The entries of the first ``perf-PID.map`` found here; other lines are skipped."""
     for directory in directories:
         try:
             with open_recorded(os.path.join(directory, f"perf-{pid}.map")) as file:

@@ -1,4 +1,4 @@
-"""Which addresses a name means that somebody typed."""
+"""Which addresses a typed name means."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def table_of_file(path: str) -> FunctionTable:
 
 
 def table_of_bytes(data: bytes) -> FunctionTable:
-    """The functions in the bytes of an ELF file; none if they are none."""
+    """The functions in the bytes of an ELF file; no functions for other bytes."""
     return FunctionTable(RawFunctions._of_bytes(data))
 
 

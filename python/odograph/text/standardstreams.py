@@ -43,7 +43,7 @@ class Named:
 
 
 class Tolerant:
-    """Standard error: where it cannot be written, nobody can be told, and the command goes on."""
+    """Standard error: where it cannot be written, the command goes on."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -76,7 +76,7 @@ class CfiUnwinder:
         The stack ends with a reason where memory is missing or makes no sense. An exception that ``memory``
         raises comes out as the same object.
 
-        :raises InvalidArgument: a needed register is missing, a value is none, or memory gave more than it
+        :raises InvalidArgument: a needed register is missing, a value is invalid, or memory gave more than it
             was asked for.
         :raises Reentered: ``memory`` used this unwinder.
         """

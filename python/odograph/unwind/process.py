@@ -28,10 +28,10 @@ _ROUNDS = 100
 def open_process(pid: int) -> Iterator[Target]:
     """A live 64-bit process of x86-64 or AArch64: a ``with`` block during which its threads stand still.
 
-    Signals on their way to it arrive afterwards. Whatever ends this process lets the other one go on. The
+    Signals on their way to it arrive afterwards. However this process ends, the other one goes on. The
     block must end in the thread that began it.
 
-    :raises ImageError: ``bad_file``: there is no such process, it may not be traced, or somebody traces it
+    :raises ImageError: ``bad_file``: there is no such process, it may not be traced, or is traced
         already; ``bad_image``: it is no such process.
     """
     program = object_file(f"/proc/{pid}/exe")

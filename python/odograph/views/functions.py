@@ -36,7 +36,7 @@ def same_function(module: str, name: str | None, address: int, offset: int, pid:
 
 
 def function_label(module: str, name: str | None, address: int, offset: int) -> str:
-    """The name of a function, else its place in its module or memory; of address 0, that it is none."""
+    """The name of a function, else its place in its module or memory; of address 0, that none is known."""
     if name is not None:
         return name
     if not module and not address:
@@ -97,7 +97,7 @@ def functions(calls: Table, symbols: Symbols | None) -> list[FunctionCount]:
 
 
 def placed(counts: Table, calls: Table, symbols: Symbols | None) -> list[tuple[str, str | None, int]]:
-    """Module, name, and the instructions that lie there, by function that has the code, whoever called it;
+    """Module, name, and the instructions that lie there, by function that has the code, for all callers;
     from ``History.counts()`` and ``History.calls()``.
     """
     import numpy as np

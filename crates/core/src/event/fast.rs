@@ -22,7 +22,7 @@ pub enum FlowItem {
     Other,
 }
 
-/// A walk over TNT and TIP packets that somebody else decodes.
+/// A walk over TNT and TIP packets that the caller decodes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
     /// Offset of the next packet.

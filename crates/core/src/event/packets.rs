@@ -188,7 +188,7 @@ impl EventDecoder {
         Ok(())
     }
 
-    /// The `enabled` event comes first, so that nobody has to guess where the others apply.
+    /// The `enabled` event comes first, so that the place of the others is known.
     fn tip_pge(&mut self, offset: usize) -> Result<(), PtError> {
         let ip = self.last_ip.ip();
         let event = self.event(EventKind::Enabled { ip: 0, resumed: false }, offset);

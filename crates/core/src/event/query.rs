@@ -1,4 +1,4 @@
-//! The query decoder: answers for somebody who walks through the code.
+//! The query decoder: answers for a caller that walks through the code.
 //!
 //! The caller knows the code, asks for each conditional branch whether it was taken and for each indirect one
 //! where it went, and takes events whenever the status says that there are any. No image is needed, and what the
@@ -171,7 +171,7 @@ impl QueryDecoder {
         Ok((event, self.status()))
     }
 
-    /// Whatever comes next, unasked: an event, or branches as the events they are. Bits that are left come
+    /// The next thing without a question: an event, or branches as the events they are. Bits that are left come
     /// together, with the time and place of their TNT.
     pub fn next(&mut self, trace: &[u8]) -> Result<Event, PtError> {
         if let (Some((bits, size)), Some(tnt)) = (self.bits.take(), self.tnt) {

@@ -667,7 +667,7 @@ impl Graph {
         Ok(Decoded { meta, displacement: insn.displacement })
     }
 
-    /// Decodes an instruction that goes on in the next page or in whatever is mapped behind, and tells whether that is
+    /// Decodes an instruction that goes on in the next page or in what is mapped behind, and tells whether that is
     /// another section.
     #[cold]
     fn decode_across(&self, ip: u64, chunk: &Chunk) -> Result<(Instruction, bool), CodeError> {

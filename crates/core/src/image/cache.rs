@@ -92,7 +92,7 @@ impl SectionCache {
         self.add_named(name, Named::ByUser, offset, size, vaddr)
     }
 
-    /// The same for a name that somebody else than the user may have chosen: `bad_file` if they may not name it.
+    /// The same for a name that may not be the user's choice: `bad_file` if they may not name it.
     pub fn add_named(
         &self,
         name: &OsStr,

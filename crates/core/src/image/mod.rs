@@ -94,7 +94,7 @@ pub struct Image {
 /// What others have found out about what an image holds; see [`Image::learned`].
 type Learned = Arc<OnceLock<Arc<dyn Any + Send + Sync>>>;
 
-/// An image at one moment: an image nobody changes any more.
+/// An image at one moment: it does not change any more.
 pub type Snapshot = Image;
 
 impl std::fmt::Debug for Image {
@@ -231,10 +231,10 @@ impl Image {
     ///
     /// The answer ends at the latest where the section it began in ends. If no section holds
     /// `address` the callback is asked, for at most the rest of the 4 KiB page and never into a
-    /// section. Asking for no bytes gives none and asks nobody.
+    /// section. Asking for no bytes gives none and calls no callback.
     ///
     /// `nomap`: nothing is there; `bad_image`: the file has changed since it was added; `invalid`:
-    /// the callback gave more than was asked for; whatever the callback raises.
+    /// the callback gave more than was asked for; what the callback raises.
     pub fn read(&self, asid: &Asid, address: u64, buffer: &mut [u8]) -> Result<ReadResult, MemoryError> {
         if buffer.is_empty() {
             return Ok(ReadResult { length: 0, isid: 0, section: 0 });
@@ -270,7 +270,7 @@ impl Image {
         address: u64,
         size: u64,
     ) -> Result<(Vec<u8>, ReadResult), MemoryError> {
-        // Room for what can be there, not for whatever was asked for.
+        // Room for what can be there, not for all that was asked for.
         let most = match self.part_at(asid, address) {
             Some((_, part)) => (part.last - address).saturating_add(1),
             None => CALLBACK_PAGE,

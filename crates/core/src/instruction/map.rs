@@ -91,7 +91,7 @@ impl Entry {
         self.0 & MODRM != 0
     }
 
-    /// The ModRM byte names registers whatever its `mod` field says (MOV to and from CR and DR).
+    /// The ModRM byte names registers, independent of its `mod` field (MOV to and from CR and DR).
     #[inline(always)]
     pub(super) fn register_only(self) -> bool {
         self.0 & REGISTER != 0

@@ -1,9 +1,9 @@
-//! Reading another program's memory: one small question, asked by whoever needs the bytes and
-//! answered by whoever holds them.
+//! Reading another program's memory: one small question, asked by the code that needs the bytes and
+//! answered by the one that holds them.
 //!
 //! The caller brings an address, a size and an address space; back come bytes, fewer at the end of a
 //! mapping, or a [`MemoryError`]. Where the bytes come from (files, a core, a debugger, a simulator)
-//! is the business of whoever implements [`ReadMemory`].
+//! is up to the implementation of [`ReadMemory`].
 
 use std::any::Any;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::error::PtError;
 /// The size of the pages a callback is asked for: one question never crosses a multiple of it.
 pub const CALLBACK_PAGE: u64 = 4096;
 
-/// Somebody else's memory.
+/// The memory of another program.
 pub trait ReadMemory: Send + Sync {
     /// The bytes at `address` in the address space `asid`, at most `size` of them.
     ///

@@ -6,7 +6,7 @@
 
 use super::Packet;
 
-/// The upper three bytes of the payload. The last byte in the trace is none of a PSB.
+/// The upper three bytes of the payload. The last byte in the trace never belongs to a PSB.
 const MAGIC: u64 = 0x4f_444f << COUNT_BITS;
 const COUNT_BITS: u32 = 40;
 

@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(found(&stream, &pieces(4..6)), None);
         assert_eq!(found(&stream, &stream[60..70]), None);
         assert_eq!(found(&[], &stream), None);
-        // More zeros than filling, filling that is none, other bytes before the PSB.
+        // More zeros than filling, other bytes in the place of filling, other bytes before the PSB.
         assert_eq!(found(&[&stream[..], &[0; 8]].concat(), &pieces(2..6)), None);
         assert_eq!(found(&[&stream[..], &[0, 1]].concat(), &pieces(2..6)), None);
         assert_eq!(found(&stream, &[&[0x59, 0x01][..], &pieces(2..6)].concat()), None);

@@ -1,4 +1,4 @@
-//! The clock of somebody who only reads packets.
+//! The clock for a reader of packets.
 
 use super::Time;
 use crate::config::TraceConfig;

@@ -20,7 +20,7 @@ pub struct Executed<'a> {
 }
 
 /// Decodes an instruction again and appends a line if the second decoder sees another class, another length or
-/// no instruction. False after another length or no instruction: then nobody knows what follows.
+/// no instruction. False after another length or no instruction: then it is not known what follows.
 pub fn check(out: &mut Vec<u8>, offset: u64, executed: &Executed<'_>) -> bool {
     let ip = executed.ip;
     let decoded = match Decoded::new(executed.raw, ip, executed.mode) {

@@ -292,7 +292,7 @@ pub(crate) fn strings_of<'data, F: FileHeader<Endian = Endianness>, R: ReadRef<'
     section.data(file.endian(), file.data()).ok()
 }
 
-/// The value of the first of `names` in the full symbol table of a file, whatever it names.
+/// The value of the first of `names` in the full symbol table of a file, of any kind.
 pub fn value_of<'data, R: ReadRef<'data>>(file: &object::File<'data, R>, names: &[String]) -> Option<u64> {
     match file {
         object::File::Elf64(file) => value_in::<FileHeader64<Endianness>, R>(file, names),

@@ -176,7 +176,7 @@ fn with_state<T>(work: impl FnOnce(&mut State) -> std::io::Result<T>) -> Option<
     match work(state) {
         Ok(value) => Some(value),
         Err(error) => {
-            // Nobody waits for the rest of a recording whose directory is gone.
+            // The rest of a recording whose directory is gone is of no use.
             if !state.complained && state.process.spool().exists() {
                 state.complained = true;
                 state.process.mark_lost();
@@ -475,7 +475,7 @@ pub(crate) fn dying(signal: c_int) {
         if stream.is_null() || unsafe { (*stream).tid } != me {
             continue;
         }
-        // SAFETY: this thread's own stream, which nobody else writes to.
+        // SAFETY: this thread's own stream, which no other thread writes to.
         let stream = unsafe { &mut *stream };
         stream.set_busy(true);
         let before = stream.block();
@@ -661,7 +661,7 @@ fn follow(stream: &Stream, executed: Option<Executed>, argv: u64, envp: u64) {
     }
 }
 
-/// Exec makes whoever calls it the first thread, which counts on from where the old first one was.
+/// Exec makes the calling thread the first one, which counts on from where the old first one was.
 fn truth_of_leader(stream: &Stream) -> (u64, u64) {
     let leader = pid();
     if stream.tid == leader {

@@ -104,7 +104,7 @@ impl Tracer {
                     _ => {}
                 }
             } else {
-                // Whoever ends will not tell of those it made any more.
+                // A thread that ends reports no new threads any more.
                 self.begin_early()?;
                 self.ended(tid, status);
                 if tid == self.first {
@@ -258,7 +258,7 @@ impl Tracer {
         }
     }
 
-    /// Somebody sent SIGTRAP to a thread, which may have run its instruction as well.
+    /// Another process sent SIGTRAP to a thread, which may have run its instruction as well.
     fn sent_trap(&mut self, tid: i32, ip: u64, information: &libc::siginfo_t) -> io::Result<()> {
         let Some(thread) = self.threads.get_mut(&tid) else { return trace::resume(tid, 0) };
         let ignored = self.processes.get(&thread.pid).is_some_and(|stepped| stepped.trap.ignored);

@@ -60,7 +60,7 @@ impl Trap {
         Ok(())
     }
 
-    /// True if a signal that somebody sent would not have been delivered now; keeps it.
+    /// True if a signal that was sent would not have been delivered now; keeps it.
     pub fn hold(&mut self, information: &libc::siginfo_t) -> bool {
         let hold = self.blocked && !self.shown;
         if hold && self.held.is_none() {
@@ -72,7 +72,7 @@ impl Trap {
     /// Sends a signal that was held, once the mask is shown: system calls may ask for it.
     pub fn send_again(&mut self, pid: i32, tid: i32) {
         if let Some(held) = self.held.take() {
-            // Nobody may claim that the kernel sends a signal.
+            // A program may not claim that the kernel sends a signal.
             let mut again = held;
             again.si_code = libc::SI_QUEUE;
             trace::queue(pid, tid, libc::SIGTRAP, &again);

@@ -1,4 +1,4 @@
-//! Somebody else's memory: one question, asked in pieces as large as a page, and what was answered.
+//! The memory of another program: one question, asked in pieces as large as a page, and what was answered.
 
 use std::collections::BTreeMap;
 

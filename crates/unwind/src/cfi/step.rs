@@ -47,7 +47,7 @@ pub enum End {
     Unknown(u64),
     /// A rule at an address needs what is not known, or makes no sense.
     Rule(u64),
-    /// A return address that is none.
+    /// A return address that cannot be right.
     Address(u64),
     /// The stack pointer would go back, from and to these addresses.
     Backwards(u64, u64),
@@ -64,7 +64,7 @@ impl std::fmt::Display for End {
             End::Memory(address) => write!(f, "no memory at {address:#x}"),
             End::Unknown(address) => write!(f, "no unwind information for {address:#x}"),
             End::Rule(address) => write!(f, "the unwind information for {address:#x} cannot be followed"),
-            End::Address(address) => write!(f, "the return address {address:#x} is none"),
+            End::Address(address) => write!(f, "the return address {address:#x} is invalid"),
             End::Backwards(from, to) => {
                 write!(f, "the stack pointer would go back from {from:#x} to {to:#x}")
             }

@@ -62,7 +62,7 @@ pub fn shape<M: Memory>(
             }
             let Some(top) = memory.word(sp)? else { return Ok(Some(Shape::FramePointer)) };
             if code.is_empty() && modules.at(pc).is_none() {
-                // Somebody called what is no code.
+                // A call led to what is no code.
                 return Ok(Some(Shape::LikelyLeaf));
             }
             let called = follows_call(machine, top, memory)?;

@@ -1,7 +1,7 @@
 //! Rules that were learned: the same address under the same look-up answer needs no table again.
 //!
 //! A key holds everything that rules follow from, apart from the bytes of tables and descriptors. Those are the
-//! target's code and taken to stay as they are; whoever registers other callbacks forgets what was learned.
+//! target's code and taken to stay as they are; registering other callbacks forgets what was learned.
 
 use std::collections::HashMap;
 use std::sync::Arc;

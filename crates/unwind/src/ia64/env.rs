@@ -276,7 +276,7 @@ impl Env {
         }
         match self.found(target)?.global_pointer {
             Some(value) => Ok(value),
-            // Where nobody tells, general register 1 holds it, as the conventions have it.
+            // If it is not given, general register 1 holds it, as the conventions have it.
             None => self.context.general(target, 1),
         }
     }

@@ -15,7 +15,7 @@ use super::target::{key, Answer, Datum, Pair, Question, Target, VERSION};
 const SHORT_TABLE: u64 = 1 << 63;
 
 /// Asks a question and hands the answer to `read`, which must not fail for what cannot be read later; then has it
-/// freed, once, whatever came of reading.
+/// freed, once, also if reading failed.
 pub(super) fn ask<T>(
     target: &mut dyn Target,
     question: Question,

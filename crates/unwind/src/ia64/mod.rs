@@ -1,11 +1,11 @@
 //! IA-64: unwind tables, descriptors, register stack and memory stack.
 //!
-//! The caller brings a [`Target`]: somebody who reads memory and registers of what is unwound (copy-in) and knows
+//! The caller brings a [`Target`]: it reads memory and registers of what is unwound (copy-in) and knows
 //! which unwind table an address belongs to (look-up). An [`Env`] holds one context and steps it outwards, frame by
 //! frame, as HP-UX's uwx(3X) does, with the same questions in the same order and the same [`Status`] codes.
 //!
 //! Out of scope: files, symbol tables, and signal contexts of any system. A frame that was interrupted ends a step
-//! with [`Stepped::AbiFrame`], and whoever knows the system starts again from the context that was saved.
+//! with [`Stepped::AbiFrame`], and the caller, who knows the system, starts again from the context that was saved.
 //!
 //! The format is that of the Itanium Software Conventions and Runtime Architecture Guide, chapter 11 and appendix B.
 

@@ -96,7 +96,7 @@ impl fmt::Display for Status {
 pub enum Failure {
     /// The engine's.
     Status(Status),
-    /// Whatever the target raised; it passes through untouched.
+    /// What the target raised; it passes through untouched.
     Foreign(Box<dyn Any + Send>),
 }
 

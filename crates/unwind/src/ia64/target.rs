@@ -1,4 +1,4 @@
-//! What the engine asks of whoever holds the memory, the registers and the modules of what is unwound.
+//! What the engine asks of the owner of the memory, the registers and the modules of what is unwound.
 
 use super::status::Failure;
 
@@ -8,7 +8,7 @@ use super::status::Failure;
 pub enum Request {
     /// Unwind tables and descriptors, as the bytes lie in the target; 4 or 8 of them, aligned.
     UnwindInformation = 1,
-    /// A word of the memory stack, little-endian whatever the target; 8 bytes, aligned.
+    /// A word of the memory stack, little-endian on every target; 8 bytes, aligned.
     MemoryStack = 2,
     /// A word of the register stack's backing store, little-endian; 8 bytes, aligned.
     RegisterStack = 3,
@@ -119,7 +119,7 @@ pub enum Datum {
 /// A key with what it says.
 pub type Pair = (u64, Datum);
 
-/// Somebody who can be asked.
+/// What can be asked.
 ///
 /// An error that is none of the engine's travels as [`Failure::Foreign`] and comes out of the call that asked.
 pub trait Target {

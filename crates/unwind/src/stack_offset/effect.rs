@@ -101,7 +101,7 @@ fn pop(state: &mut State, instruction: &Instruction, factory: &mut InstructionIn
 fn call(state: &mut State, instruction: &Instruction) {
     let is_near = instruction.flow_control() == FlowControl::Call;
     if is_near && instruction.near_branch_target() == instruction.next_ip() {
-        // Asks where it is: nobody returns.
+        // Asks where it is: no return follows.
         state.move_by(-8);
         state.store(state.offset(), 8, Value::Unknown);
     } else {
@@ -227,7 +227,7 @@ fn address(state: &State, instruction: &Instruction) -> Value {
     }
 }
 
-/// Forgets whatever an instruction may write.
+/// Forgets all that an instruction may write.
 fn forget(state: &mut State, instruction: &Instruction, factory: &mut InstructionInfoFactory) {
     let info = factory.info(instruction);
     for used in info.used_memory() {

@@ -10,7 +10,7 @@
 //! return address lies at CFA - 8. Only alignment (`and rsp, -32`) needs its true low bits.
 //!
 //! Code is taken to keep the System V ABI: a call gives back the stack pointer and the registers that belong to the
-//! caller, and nobody else writes where registers were saved. Where code sets the stack pointer to something that is
+//! caller, and no other code writes where registers were saved. Where code sets the stack pointer to something that is
 //! not known (`alloca`, `longjmp`), what it was before stays as a guess. Only 64 bit code.
 
 mod code;

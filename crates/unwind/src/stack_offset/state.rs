@@ -64,7 +64,7 @@ impl State {
     }
 
     /// Words of the stack, by their place relative to the CFA, that hold what a register held on entry, or an
-    /// address in the stack. Below the stack pointer they are those that nobody wrote to since it was there: unwind
+    /// address in the stack. Below the stack pointer they are those that were not written since it was there: unwind
     /// information says where a register was saved until the function is left.
     pub fn saved(&self) -> impl Iterator<Item = (i64, Value)> + '_ {
         self.saved.iter().map(|(&at, &value)| (at, value))

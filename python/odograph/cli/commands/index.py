@@ -24,7 +24,7 @@ def command(source: Input, check: bool, as_json: bool) -> int:
     """Save an index, so that later commands on FILE decode nothing.
 
     The index is FILE.odx, or where --index says. Other commands use it as long as trace, code, options and
-    the version of Odograph are the ones it was made with, and nobody else can write it or its directory;
+    the version of Odograph are the ones it was made with, and no other user can write it or its directory;
     otherwise they decode as if it were not there.
     """
     path = source.index if isinstance(source.index, str) else None

@@ -47,7 +47,7 @@ def returns_values(
 ) -> Callable[[Callable[Parameters, tuple[Any, ...]]], Callable[Parameters, tuple[Any, ...]]]:
     """Make a function return the negative of an error and ``untouched`` where ours would raise the error.
 
-    Errors without a libipt code, and whatever a callback raised, come out as exceptions.
+    Errors without a libipt code, and what a callback raised, come out as exceptions.
     """
 
     def decorate(function: Callable[Parameters, tuple[Any, ...]]) -> Callable[Parameters, tuple[Any, ...]]:

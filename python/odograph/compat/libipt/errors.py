@@ -85,7 +85,7 @@ class FromCallback:
 def returns_status(function: Callable[Parameters, Result]) -> Callable[Parameters, Result | int]:
     """Make a function return the negative of a libipt error where ours would raise it.
 
-    Errors without a libipt code, and whatever a callback raised, come out as exceptions.
+    Errors without a libipt code, and what a callback raised, come out as exceptions.
     """
 
     @functools.wraps(function)

@@ -70,7 +70,7 @@ pt_packet_trig = structure("pt_packet_trig", trbv=c_uint8, icnt=c_uint16, ip=1, 
 class pt_packet_unknown:
     """A packet that only the callback of the configuration knows.
 
-    ``packet``: the trace from the packet on, as a memoryview; ``priv``: whatever the callback puts there.
+    ``packet``: the trace from the packet on, as a memoryview; ``priv``: what the callback puts there.
     """
 
     __slots__ = ("packet", "priv")

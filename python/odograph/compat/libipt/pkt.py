@@ -45,7 +45,7 @@ def pt_pkt_sync_backward(decoder: pt_packet_decoder | None) -> int:
 
 @returns_status
 def pt_pkt_sync_set(decoder: pt_packet_decoder | None, offset: int) -> int:
-    """Go to an offset, whatever is there. ``-pte_eos``: it lies beyond the end."""
+    """Go to an offset; any byte may be there. ``-pte_eos``: it lies beyond the end."""
     return 0 if live(decoder, pt_packet_decoder).raw.sync_set(uint64(offset)) else -pte_eos
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias, TypeVar
 
 BITS = ctypes.c_uint8
-"""What bits lie in: C puts them right behind the byte before, whatever type they are declared with."""
+"""What bits lie in: C puts them right behind the byte before, for every declared type."""
 
 Field: TypeAlias = Any
 """A ctypes type, or a number of bits."""

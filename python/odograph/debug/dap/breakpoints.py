@@ -57,7 +57,7 @@ class Breakpoints:
     def add(
         self, name: str, kind: str, where: dict[int, Where], asked: Message, means: str | None = None
     ) -> Breakpoint:
-        """Adds one to a set. InvalidArgument if its conditions are none.
+        """Adds one to a set. InvalidArgument if a condition cannot be parsed.
 
         ``means`` is the name that was given: where it is met, the name has to mean that address, for another
         program may have other code there.

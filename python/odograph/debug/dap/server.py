@@ -41,7 +41,7 @@ def serve(recording: Recording, tids: list[int], source: BinaryIO, sink: BinaryI
                 if message.get("command") in _ENDING:
                     # Who still reads standard input could not end in peace.
                     return
-        # Nobody waits any more for what is still running.
+        # The client does not wait any more for what is still running.
         session.interrupt()
         requests.put(None)
 

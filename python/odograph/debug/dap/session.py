@@ -63,7 +63,7 @@ class Session:
         self._goals: list[tuple[DebuggedThread, int]] = []
 
     def handle(self, request: Message) -> None:
-        """Answers a request, whatever it is, and does what it asks for."""
+        """Answers any request, and does what it asks for."""
         if request.get("type") != "request":
             return
         arguments = request.get("arguments")

@@ -55,7 +55,7 @@ class Writer:
         self._lock = threading.Lock()
 
     def write(self, message: Message) -> None:
-        """Writes one. OSError or ValueError if nobody listens any more."""
+        """Writes one. OSError or ValueError if the connection is closed."""
         with self._lock:
             data = json.dumps({"seq": next(self._numbers), **message}).encode()
             self._stream.write(b"Content-Length: %d\r\n\r\n" % len(data) + data)

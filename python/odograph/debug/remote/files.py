@@ -1,6 +1,6 @@
 """``vFile``: the ELF objects that were mapped into the program, and no others, to read.
 
-Whoever runs programs on this machine can connect, and the recording chose the names. So only what debuggers
+Every program of this machine can connect, and the recording chose the names. So only what debuggers
 need is served: programs and libraries, not any file that a recording may say was mapped.
 
 Source: the GDB manual, "Host I/O Packets".

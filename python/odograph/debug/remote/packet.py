@@ -27,7 +27,7 @@ class Signal(enum.Enum):
 
 
 class Framer:
-    """Finds packets in the bytes of a connection, whatever they are and however they are cut."""
+    """Finds packets in any bytes of a connection, however they are cut."""
 
     def __init__(self) -> None:
         self._data = bytearray()

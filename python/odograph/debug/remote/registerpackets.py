@@ -52,7 +52,7 @@ def read_one(session: Session, rest: str) -> str:
 
 
 def refuse(session: Session, rest: str) -> str:
-    """Whatever would write: what happened cannot be changed."""
+    """Requests to write: what happened cannot be changed."""
     return "E01"
 
 

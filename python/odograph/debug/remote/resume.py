@@ -92,7 +92,7 @@ def _at(session: Session, signal: str, reason: str) -> str:
 
 
 def _breakpoint(session: Session) -> str:
-    """What kind of breakpoint is right here. One inside the instruction is none: gdb would go on."""
+    """What kind of breakpoint is right here. One inside the instruction does not count: gdb would go on."""
     pc = session.target.pc
     for kind, name in (("0", "swbreak"), ("1", "hwbreak")):
         if (kind, pc) in session.breakpoints:

@@ -24,7 +24,7 @@ _CHUNK = 1 << 14
 class Server:
     """Listens at ``port`` of the loopback interface (0: any free one), and serves one debugger after another.
 
-    Others that connect meanwhile are told so and let go. What a debugger sends is never trusted: whatever it
+    Others that connect meanwhile are told so and let go. What a debugger sends is never trusted: all that it
     is, the server goes on.
     """
 
@@ -129,5 +129,5 @@ class Connection:
                 else:
                     self._packets.put(found)
         self._packets.put(None)
-        # Nobody waits any more for what is still running.
+        # The client does not wait any more for what is still running.
         self._target.interrupt()

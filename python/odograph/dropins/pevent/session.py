@@ -124,7 +124,7 @@ class Session:
         try:
             record = stream.next()
         except OdographError as error:
-            # Where one record does not fit, nobody knows where the next begins: the stream is at its end.
+            # Where one record does not fit, it is not known where the next begins: the stream is at its end.
             self._report(stream, stream.offset, error.code or PtError.nosync)
             return
         if record is not None:

@@ -202,7 +202,7 @@ _NAMES: Final = {
 
 
 def register_name(number: int) -> str | None:
-    """``"gr4"``, ``"br0"``, ``"pfs"`` for a register's number; None if it is none.
+    """``"gr4"``, ``"br0"``, ``"pfs"`` for a register's number; None for other numbers.
 
     The predicates are ``"pr"``; both numbers that ar.pfs is asked by are ``"pfs"``.
     """

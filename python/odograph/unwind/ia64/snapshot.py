@@ -74,7 +74,7 @@ class Snapshot:
         Registers are asked for by name or by number.
 
         Unwind information as it lies in the file; words of stacks and registers with the least significant
-        byte first, whatever the thread's byte order is.
+        byte first, with either byte order of the thread.
         """
         if request == Request.REG or isinstance(address_or_register, str):
             return self._register(address_or_register, size)

@@ -143,7 +143,7 @@ class Unwinder:
     def set_nat(self, name: str, nat: bool) -> None:
         """Set the NaT bit of GR4 to GR7, which uwx(3X) begins with as clear.
 
-        :raises InvalidArgument: it is none of those.
+        :raises InvalidArgument: it is another register.
         """
         if self._env.set_nat(_number(name), nat):
             raise InvalidArgument(f"the NaT bit of {name} cannot be set")
@@ -228,7 +228,7 @@ class Unwinder:
     def function_start(self) -> int:
         """Where the function begins that the context stands in.
 
-        :raises UnwindError: ``NOUENTRY``, ``NOUDESC``, ``NOSYM``: nobody knows.
+        :raises UnwindError: ``NOUENTRY``, ``NOUDESC``, ``NOSYM``: it is not known.
         """
         status, start = self._env.get_funcstart()
         self._checked(status)

@@ -25,7 +25,7 @@ impl BlockDecoder {
         self.forget_passed();
         self.fetch(trace);
         if matches!(event.kind, EventKind::AsyncBranch { .. }) && event.ip_suppressed {
-            // Nobody knows where the branch led.
+            // It is not known where the branch led.
             self.current = Err(PtError::Internal);
         }
         self.leave_if_done(trace)?;

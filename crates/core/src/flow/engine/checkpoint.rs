@@ -254,7 +254,7 @@ impl Engine {
         self.mode_known = checkpoint.mode_known;
         self.bits = checkpoint.bits;
         self.bits_left = checkpoint.bits_left;
-        // The code is known to whoever made the checkpoint; learning it again asks nobody.
+        // The code was known when the checkpoint was made; learning it again calls no callback.
         if checkpoint.at_decision && self.learned(&mut Passed::default()).is_ok() {
             self.emitted = self.graph.count(self.node);
         }

@@ -91,7 +91,7 @@ impl Sum {
         postcard::to_stdvec(self).unwrap_or_default()
     }
 
-    /// A sum from [`Sum::to_bytes`]; None if it is none.
+    /// A sum from [`Sum::to_bytes`]; None for other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Sum> {
         postcard::from_bytes(bytes).ok()
     }

@@ -117,7 +117,7 @@ impl Ground {
         }
     }
 
-    /// Pieces can be decoded out of order: nobody is asked who might care.
+    /// Pieces can be decoded out of order: no callback is called.
     pub fn is_divisible(&self) -> bool {
         !self.timeline.has_callback() && self.config.unknown_packets.is_none()
     }
@@ -143,7 +143,7 @@ impl Ground {
         }
     }
 
-    /// The stream, if its gaps are none that stop; `tsc` at the first synchronisation and at the end.
+    /// The trace, if none of its gaps stops decoding; `tsc` at the first synchronisation and at the end.
     pub fn stream(
         self,
         built: Builder,
@@ -156,7 +156,7 @@ impl Ground {
         Ok(self.stream_of(built, steps, tsc))
     }
 
-    /// The stream, whatever gaps it has.
+    /// The trace, with any gaps.
     pub fn stream_of(self, built: Builder, steps: u64, tsc: (Option<u64>, Option<u64>)) -> DecodedTrace {
         let mut checkpoints = built.checkpoints;
         checkpoints.shrink_to_fit();

@@ -48,7 +48,7 @@ impl PartPlace {
         postcard::to_stdvec(self).unwrap_or_default()
     }
 
-    /// A place from [`PartPlace::to_bytes`]; None if it is none.
+    /// A place from [`PartPlace::to_bytes`]; None for other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<PartPlace> {
         postcard::from_bytes(bytes).ok()
     }
@@ -106,7 +106,7 @@ impl Part {
         postcard::to_stdvec(self).unwrap_or_default()
     }
 
-    /// A part from [`Part::to_bytes`]; None if it is none.
+    /// A part from [`Part::to_bytes`]; None for other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Part> {
         postcard::from_bytes(bytes).ok()
     }

@@ -93,7 +93,7 @@ impl Job<'_> {
             };
             let stop = |engine: &Engine| stop(engine.events().offset());
             drive(engine, self.trace, &mut built, self.options.resync, BUDGET, passed, stop)?;
-            // A PSB that is none, or is broken, is passed.
+            // What only looks like a PSB, or is broken, is passed over.
             if built.done()
                 || halted(&built)
                 || until.is_none()

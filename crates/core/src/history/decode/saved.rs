@@ -28,7 +28,7 @@ const ASK_EVERY: usize = 64 << 20;
 /// Why a stream cannot be written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsaved {
-    /// Memory is asked of a callback: nobody can tell whether it would answer the same.
+    /// Memory comes from a callback, which may answer something else the next time.
     Callback,
     /// Sizes of unknown packets are asked of a callback.
     UnknownPackets,
@@ -51,7 +51,7 @@ impl fmt::Display for Unsaved {
 /// Why what was written down is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
-    /// It is none, or is incomplete or damaged.
+    /// It is no saved history, or is incomplete or damaged.
     Damaged,
     /// Another version wrote it.
     Version,
@@ -298,7 +298,7 @@ fn thinned(checkpoints: &[Checkpoint]) -> (Vec<u64>, Vec<(Stack, Checkpoint)>) {
     (sites, thin)
 }
 
-/// The checkpoints with their stacks; None if these are none, or as soon as one is not sound.
+/// The checkpoints with their stacks; None for other bytes, or as soon as one is not sound.
 fn whole(
     sites: &[u64],
     thin: Vec<(Stack, Checkpoint)>,

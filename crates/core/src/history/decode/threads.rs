@@ -37,7 +37,7 @@ pub(in crate::history) fn in_pieces(
                 job.knowledge.give_back(graph);
             });
         }
-        // Whoever asked to stop need not be asked again.
+        // The caller has asked to stop: no need to ask again.
         let mut stop = |here: u64| {
             let offset = shared.reached.fetch_max(here, Ordering::Relaxed).max(here);
             if !shared.stopped.load(Ordering::Relaxed) && interrupted(offset) {
@@ -84,7 +84,7 @@ fn put_together(
                     return (Err(DecodeError::Interrupted), engine.into_graph());
                 }
             }
-            // There was no guess or a wrong one, or nobody has begun with it and there is no need to guess.
+            // There was no prediction or a wrong one, or no thread has begun with it and no prediction is needed.
             _ => {
                 if let Err(error) = whole.decode_next(job, &mut engine, stop) {
                     return (Err(error), engine.into_graph());

@@ -6,7 +6,7 @@ use crate::history::decode::decoded_trace::slice;
 /// First address, last address and number of instructions.
 pub(in crate::history) type Bounds = (u64, u64, u16);
 
-/// Puts runs together to blocks, as [`super::BlockColumns`] describes them; whoever uses it closes a block at decisions,
+/// Puts runs together to blocks, as [`super::BlockColumns`] describes them; its user closes a block at decisions,
 /// events and gaps.
 #[derive(Default)]
 pub(in crate::history) struct BlockSplitter {

@@ -1,4 +1,4 @@
-//! The executed code: every instruction once, whatever the number of its executions, and the search for some of them.
+//! The executed code: every instruction once, however often it was executed, and the search for some of them.
 
 use std::collections::HashMap;
 

@@ -193,7 +193,7 @@ impl DecodedTrace {
         self.cut_from(first, (start, stop), end, first_only)
     }
 
-    /// The same from a checkpoint on, up to a trace offset or the last step, whatever comes first.
+    /// The same from a checkpoint on, up to a trace offset or the last step, the nearer of the two.
     pub(in crate::history) fn cut_from(
         &self,
         first: usize,

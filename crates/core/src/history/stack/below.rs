@@ -79,7 +79,7 @@ impl Below {
         self.at_bottom.extend(bottom.map(|bottom| AtBottom { bottom, edge, revealed }));
     }
 
-    /// The frame that was revealed last is none, if it is this one and belongs to the edge.
+    /// Takes back the frame that was revealed last, if it is this one and belongs to the edge.
     pub fn forget(&mut self, edge: u64, ip: u64) {
         let Some(entries) = self.by_edge.get_mut(&edge) else { return };
         if let Some(last) = entries.pop_if(|entry| entry.revealed.ip == ip) {

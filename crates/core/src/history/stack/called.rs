@@ -2,7 +2,7 @@
 //!
 //! It is a function, then, and a jump to where it begins is a call, too. But what was called later makes a function of
 //! what was jumped to before. So a walk notes both, and where an address is in both lists, the history is walked again with
-//! these functions. What linkers write (stubs) and thunks are none.
+//! these functions. What linkers write (stubs) and thunks do not count as functions.
 
 use std::collections::HashSet;
 

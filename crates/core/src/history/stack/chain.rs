@@ -205,7 +205,7 @@ impl<N: Copy + Default> Chains<N> {
         }
     }
 
-    /// Forgets the item last made, if nothing before number `kept` is concerned and nobody can have a link to it.
+    /// Forgets the item last made, if nothing before number `kept` is concerned and there can be no link to it.
     pub fn drop_last(&mut self, link: Link, kept: usize) {
         if link as usize == self.len() && link as usize > kept {
             self.own.pop();

@@ -166,7 +166,7 @@ pub(super) fn look(
     // What a function that returns twice does before it changes the stack: both, in any order.
     let mut seen = (false, false);
     let mut changed = false;
-    // A call is none if what it pushed is popped at once, and no function begins there: that asks for an address.
+    // What a call pushed may be popped at once, where no function begins: such code only asks for an address.
     let mut called = false;
     // A direct call of a function went here.
     let mut begun = false;

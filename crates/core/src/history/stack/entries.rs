@@ -194,7 +194,7 @@ impl Entries {
         postcard::to_stdvec(self).unwrap_or_default()
     }
 
-    /// Functions from [`Entries::to_bytes`]; None if they are none.
+    /// Functions from [`Entries::to_bytes`]; None for other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Entries> {
         postcard::from_bytes(bytes).ok()
     }

@@ -14,7 +14,7 @@ use super::tracker::{Beginning, Tracker};
 use crate::history::passes::executions::Executions;
 use crate::history::passes::parallel::{Ask, Interrupted};
 
-/// Bytes of trace in a piece. Whatever the number of threads: a path or call too many must be the same one.
+/// Bytes of trace in a piece. It does not depend on the number of threads: a path or call too many must be the same one.
 const PIECE: u64 = 1 << 20;
 /// More items than this are looked through for those that nothing leads to any more.
 const MANY_ITEMS: usize = 1 << 20;
@@ -80,7 +80,7 @@ impl<L: Ledger> Calls<L> {
             let again = settling.tracker.again(beginning);
             Ok((end(settling.tracker), again))
         });
-        // Nobody asked to stop.
+        // No stop was asked for.
         settled.unwrap_or_else(|Interrupted| end(Tracker::default()))
     }
 }

@@ -93,9 +93,9 @@ pub struct Entry {
 /// A stub that has executed no more than this has called nothing.
 pub(crate) const STUB_STEPS: u64 = 4;
 
-/// What is kept of calls, on top of whatever was open before.
+/// What is kept of calls, on top of what was open before.
 ///
-/// Notes stand for open calls; the default one for whatever was open before. Instants of calls are those of their stack:
+/// Notes stand for open calls; the default one for what was open before. Instants of calls are those of their stack:
 /// what passes while other stacks run is not in them.
 pub trait Ledger: Default + Clone + Debug {
     /// Anything is kept.
@@ -242,7 +242,7 @@ pub(super) struct Timer {
     pub begin: Instant,
     /// The time is the last one that was known.
     at: Instant,
-    /// That time is known there: what passes while none is known counts for nobody.
+    /// That time is known there: what passes while none is known counts for no call.
     known: bool,
     /// Ticks since it began.
     ticks: i64,

@@ -1,7 +1,7 @@
 //! What happens to stacks, and what is left of it once calls and their returns are taken out.
 //!
 //! What a piece of a history does to the stacks it finds is a list of operations. A return that goes back behind the innermost call of
-//! the piece vanishes with it, whatever lies below: so the list holds what cannot be settled without knowing what came
+//! the piece vanishes with it, with any stack below: so the list holds what cannot be settled without knowing what came
 //! before, and the calls that are left open. Doing the operations of all pieces, one after the other, is the same as
 //! doing everything. What is [kept](super::ledger) of calls is kept for each stretch between two operations that depend on
 //! more, on top of a stack that is not known yet.
@@ -410,7 +410,7 @@ impl<L: Ledger> Ops<L> {
         }
     }
 
-    /// Nobody writes such programs: what came of the older half is forgotten, but for what it cost.
+    /// No real program does this: what came of the older half is forgotten, but for what it cost.
     fn forget_half(&mut self) {
         let is_push = |op: &Op<L::Note>| matches!(op, Op::Push(..));
         let behind = self.all.iter().skip(MOST_OPS / 2).take_while(|op| is_push(op)).count();

@@ -1,4 +1,4 @@
-//! Stubs, by which linkers lead calls to other files. They are known by their code, whatever their names are and wherever
+//! Stubs, by which linkers lead calls to other files. They are known by their code, and not by their names or by where
 //! they stand.
 
 use super::thunks::Code;

@@ -489,7 +489,7 @@ impl<L: Ledger> Tracker<L> {
             Return::End if !is_known => Some((0, false)),
             Return::End | Return::Elsewhere => None,
         };
-        // The stack that nobody saw fits always.
+        // A stack that was not seen always fits.
         let fits = |candidate: &Candidate| match candidate.which {
             Which::Unseen => Some(candidate.clone()),
             _ => next((candidate.left, candidate.is_doubtful)).map(|left| candidate.with(left)),

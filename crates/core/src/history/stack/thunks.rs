@@ -1,8 +1,8 @@
-//! Thunks, which branch by a return that no branch predictor foresees: a call that is none, and a return that goes elsewhere.
+//! Thunks, which branch by a return that no branch predictor foresees: a call whose return address is replaced, and a return to the new one.
 //!
 //! A thunk for a jump or call through a register calls a place in itself, where the return address is overwritten with the
 //! register and "returned" to. A thunk for a return does the same, and drops that return address. They are known by their code,
-//! whatever their names are and wherever they stand.
+//! not by their names, and not by where they stand.
 
 use crate::flow::Space;
 use crate::instruction::ExecMode;
@@ -53,7 +53,7 @@ impl Code<'_> {
         inner(raw.get(..known)?, self.mode)
     }
 
-    /// How many of the bytes from an address on are known; they are written to `raw`. A walk asks nobody for memory: what
+    /// How many of the bytes from an address on are known; they are written to `raw`. A walk reads no memory: what
     /// was not read before is not known.
     pub fn known(self, ip: u64, raw: &mut [u8]) -> usize {
         let Some(space) = self.space else { return 0 };

@@ -7,7 +7,7 @@
 //!
 //! What is not known has an *edge* on the stack: frames above it are right, and what lies below it is likely at best. A
 //! return that goes below the nearest edge reveals what lay there: see [`below`](super::below). A history that does not begin
-//! where its thread did is *open*: stacks that nobody saw may wait at any address, so each switch makes an edge.
+//! where its thread did is *open*: stacks that were not seen may wait at any address, so each switch makes an edge.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -126,7 +126,7 @@ pub(super) struct Follow<L: Ledger> {
     left: Left,
     /// The node that ran last and up to where, if nothing happened since.
     last: Option<(NodeId, u16)>,
-    /// Whether that node ends with a jump; true where nobody looked.
+    /// Whether that node ends with a jump; true where it is not known.
     jumps: bool,
     /// The first step that is not accounted for, and the time then, if it is known.
     reached: u64,
