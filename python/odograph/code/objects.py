@@ -1,6 +1,6 @@
 """ELF object files: what their headers say.
 
-The reader is native. A file that is no ELF file, or is damaged, counts as no object file. Names, lines and calls:
+The reader is native. A file that is no ELF file, or is damaged, is not read. Names, lines and calls:
 :mod:`odograph.symbols`.
 """
 
