@@ -40,7 +40,7 @@ pub(super) enum Kind {
     /// An edge: what lies below may not be what is there. Nothing below it: nothing is known of that.
     Doubt,
     /// The system call that ends a handler, where the kernel is traced: it does not come back.
-    SettledEnd,
+    HandlerEnd,
 }
 
 /// Something on a stack.
@@ -97,7 +97,7 @@ impl Item {
 
     /// It is a frame.
     pub fn is_frame(&self) -> bool {
-        matches!(self.kind, Kind::Call | Kind::CallTwice | Kind::Interrupted | Kind::SettledEnd)
+        matches!(self.kind, Kind::Call | Kind::CallTwice | Kind::Interrupted | Kind::HandlerEnd)
     }
 
     /// It is a call.

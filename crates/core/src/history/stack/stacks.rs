@@ -431,7 +431,7 @@ impl CallStack {
             at = below;
             let kind = match item.kind {
                 Kind::Call | Kind::CallTwice => Some(FrameKind::Call),
-                Kind::Interrupted | Kind::SettledEnd => Some(FrameKind::Interrupted),
+                Kind::Interrupted | Kind::HandlerEnd => Some(FrameKind::Interrupted),
                 // What nothing called is the program before, which is over.
                 Kind::Tail => tracker.has_frames(below).then_some(FrameKind::Tail),
                 Kind::Landmark | Kind::Hidden | Kind::Doubt => None,

@@ -328,7 +328,7 @@ fn handlers_end_where_the_kernel_is_traced() {
             ops.open(far(Kind::Call, 40), 40, 6000);
         }
         ops.leap(restorer);
-        ops.open(far(Kind::SettledEnd, 49), 49, 9000);
+        ops.open(far(Kind::HandlerEnd, 49), 49, 9000);
         ops.far_return(to, 3);
         let mut tracker = Tracker::new(names(), Arc::default(), &beginning(interrupted.is_some()));
         tracker.add(ops);

@@ -788,9 +788,9 @@ impl<L: Ledger> Tracker<L> {
             self.pop_to(link, true);
             return;
         }
-        let found = self.search(|item| matches!(item.kind, Kind::Interrupted | Kind::SettledEnd));
+        let found = self.search(|item| matches!(item.kind, Kind::Interrupted | Kind::HandlerEnd));
         match found.and_then(|link| self.chains.get(link).map(|(item, _)| (link, item))) {
-            Some((link, Item { kind: Kind::SettledEnd, ip, .. })) => {
+            Some((link, Item { kind: Kind::HandlerEnd, ip, .. })) => {
                 self.pop_to(link, true);
                 // The instruction that sets the number, and the system call.
                 self.end_handler(to, step, &[ip.wrapping_sub(9), ip.wrapping_sub(7)]);

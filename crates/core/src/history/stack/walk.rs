@@ -458,7 +458,7 @@ impl<L: Ledger> Follow<L> {
             }
             Exit::FarCall => {
                 let ends = matches!(self.left_by(), Some(Off::HandlerEnd(_)));
-                let kind = if ends { Kind::SettledEnd } else { Kind::Interrupted };
+                let kind = if ends { Kind::HandlerEnd } else { Kind::Interrupted };
                 Some(Pending::FarCall { back: graph.next_ip(node), step, kind })
             }
             Exit::FarReturn => Some(Pending::FarReturn { step }),
