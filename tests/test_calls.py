@@ -198,10 +198,10 @@ def test_all_answers_agree_on_each_thread_of_ten_programs(seed: int, tmp_path: P
 def check_ways(seed: int, windows: int, folder: Path, cluster: Cluster, patch: pytest.MonkeyPatch) -> None:
     """Of a history that was decoded and is walked in each way there is."""
     _, path = recorded(seed, folder)
-    patch.setattr("odograph.recording.recording.thread_count", lambda _: 1)
+    patch.setattr("odograph.recording.decoding.thread_count", lambda _: 1)
     alone = odograph.open(path).history()
     expected = answers(alone)
-    patch.setattr("odograph.recording.recording.thread_count", lambda _: 5)
+    patch.setattr("odograph.recording.decoding.thread_count", lambda _: 5)
     recording = odograph.open(path)
     by_threads = recording.history()
     recording.save_index()
@@ -292,7 +292,7 @@ def check_live(seed: int, pieces: int, folder: Path) -> None:
     """After each part of a live stream, all answers are those of the whole up to there."""
     _, path = recorded(seed, folder)
     recording = odograph.open(path)
-    (stream,) = recording.streams(recording.threads[0])
+    (stream,) = recording.decoding.streams(recording.threads[0])
     whole = recording.history()
     functions = recording.functions().to_bytes()
     questions = [Passes(name, functions) for name in ("pairs", "functions", "paths")]

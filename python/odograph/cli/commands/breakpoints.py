@@ -64,7 +64,7 @@ class _FilterType(click.ParamType[Any]):
         self.fail(f"{value!r} is not prefix=TEXT, text=TEXT or opcode=HEX[/MASK]", param, ctx)
 
 
-@click.command()
+@click.command("break")
 @input_options
 @click.argument("where", nargs=-1, required=True)
 @tid_option

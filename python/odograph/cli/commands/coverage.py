@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("coverage")
 @input_options
 @tid_option
 @click.option(

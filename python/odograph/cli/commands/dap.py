@@ -15,7 +15,7 @@ from odograph.cli.threads import decoded
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("dap")
 @input_options
 @tid_option
 @click.option(

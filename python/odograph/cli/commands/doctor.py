@@ -16,7 +16,7 @@ from odograph.cli.progress import progress
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("doctor")
 @click.option(
     "--build-qemu",
     is_flag=True,

@@ -15,7 +15,7 @@ from odograph.errors import InvalidArgument
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("functions")
 @input_options
 @tid_option
 @click.option(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("gdb")
 @input_options
 @tid_option
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Listen here; else at a free port.")

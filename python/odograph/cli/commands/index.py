@@ -16,7 +16,7 @@ from odograph.history.index import why_distrusted
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("index")
 @input_options_but("--no-index")
 @click.option("--check", is_flag=True, help="Only say whether the index can be used; exit with 1 if not.")
 @json_option

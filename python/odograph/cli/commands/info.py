@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("info")
 @input_options
 @tid_option
 @click.option("--no-decode", is_flag=True, help="Do not decode: say nothing of instructions and gaps.")

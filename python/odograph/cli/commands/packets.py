@@ -31,7 +31,7 @@ class _Offset(click.ParamType[Any]):
         return number
 
 
-@click.command()
+@click.command("packets")
 @input_options_but(
     "--map",
     "--elf",

@@ -36,7 +36,9 @@ def needs_command(argv: tuple[str, ...], verb: str) -> list[str]:
 
 
 @click.command(
-    cls=RecorderCommand, context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False}
+    "record",
+    cls=RecorderCommand,
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
 )
 @click.option(
     "-o", "--output", default="perf.data", show_default=True, metavar="FILE", help="Where to write."

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(cls=RecorderCommand, context_settings={"allow_interspersed_args": False})
+@click.command("run", cls=RecorderCommand, context_settings={"allow_interspersed_args": False})
 @click.option("-o", "--output", metavar="FILE", help="Keep the recording in this file.")
 @click.option(
     "--functions",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("stack")
 @optional_input
 @click.option(
     "--step", type=int, help="Before this step of the recording; negative steps count from the end."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("steps")
 @input_options
 @tid_option
 @click.option(

@@ -9,7 +9,7 @@ from odograph.cli.output import json_option, write_json_rows, write_lines
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("unwind")
 @click.option(
     "--dump",
     "filename",

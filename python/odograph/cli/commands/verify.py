@@ -14,7 +14,7 @@ from odograph.cli.progress import progress
 __all__ = ["command"]
 
 
-@click.command()
+@click.command("verify")
 @input_options_but("--index", "--no-index")
 @tid_option
 @click.option(

@@ -192,9 +192,7 @@ class ElfFile:
             for offset, info, addend in self.words("QQq" if self.wide else "IIi", self.contents(section)):
                 number, kind = (info >> 32, info & 0xFFFFFFFF) if self.wide else (info >> 8, info & 0xFF)
                 if number >= len(symbols):
-                    raise self.wrong(
-                        f"a relocation names symbol {number}, which is missing", section.offset
-                    )
+                    raise self.wrong(f"a relocation names symbol {number}, which is missing", section.offset)
                 _, _, place, value = symbols[number]
                 result.append(Relocation(offset, kind, place, value + addend))
         return result
