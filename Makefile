@@ -2,6 +2,7 @@
 # make test         all tests, with a seeded sample of every check
 # make conformance all decoder conformance cases of ../shared
 # make wheel        one wheel for every Python from 3.11 on, and a source distribution, in dist/
+# make docs         the documentation site, in build/site
 # make coverage     line coverage of the Python tests, room by room (COVER=tests/cli for a part)
 # make acceptance   the full lists, part by part, with a time for each
 PYTHON ?= python3
@@ -17,7 +18,7 @@ RUST := $(shell find crates -name '*.rs' -not -path '*/target/*') $(shell find c
 	Cargo.toml Cargo.lock .cargo/config.toml
 PACKAGE := $(RUST) pyproject.toml setup.py
 
-.PHONY: run test test-rust test-python conformance lint format acceptance bench bench-scale fuzz wheel coverage clean
+.PHONY: run test test-rust test-python conformance lint format acceptance bench bench-scale fuzz wheel docs coverage clean
 
 run: $(VENV)/.built
 	$(BIN)/odograph run -- $(CMD)
@@ -103,6 +104,15 @@ wheel: $(VENV)/.made
 $(VENV)/.coverage-tools: $(VENV)/.dev pyproject.toml
 	@$(PIP) --group coverage
 	@touch $@
+
+$(VENV)/.docs: $(VENV)/.built pyproject.toml
+	$(SAY) "installing MkDocs in $(VENV): up to a minute"
+	@$(PIP) --group docs
+	@touch $@
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site lies in build/site"
 
 COVER ?= tests
 coverage: $(VENV)/.coverage-tools

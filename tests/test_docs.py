@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,12 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "ARCHITECTURE.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 EXAMPLE = re.compile(r"(<!-- needs a recording -->\n)?```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_run(page: Path) -> None:
     names: dict[str, object] = {}
     for needs_recording, example in EXAMPLE.findall(page.read_text()):
@@ -68,9 +69,9 @@ def test_the_last_call_of_a_function_is_found(recorded: Path) -> None:
     assert any("__libc_start" in frame for frame in frames[1:])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
@@ -105,3 +106,51 @@ def test_the_reference_says_which_commands_have_which_options() -> None:
         assert options & everything == everything - lacking.get(name, set()), name
         assert ("--tid" in options) == (name not in ("packets", "index")), name
         assert ("--max-gaps" in options) == (name in ("info", "steps")), name
+
+
+def masked(line: str) -> str:
+    """A line without what differs from machine to machine."""
+    return re.sub(r"\d[\d,.]*", "N", line.strip())
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs" / "tutorials").glob("*.md")), ids=lambda page: page.name
+)
+def test_a_tutorial_works_from_its_first_to_its_last_line(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files are written, commands (`$`) are run, Python runs, in the order of the page."""
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```(\w+)(?: title=\"([\w.]+)\")?\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert len(blocks) >= 3
+    for kind, title, text in blocks:
+        if title:
+            Path(title).write_text(text)
+        elif kind == "python":
+            exec(compile(text, page.name, "exec"), names)
+        elif kind == "console":
+            for command in re.findall(r"^\$ (.*)$", text, re.M):
+                words = (
+                    [sys.executable, "-m", *command.split()]
+                    if command.startswith("odograph")
+                    else command.split()
+                )
+                run = subprocess.run(words, capture_output=True, text=True)
+                if run.returncode == 125:
+                    pytest.skip(f"nothing can be recorded here: {run.stderr}")
+                assert run.returncode == 0, (command, run.stderr)
+
+
+def test_the_slow_request_of_the_tutorial_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs" / "tutorials" / "slow-request.md"
+    test_a_tutorial_works_from_its_first_to_its_last_line(page, tmp_path, monkeypatch, capsys)
+    printed = capsys.readouterr().out
+    assert "601 requests" in printed
+    assert "the slow one is request 400" in printed
+    assert "instructions in find" in printed
+    assert " in handle" in printed

@@ -67,7 +67,7 @@ def test_workflows_call_the_same_script_as_we_do_and_pin_their_actions() -> None
 
 
 @pytest.mark.parametrize(
-    "target", ["run", "test", "lint", "wheel", "coverage", "acceptance", "bench", "fuzz"]
+    "target", ["run", "test", "lint", "wheel", "docs", "coverage", "acceptance", "bench", "fuzz"]
 )
 def test_make_knows_the_target(target: str) -> None:
     subprocess.run(["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, check=True)

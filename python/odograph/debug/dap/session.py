@@ -98,6 +98,7 @@ class Session:
     # Beginning and end ------------------------------------------------------------------------------------
 
     def initialize(self, arguments: _Arguments) -> _Answer:
+        """The capabilities of this adapter; the editor may set breakpoints from now on."""
         self._base = 1 if arguments.values.get("linesStartAt1") is False else 0
         return dict(CAPABILITIES), None
 
@@ -114,26 +115,31 @@ class Session:
         return None, lambda: self._event("initialized")
 
     def configuration_done(self, arguments: _Arguments) -> _Answer:
+        """All breakpoints are set: the editor is told where the program stands."""
         thread = self.threads[self._first]
         if self._starts:
             return None, lambda: self._stopped(thread, "entry")
         return None, lambda: self._halted(thread, thread.target.run())
 
     def disconnect(self, arguments: _Arguments) -> _Answer:
+        """Ends the session."""
         self.is_over = True
         return None, lambda: self._event("terminated")
 
     def pause(self, arguments: _Arguments) -> _Answer:
+        """Stops the movement that is under way."""
         for thread in self.threads.values():
             thread.target.forget_interrupt()
         return None, None
 
     def nothing(self, arguments: _Arguments) -> _Answer:
+        """Takes a request that changes nothing here."""
         return None, None
 
     # Breakpoints ------------------------------------------------------------------------------------------
 
     def set_breakpoints(self, arguments: _Arguments) -> _Answer:
+        """Replaces the breakpoints on lines of a source file."""
         path = arguments.values.get("source", {})
         path = path.get("path") if isinstance(path, dict) else None
         if not isinstance(path, str):
@@ -159,6 +165,7 @@ class Session:
         return self._added(name, "breakpoint", where, asked) | {"line": nearest - self._base}
 
     def set_function_breakpoints(self, arguments: _Arguments) -> _Answer:
+        """Replaces the breakpoints on functions, by their names."""
         self._breakpoints.clear("functions")
         return {
             "breakpoints": [self._function_breakpoint(one) for one in arguments.list("breakpoints")]
@@ -179,6 +186,7 @@ class Session:
         return self._added("functions", "function breakpoint", where, asked, means=name)
 
     def set_instruction_breakpoints(self, arguments: _Arguments) -> _Answer:
+        """Replaces the breakpoints on addresses."""
         self._breakpoints.clear("instructions")
         asked = arguments.list("breakpoints")
         return {"breakpoints": [self._instruction_breakpoint(one) for one in asked]}, None
@@ -204,27 +212,33 @@ class Session:
     # Moving -----------------------------------------------------------------------------------------------
 
     def go_on(self, arguments: _Arguments) -> _Answer:
+        """Runs forward to the next breakpoint, or to the end."""
         thread = self._thread(arguments)
         move = self._moving(thread, lambda: thread.target.run(skip_here=True))
         return {"allThreadsContinued": False}, move
 
     def go_back(self, arguments: _Arguments) -> _Answer:
+        """Runs backward to the previous breakpoint, or to the beginning."""
         thread = self._thread(arguments)
         return None, self._moving(thread, lambda: thread.target.run(reverse=True))
 
     def next(self, arguments: _Arguments) -> _Answer:
+        """Goes to the next line, over calls; by instruction if the editor asks for that."""
         thread, single = self._thread(arguments), _by_instruction(arguments)
         return None, self._moving(thread, lambda: thread.movement.over(single))
 
     def step_in(self, arguments: _Arguments) -> _Answer:
+        """Goes to the next line, into calls; by instruction if the editor asks for that."""
         thread, single = self._thread(arguments), _by_instruction(arguments)
         return None, self._moving(thread, lambda: thread.movement.into(single))
 
     def step_out(self, arguments: _Arguments) -> _Answer:
+        """Goes to where the present function returned to."""
         thread = self._thread(arguments)
         return None, self._moving(thread, thread.movement.out)
 
     def step_back(self, arguments: _Arguments) -> _Answer:
+        """Goes to the previous line, over calls; by instruction if the editor asks for that."""
         thread, single = self._thread(arguments), _by_instruction(arguments)
         return None, self._moving(thread, lambda: thread.movement.back(single))
 
@@ -282,6 +296,7 @@ class Session:
         return {"targets": targets}, None
 
     def goto(self, arguments: _Arguments) -> _Answer:
+        """Goes to the execution of a line that ``goto_targets`` listed."""
         number = arguments.number("targetId")
         if not 1 <= number <= len(self._goals):
             raise InvalidArgument(f"there is no place {number} to go to")
@@ -292,9 +307,11 @@ class Session:
     # Looking ----------------------------------------------------------------------------------------------
 
     def list_threads(self, arguments: _Arguments) -> _Answer:
+        """The threads of the recording that are debugged."""
         return {"threads": [{"id": tid, "name": one.name} for tid, one in self.threads.items()]}, None
 
     def stack_trace(self, arguments: _Arguments) -> _Answer:
+        """The frames of a thread at its step, or some of them."""
         thread = self._thread(arguments)
         start, levels = arguments.number("startFrame", 0), arguments.number("levels", 0)
         stack = thread.stack
@@ -321,6 +338,7 @@ class Session:
         return message
 
     def scopes(self, arguments: _Arguments) -> _Answer:
+        """What variables of a frame there are: its registers, and facts about the step."""
         number = arguments.number("frameId")
         self._frame(number)
         scopes = [("Execution", _EXECUTION, "locals"), ("Registers", _REGISTERS, "registers")]
@@ -337,6 +355,7 @@ class Session:
         }, None
 
     def variables(self, arguments: _Arguments) -> _Answer:
+        """The names and values of a scope."""
         number, kind = divmod(arguments.number("variablesReference"), 4)
         thread, shown = self._frame(number)
         frame = shown.frame
@@ -380,6 +399,7 @@ class Session:
         return _result("unknown" if value is None else f"{value} ({value:#x})"), None
 
     def disassemble(self, arguments: _Arguments) -> _Answer:
+        """The instructions around an address."""
         address = _address(arguments.values.get("memoryReference"), arguments.values.get("offset"))
         count = arguments.number("instructionCount")
         before = -arguments.number("instructionOffset", 0)
@@ -391,6 +411,7 @@ class Session:
         return {"instructions": [to_message(line, names.name_of(line.address)) for line in lines]}, None
 
     def read_memory(self, arguments: _Arguments) -> _Answer:
+        """Bytes of code and of files that are mapped; what is not known is left out."""
         address = _address(arguments.values.get("memoryReference"), arguments.values.get("offset"))
         count = arguments.number("count")
         if not 0 <= count <= _MOST_BYTES:
