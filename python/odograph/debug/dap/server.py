@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
-from odograph.debug.dap.session import Session, refusal_of
+from odograph.debug.dap.messages import refusal_of
+from odograph.debug.dap.session import Session
 from odograph.debug.dap.wire import Message, Reader, Writer
 from odograph.debug.oneclient import LOOPBACK, busy_text, clients
 

@@ -5,22 +5,30 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odograph.debug.dap.breakpoints import Breakpoint, Breakpoints, Where
 from odograph.debug.dap.code import listing, to_message
 from odograph.debug.dap.expression import evaluate
+from odograph.debug.dap.messages import (
+    Arguments,
+    address_of,
+    answer_to,
+    is_by_instruction,
+    refusal_of,
+    result_of,
+    source_of,
+)
 from odograph.debug.dap.thread import DebuggedThread, ShownFrame
 from odograph.debug.dap.wire import Message
 from odograph.debug.halt import Halt, HaltReason
 from odograph.errors import InvalidArgument, OdographError
-from odograph.files.plainfile import is_plain
 from odograph.text.printable import printable
 
 if TYPE_CHECKING:
     from odograph.recording.recording import Recording
 
-__all__ = ["Session", "refusal_of"]
+__all__ = ["Session"]
 
 CAPABILITIES = {
     "supportsConfigurationDoneRequest": True,
@@ -67,13 +75,13 @@ class Session:
         if request.get("type") != "request":
             return
         arguments = request.get("arguments")
-        answer = _answer_to(request)
+        answer = answer_to(request)
         handler = _HANDLERS.get(answer["command"])
         after: Callable[[], None] | None = None
         try:
             if handler is None:
                 raise InvalidArgument(f"there is no request {answer['command']!r}")
-            body, after = handler(self, _Arguments(arguments))
+            body, after = handler(self, Arguments(arguments))
             if body is not None:
                 answer["body"] = body
         except (OdographError, KeyError, ValueError, TypeError, IndexError) as error:
@@ -97,12 +105,12 @@ class Session:
 
     # Beginning and end ------------------------------------------------------------------------------------
 
-    def initialize(self, arguments: _Arguments) -> _Answer:
+    def initialize(self, arguments: Arguments) -> _Answer:
         """The capabilities of this adapter; the editor may set breakpoints from now on."""
         self._base = 1 if arguments.values.get("linesStartAt1") is False else 0
         return dict(CAPABILITIES), None
 
-    def launch(self, arguments: _Arguments) -> _Answer:
+    def launch(self, arguments: Arguments) -> _Answer:
         """``stopOnEntry`` (true unless given), ``atEnd``, ``tid``."""
         tid = arguments.number("tid", self._first)
         if tid not in self.threads:
@@ -114,31 +122,31 @@ class Session:
             thread.target.goto(thread.target.last)
         return None, lambda: self._event("initialized")
 
-    def configuration_done(self, arguments: _Arguments) -> _Answer:
+    def configuration_done(self, arguments: Arguments) -> _Answer:
         """All breakpoints are set: the editor is told where the program stands."""
         thread = self.threads[self._first]
         if self._starts:
             return None, lambda: self._stopped(thread, "entry")
         return None, lambda: self._halted(thread, thread.target.run())
 
-    def disconnect(self, arguments: _Arguments) -> _Answer:
+    def disconnect(self, arguments: Arguments) -> _Answer:
         """Ends the session."""
         self.is_over = True
         return None, lambda: self._event("terminated")
 
-    def pause(self, arguments: _Arguments) -> _Answer:
+    def pause(self, arguments: Arguments) -> _Answer:
         """Stops the movement that is under way."""
         for thread in self.threads.values():
             thread.target.forget_interrupt()
         return None, None
 
-    def nothing(self, arguments: _Arguments) -> _Answer:
+    def nothing(self, arguments: Arguments) -> _Answer:
         """Takes a request that changes nothing here."""
         return None, None
 
     # Breakpoints ------------------------------------------------------------------------------------------
 
-    def set_breakpoints(self, arguments: _Arguments) -> _Answer:
+    def set_breakpoints(self, arguments: Arguments) -> _Answer:
         """Replaces the breakpoints on lines of a source file."""
         path = arguments.values.get("source", {})
         path = path.get("path") if isinstance(path, dict) else None
@@ -164,7 +172,7 @@ class Session:
         where = {tid: addresses for tid, (at, addresses) in found.items() if at == nearest}
         return self._added(name, "breakpoint", where, asked) | {"line": nearest - self._base}
 
-    def set_function_breakpoints(self, arguments: _Arguments) -> _Answer:
+    def set_function_breakpoints(self, arguments: Arguments) -> _Answer:
         """Replaces the breakpoints on functions, by their names."""
         self._breakpoints.clear("functions")
         return {
@@ -185,14 +193,14 @@ class Session:
             return self._refused(said)
         return self._added("functions", "function breakpoint", where, asked, means=name)
 
-    def set_instruction_breakpoints(self, arguments: _Arguments) -> _Answer:
+    def set_instruction_breakpoints(self, arguments: Arguments) -> _Answer:
         """Replaces the breakpoints on addresses."""
         self._breakpoints.clear("instructions")
         asked = arguments.list("breakpoints")
         return {"breakpoints": [self._instruction_breakpoint(one) for one in asked]}, None
 
     def _instruction_breakpoint(self, asked: Message) -> Message:
-        address = _address(asked.get("instructionReference"), asked.get("offset"))
+        address = address_of(asked.get("instructionReference"), asked.get("offset"))
         where = {tid: [address] for tid in self.threads}
         return self._added("instructions", "instruction breakpoint", where, asked)
 
@@ -211,35 +219,35 @@ class Session:
 
     # Moving -----------------------------------------------------------------------------------------------
 
-    def go_on(self, arguments: _Arguments) -> _Answer:
+    def go_on(self, arguments: Arguments) -> _Answer:
         """Runs forward to the next breakpoint, or to the end."""
         thread = self._thread(arguments)
         move = self._moving(thread, lambda: thread.target.run(skip_here=True))
         return {"allThreadsContinued": False}, move
 
-    def go_back(self, arguments: _Arguments) -> _Answer:
+    def go_back(self, arguments: Arguments) -> _Answer:
         """Runs backward to the previous breakpoint, or to the beginning."""
         thread = self._thread(arguments)
         return None, self._moving(thread, lambda: thread.target.run(reverse=True))
 
-    def next(self, arguments: _Arguments) -> _Answer:
+    def next(self, arguments: Arguments) -> _Answer:
         """Goes to the next line, over calls; by instruction if the editor asks for that."""
-        thread, single = self._thread(arguments), _by_instruction(arguments)
+        thread, single = self._thread(arguments), is_by_instruction(arguments)
         return None, self._moving(thread, lambda: thread.movement.over(single))
 
-    def step_in(self, arguments: _Arguments) -> _Answer:
+    def step_in(self, arguments: Arguments) -> _Answer:
         """Goes to the next line, into calls; by instruction if the editor asks for that."""
-        thread, single = self._thread(arguments), _by_instruction(arguments)
+        thread, single = self._thread(arguments), is_by_instruction(arguments)
         return None, self._moving(thread, lambda: thread.movement.into(single))
 
-    def step_out(self, arguments: _Arguments) -> _Answer:
+    def step_out(self, arguments: Arguments) -> _Answer:
         """Goes to where the present function returned to."""
         thread = self._thread(arguments)
         return None, self._moving(thread, thread.movement.out)
 
-    def step_back(self, arguments: _Arguments) -> _Answer:
+    def step_back(self, arguments: Arguments) -> _Answer:
         """Goes to the previous line, over calls; by instruction if the editor asks for that."""
-        thread, single = self._thread(arguments), _by_instruction(arguments)
+        thread, single = self._thread(arguments), is_by_instruction(arguments)
         return None, self._moving(thread, lambda: thread.movement.back(single))
 
     def _moving(self, thread: DebuggedThread, move: Callable[[], Halt]) -> Callable[[], None]:
@@ -279,7 +287,7 @@ class Session:
             body["hitBreakpointIds"] = [breakpoint.number for breakpoint in met]
         self._event("stopped", body)
 
-    def goto_targets(self, arguments: _Arguments) -> _Answer:
+    def goto_targets(self, arguments: Arguments) -> _Answer:
         """The executions of a line before and behind the present step, of the first thread."""
         path = arguments.values.get("source", {})
         path = path.get("path") if isinstance(path, dict) else None
@@ -295,7 +303,7 @@ class Session:
                 targets.append({"id": len(self._goals), "label": text, "line": place[0] - self._base})
         return {"targets": targets}, None
 
-    def goto(self, arguments: _Arguments) -> _Answer:
+    def goto(self, arguments: Arguments) -> _Answer:
         """Goes to the execution of a line that ``goto_targets`` listed."""
         number = arguments.number("targetId")
         if not 1 <= number <= len(self._goals):
@@ -306,11 +314,11 @@ class Session:
 
     # Looking ----------------------------------------------------------------------------------------------
 
-    def list_threads(self, arguments: _Arguments) -> _Answer:
+    def list_threads(self, arguments: Arguments) -> _Answer:
         """The threads of the recording that are debugged."""
         return {"threads": [{"id": tid, "name": one.name} for tid, one in self.threads.items()]}, None
 
-    def stack_trace(self, arguments: _Arguments) -> _Answer:
+    def stack_trace(self, arguments: Arguments) -> _Answer:
         """The frames of a thread at its step, or some of them."""
         thread = self._thread(arguments)
         start, levels = arguments.number("startFrame", 0), arguments.number("levels", 0)
@@ -332,12 +340,12 @@ class Session:
         }
         if shown.file is not None and shown.line:
             message["line"] = shown.line - self._base
-            message["source"] = _source(shown.file)
+            message["source"] = source_of(shown.file)
         else:
             message["presentationHint"] = "subtle"
         return message
 
-    def scopes(self, arguments: _Arguments) -> _Answer:
+    def scopes(self, arguments: Arguments) -> _Answer:
         """What variables of a frame there are: its registers, and facts about the step."""
         number = arguments.number("frameId")
         self._frame(number)
@@ -354,7 +362,7 @@ class Session:
             ]
         }, None
 
-    def variables(self, arguments: _Arguments) -> _Answer:
+    def variables(self, arguments: Arguments) -> _Answer:
         """The names and values of a scope."""
         number, kind = divmod(arguments.number("variablesReference"), 4)
         thread, shown = self._frame(number)
@@ -379,7 +387,7 @@ class Session:
             ]
         }, None
 
-    def evaluate(self, arguments: _Arguments) -> _Answer:
+    def evaluate(self, arguments: Arguments) -> _Answer:
         """An expression, or ``goto STEP`` and ``goto time NS`` in the console."""
         text = arguments.text("expression").strip()
         frame = arguments.values.get("frameId")
@@ -394,13 +402,13 @@ class Session:
                 thread.target.goto_time(value)
             else:
                 thread.target.goto(value)
-            return _result(f"step {thread.target.step}"), lambda: self._stopped(thread, "goto")
+            return result_of(f"step {thread.target.step}"), lambda: self._stopped(thread, "goto")
         value = evaluate(text, thread.value)
-        return _result("unknown" if value is None else f"{value} ({value:#x})"), None
+        return result_of("unknown" if value is None else f"{value} ({value:#x})"), None
 
-    def disassemble(self, arguments: _Arguments) -> _Answer:
+    def disassemble(self, arguments: Arguments) -> _Answer:
         """The instructions around an address."""
-        address = _address(arguments.values.get("memoryReference"), arguments.values.get("offset"))
+        address = address_of(arguments.values.get("memoryReference"), arguments.values.get("offset"))
         count = arguments.number("instructionCount")
         before = -arguments.number("instructionOffset", 0)
         if not 0 <= count <= _MOST_LINES or abs(before) > _MOST_LINES:
@@ -410,9 +418,9 @@ class Session:
         names = thread.target.symbols
         return {"instructions": [to_message(line, names.name_of(line.address)) for line in lines]}, None
 
-    def read_memory(self, arguments: _Arguments) -> _Answer:
+    def read_memory(self, arguments: Arguments) -> _Answer:
         """Bytes of code and of files that are mapped; what is not known is left out."""
-        address = _address(arguments.values.get("memoryReference"), arguments.values.get("offset"))
+        address = address_of(arguments.values.get("memoryReference"), arguments.values.get("offset"))
         count = arguments.number("count")
         if not 0 <= count <= _MOST_BYTES:
             raise InvalidArgument(f"no more than {_MOST_BYTES} bytes are read at once")
@@ -422,7 +430,7 @@ class Session:
             body["unreadableBytes"] = count - len(data)
         return body, None
 
-    def _thread(self, arguments: _Arguments) -> DebuggedThread:
+    def _thread(self, arguments: Arguments) -> DebuggedThread:
         tid = arguments.number("threadId", self._first)
         if tid not in self.threads:
             raise InvalidArgument(f"there is no thread {tid} in this recording")
@@ -436,80 +444,8 @@ class Session:
         return self._frames[number - 1]
 
 
-def _answer_to(request: Message) -> Message:
-    command, number = request.get("command"), request.get("seq")
-    return {
-        "type": "response",
-        "request_seq": number if isinstance(number, int) else 0,
-        "command": command if isinstance(command, str) else "",
-        "success": True,
-    }
-
-
-def refusal_of(request: Message, text: str) -> Message:
-    """The answer to a request that cannot be met, and why."""
-    error = {"error": {"id": 1, "format": _plain(text)}}
-    return _answer_to(request) | {"success": False, "message": text, "body": error}
-
-
 _Answer = tuple[Message | None, Callable[[], None] | None]
 """The body of an answer, and what is to be done when it has been sent."""
-
-
-class _Arguments:
-    """The arguments of a request; an editor may send anything."""
-
-    def __init__(self, values: object) -> None:
-        self.values: Message = values if isinstance(values, dict) else {}
-
-    def number(self, name: str, otherwise: int | None = None) -> int:
-        """InvalidArgument if there is none and nothing else is meant otherwise."""
-        value = self.values.get(name)
-        if value is None and otherwise is not None:
-            return otherwise
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidArgument(f"{name} has to be a number")
-        return value
-
-    def text(self, name: str) -> str:
-        """InvalidArgument if there is none."""
-        value = self.values.get(name)
-        if not isinstance(value, str):
-            raise InvalidArgument(f"{name} has to be a text")
-        return value
-
-    def list(self, name: str, kind: type = dict) -> list[Any]:
-        """The values of a list that are what they have to be."""
-        values = self.values.get(name)
-        return [value for value in values if isinstance(value, kind)] if isinstance(values, list) else []
-
-
-def _source(path: str) -> Message:
-    """A source file. The editor opens it by its path, which debug information chose: none that is no plain
-    file."""
-    named: Message = {"name": os.path.basename(path)}
-    return named | ({"path": path} if is_plain(path) or not _exists(path) else {})
-
-
-def _exists(path: str) -> bool:
-    try:
-        return os.path.lexists(path)
-    except ValueError:
-        return False
-
-
-def _by_instruction(arguments: _Arguments) -> bool:
-    return arguments.values.get("granularity") == "instruction"
-
-
-def _address(reference: object, offset: object) -> int:
-    if not isinstance(reference, str) or isinstance(offset, bool) or not isinstance(offset or 0, int):
-        raise InvalidArgument("a place in memory is an address as text, and perhaps an offset")
-    try:
-        address = int(reference, 0)
-    except ValueError:
-        raise InvalidArgument(f"{reference!r} is no address") from None
-    return (address + (offset if isinstance(offset, int) else 0)) % _TOP
 
 
 def _around(thread: DebuggedThread, addresses: Where) -> list[tuple[str, int]]:
@@ -523,16 +459,7 @@ def _around(thread: DebuggedThread, addresses: Where) -> list[tuple[str, int]]:
     return [*found, *([("next time", min(behind))] if behind else [])]
 
 
-def _result(text: str) -> Message:
-    return {"result": text, "variablesReference": 0}
-
-
-def _plain(text: str) -> str:
-    """Braces mean something in such texts."""
-    return text.replace("{", "(").replace("}", ")")
-
-
-_HANDLERS: dict[str, Callable[[Session, _Arguments], _Answer]] = {
+_HANDLERS: dict[str, Callable[[Session, Arguments], _Answer]] = {
     "initialize": Session.initialize,
     "launch": Session.launch,
     "attach": Session.launch,
