@@ -39,6 +39,10 @@ struct Learned {
     begins: PerNode<Begins>,
     /// Where jumps went to code that no file knows, each once.
     landed: Vec<Called>,
+    /// Numbers, from 1 on, of the jumps that nodes end with; 0: not looked at yet.
+    numbers: PerNode<u32>,
+    /// These jumps; None: that is no way from one function to another.
+    jumps: Vec<Option<Jump>>,
     /// The functions that this was learned with.
     functions: Arc<Entries>,
     /// How some of them are left.
@@ -232,8 +236,23 @@ impl<L: Ledger> Follow<L> {
         self.met.call(to, Begins::Unknown(self.following.functions.program(self.code_tsc)));
     }
 
-    /// The jump that a node ends with.
-    fn jump_of(&self, graph: &Graph, node: NodeId) -> Option<Jump> {
+    /// The jump that a node ends with. It is found out once for a node, as what begins with one.
+    fn jump_of(&mut self, graph: &Graph, node: NodeId) -> Option<Jump> {
+        let number = self.learned.numbers.get(node).copied().unwrap_or(0) as usize;
+        if let Some(known) = number.checked_sub(1).and_then(|at| self.learned.jumps.get(at)) {
+            return *known;
+        }
+        let found = self.find_jump(graph, node);
+        self.learned.jumps.push(found);
+        let number = self.learned.jumps.len() as u32;
+        if let Some(known) = self.learned.numbers.at(node) {
+            *known = number;
+        }
+        found
+    }
+
+    #[cold]
+    fn find_jump(&self, graph: &Graph, node: NodeId) -> Option<Jump> {
         if !jumps(graph, node) {
             return None;
         }
