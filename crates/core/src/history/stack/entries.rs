@@ -3,6 +3,8 @@
 //! Files say it for most code. Where they say nothing, what was called anywhere in a history is the entry of a function.
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 /// Code of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +73,19 @@ impl Program {
         called.retain(|&ip| self.last_before(ip).is_none_or(|(body, _)| body.end <= ip));
         called.sort_unstable();
         called.dedup();
-        let end = |ip: u64| {
-            let around = self.mapped.iter().filter(|(first, end)| (*first..*end).contains(&ip));
-            around.map(|(_, end)| *end).min().unwrap_or(u64::MAX)
+        // Both ascend, so each mapping is looked at once: the ends of those that began, the nearest one on top.
+        let mut mapped = self.mapped.clone();
+        mapped.sort_unstable();
+        let mut begun = mapped.into_iter().peekable();
+        let mut ends = BinaryHeap::new();
+        let mut end = |ip: u64| {
+            while let Some((_, end)) = begun.next_if(|&(first, _)| first <= ip) {
+                ends.push(Reverse(end));
+            }
+            while ends.peek().is_some_and(|&Reverse(end)| end <= ip) {
+                ends.pop();
+            }
+            ends.peek().map_or(u64::MAX, |&Reverse(end)| end)
         };
         let body = |&ip: &u64| (Body { start: ip, end: end(ip), owner: ip, begins: true }, How::Called);
         let mut all: Vec<(Body, How)> = called.iter().map(body).collect();
@@ -142,8 +154,14 @@ impl Entries {
         if entries.programs.is_empty() {
             entries.programs.push(Program::default());
         }
-        for (number, program) in (0u32..).zip(&mut entries.programs) {
-            program.call(called.iter().filter(|one| one.0 == number).map(|one| one.1).collect());
+        let mut by_program: HashMap<u32, Vec<u64>> = HashMap::new();
+        for &(program, ip) in called {
+            by_program.entry(program).or_default().push(ip);
+        }
+        for (number, called) in by_program {
+            if let Some(program) = entries.programs.get_mut(number as usize) {
+                program.call(called);
+            }
         }
         entries
     }
@@ -244,7 +262,30 @@ mod tests {
         assert_eq!(owners, [None, a, a, b, b, c, d, d, None, e, None]);
         assert_eq!((entries.called(35, 0), entries.called(55, 0)), (None, Some(50)));
         assert!(entries.is_named(35, 0) && !entries.is_named(55, 0));
+        let inner = Entries::new(vec![(0, Vec::new(), vec![(0, 100), (20, 30), (50, 60)])]);
+        let inner = inner.with_called(&[(0, 25), (0, 55), (0, 5), (0, 70)]);
+        let owners = [5, 24, 25, 29, 30, 50, 55, 60, 70, 99, 100].map(|ip| inner.owner(ip, 0));
+        let [a, b, c, d] = [5, 25, 55, 70].map(Some);
+        assert_eq!(owners, [a, a, b, b, None, None, c, None, d, d, None]);
         let bare = Entries::default().with_called(&[(0, 7)]);
         assert_eq!((bare.owner(6, 5), bare.owner(u64::MAX - 1, 5)), (None, Some(7)));
+    }
+
+    /// A program that calls very much generated code, and executes very many others: some 10^10 comparisons, if each were
+    /// compared with each.
+    #[test]
+    fn very_many_programs_mappings_and_called_functions_take_no_long_time() {
+        let count = 100_000u32;
+        let mapped = (0..u64::from(count)).map(|at| (at * 64, at * 64 + 64)).collect::<Vec<_>>();
+        let mut programs = vec![(0, Vec::new(), mapped)];
+        programs.extend((1..count).map(|tsc| (u64::from(tsc), Vec::new(), Vec::new())));
+        let mut called: Vec<Called> = (0..count).map(|at| (0, u64::from(at) * 64 + 8)).collect();
+        called.extend((1..count).map(|program| (program, 8)));
+        let entries = Entries::new(programs).with_called(&called);
+        assert_eq!(
+            (entries.owner(8, 0), entries.owner(63, 0), entries.owner(64, 0)),
+            (Some(8), Some(8), None)
+        );
+        assert_eq!(entries.owner(1 << 40, u64::from(count) - 1), Some(8));
     }
 }

@@ -72,6 +72,7 @@ impl<L: Ledger> Calls<L> {
     /// The calls of a whole history. For what else is needed see [`Stacks::new`](super::Stacks::new).
     pub fn settled(&self, is_first: bool, names: Arc<Names>, programs: Vec<u64>) -> Settled<L> {
         let programs = sorted(programs);
+        let is_first = begins_thread(is_first, self.0.first().is_some_and(Ops::begin_lost));
         let settled = again_and_again(is_first, |beginning| {
             let mut settling = Settling::new(Tracker::new(names.clone(), programs.clone(), beginning));
             for ops in &self.0 {
@@ -83,6 +84,11 @@ impl<L: Ledger> Calls<L> {
         // No stop was asked for.
         settled.unwrap_or_else(|Interrupted| end(Tracker::default()))
     }
+}
+
+/// Whether the first step of a history is the first one of its thread: `is_first` says so, and nothing is missing before it.
+pub(super) fn begins_thread(is_first: bool, is_lost: bool) -> bool {
+    is_first && !is_lost
 }
 
 /// Walks a history until no other walk would know more. `walk` gives what it found, and what another one is to begin with.
@@ -136,7 +142,7 @@ where
     L: Ledger<Note: Send, Line: Send> + Send,
 {
     let programs = sorted(programs);
-    let is_first = is_first && parts.first().is_some_and(|part| !part.lost);
+    let is_first = begins_thread(is_first, parts.first().is_none_or(|part| part.lost));
     let mut counted = false;
     again_and_again(is_first, |beginning| {
         let tracker = Tracker::new(names.clone(), programs.clone(), beginning);

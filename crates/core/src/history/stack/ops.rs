@@ -234,6 +234,11 @@ impl<L: Ledger> Ops<L> {
         ops
     }
 
+    /// The first of them is a loss.
+    pub fn begin_lost(&self) -> bool {
+        matches!(self.all.first(), Some(Op::Lost(_)))
+    }
+
     /// They are taken out, and a part begins at a step.
     pub fn take(&mut self, step: u64) -> Self {
         std::mem::replace(self, Ops::new(step))

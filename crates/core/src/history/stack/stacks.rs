@@ -8,7 +8,7 @@ use super::below::Below;
 use super::called::Found;
 use super::chain::{Chains, Item, Kind};
 use super::entries::Entries;
-use super::folding::{again_and_again, cut, fold_from, sorted, Settled};
+use super::folding::{again_and_again, begins_thread, cut, fold_from, sorted, Settled};
 use super::ledger::Ledger;
 use super::names::Names;
 use super::ops::Ops;
@@ -246,7 +246,7 @@ impl Stacks {
         ask: Ask<'_>,
     ) -> Result<Stacks, Interrupted> {
         let programs = sorted(programs);
-        let is_first = is_first && parts.first().is_some_and(|part| !part.lost);
+        let is_first = begins_thread(is_first, parts.first().is_none_or(|part| part.lost));
         again_and_again(is_first, |beginning| {
             let tracker = Tracker::new(names.clone(), programs.clone(), beginning);
             Stacks::follow(parts.clone(), tracker, beginning, ask)

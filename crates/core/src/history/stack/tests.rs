@@ -362,3 +362,29 @@ fn a_program_that_may_have_begun_where_execution_was_lost_has_no_complete_stacks
         assert_eq!((left.is_empty(), left.iter().any(Item::is_frame)), (complete, false), "{happened:?}");
     }
 }
+
+/// A coroutine is left, and something goes on that was not seen to wait: in a thread that began here, that is a new stack.
+#[test]
+fn a_history_before_which_trace_is_missing_does_not_begin_its_thread() {
+    let switches = || {
+        let mut ops: Ops<Pairs> = Ops::new(0);
+        for (step, to) in [(5, 60), (9, 70), (14, 60)] {
+            ops.open(Item::new(Kind::Call, 40 + step, step - 1), 40, 30);
+            ops.reach(Instant { step, tsc: None });
+            let manner = Manner { loaded: Loaded::Yes, ..Manner::default() };
+            ops.leap(Leap { from: 50, to, step: step - 1, is_return: true, manner, enters: false });
+        }
+        ops.reach(Instant { step: 20, tsc: None });
+        ops
+    };
+    let told = |calls: &Calls<Pairs>, is_first| {
+        let settled = calls.settled(is_first, names(), Vec::new());
+        format!("{:?} {:?} {:?}", settled.ledger, settled.unexplained, settled.spent)
+    };
+    let mut lost: Calls<Pairs> = Calls::default();
+    lost.lose();
+    lost.merge(Calls::of(vec![switches()]));
+    assert_eq!(told(&lost, true), told(&lost, false));
+    let whole = Calls::of(vec![switches()]);
+    assert_ne!(told(&whole, true), told(&whole, false));
+}
