@@ -70,7 +70,7 @@ lint: $(VENV)/.dev
 	cargo fmt --check
 	cargo clippy --profile quick --quiet --workspace --all-targets -- -D warnings
 	cargo test --profile quick --quiet -p odograph-core --test arrows
-	$(BIN)/python -m pytest -q tests/test_house.py
+	$(BIN)/python -m pytest -q tests/project/test_house.py tests/project/test_arrows.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from probe import image_of, status
-from scale import write_repeated
-from subjects import GENERATED, RECORDED, ROOT, SHARED, subjects
 
 import odograph
 from odograph.processor import ReplayProcessor, mnemonic_prefix
+from probe import image_of, status
+from scale import write_repeated
+from subjects import GENERATED, RECORDED, ROOT, SHARED, subjects
 
 if TYPE_CHECKING:
     from odograph.processor import Processor

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
+
 from report import DECODERS
 from result import Result
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sharedtraces import SHARED
+from support.sharedtraces import SHARED
 
 CASES = SHARED / "conformance"
 TOOLS = ("ptdump", "ptxed")

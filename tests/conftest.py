@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 from odograph.cluster import Cluster
-from sharedtraces import SHARED, Unpacker, no_shared, shared_is_here
+from support.sharedtraces import SHARED, Unpacker, no_shared, shared_is_here
 
 # What runs in the background of a shell ignores Ctrl-C, and its children do; tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from inspect import isclass
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,7 @@ from odograph.processor import ReplayProcessor
 from odograph.symbols import KnownFunction, Lines, Place, Symbols
 from odograph.text.reprs import hex_repr
 from odograph.unwind import CfiUnwinder
-
-CORPUS = Path(__file__).parents[1] / "corpus"
+from support.paths import CORPUS
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import odograph
-
-CORPUS = Path(__file__).parents[1] / "corpus"
+from support.paths import CORPUS
 
 
 def test_an_instruction_has_its_text() -> None:

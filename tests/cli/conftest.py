@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
-from odograph import Packet, PacketEncoder
-from sharedtraces import SHARED, no_shared
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from support.commands import CODE_BYTES, Run, loop_trace
+from support.sharedtraces import SHARED, no_shared
 
 
 @pytest.fixture
@@ -44,24 +42,6 @@ def run_json(run: Run) -> Callable[..., Any]:
         return json.loads(result.stdout)
 
     return call
-
-
-CODE = 0x401000
-#: loop: dec eax; jne loop; ret
-CODE_BYTES = bytes.fromhex("ff c8 75 fc c3")
-
-
-def loop_trace(turns: int = 3) -> bytes:
-    """A trace of the code above: the loop taken some times, then a return to nowhere."""
-    encoder = PacketEncoder()
-    encoder.add(Packet("psb")).add(Packet("psbend"))
-    encoder.add(Packet("mode.exec", csl=True, csd=False, iflag=False))
-    encoder.add(Packet("tip.pge", compression=3, ip=CODE))
-    for _ in range(turns - 1):
-        encoder.add(Packet("tnt8", size=1, bits=1))
-    encoder.add(Packet("tnt8", size=1, bits=0))
-    encoder.add(Packet("tip.pgd", compression=0, ip=0))
-    return bytes(encoder)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import odograph
-from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
 from odograph.recorder import ptrace
+from support.commands import CODE, Run
+from support.paths import PROGRAMS
 
 #: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
 CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
@@ -169,7 +170,7 @@ def test_threads_are_told_in_the_order_of_time(
     run: Run, run_json: Callable[..., Any], tmp_path: Path
 ) -> None:
     program, path = tmp_path / "threads", tmp_path / "threads.data"
-    source = Path(__file__).parents[1] / "programs" / "threads.c"
+    source = PROGRAMS / "threads.c"
     subprocess.run(["cc", "-O1", "-w", "-pthread", "-o", program, source], check=True)
     assert run("record", "-o", path, "--", program).returncode == 0
     hits = run_json("break", path, "main", "work")["hits"]

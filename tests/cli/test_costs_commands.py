@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import odograph
-from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
 from odograph.recorder import qemu
+from support.commands import CODE, Run
+from support.paths import CORPUS
 
 #: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
 CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
@@ -79,7 +80,7 @@ def test_run_says_the_same_of_each_function(run: Run, tmp_path: Path) -> None:
 def test_recorders_without_a_processor_clock_give_no_times(
     run: Run, run_json: Callable[..., Any], recorder: str
 ) -> None:
-    (path,) = Path(__file__).parents[1].joinpath("corpus").glob(f"static.{recorder}.data")
+    (path,) = CORPUS.glob(f"static.{recorder}.data")
     document = run_json("functions", path)
     assert {row["own_time"] for row in document["functions"]} == {None}
     assert {row["inclusive_time"] for row in document["functions"]} == {None}

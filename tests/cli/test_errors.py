@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CODE_BYTES, Run, loop_trace
+from support.commands import CODE_BYTES, Run, loop_trace
 
 COMMANDS = ("info", "steps", "packets", "verify")
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from hostilenames import CALLED, CODE, COMM, EVIL, SYMBOL, elf_file, hostile_recording
 from odograph.cli import main
 from odograph.cli.group import COMMANDS
 from odograph.cli.group import odograph as group
 from odograph.recorder import ptrace
 from odograph.text.printable import printable
+from support.hostilenames import CALLED, CODE, COMM, EVIL, SYMBOL, elf_file, hostile_recording
 
 #: Commands that want something else than a recording; every other one is run on it.
 ARGUMENTS: dict[str, list[str]] = {
@@ -60,7 +60,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patched:
         patched.syspath_prepend(str(Path(__file__).parents[1] / "unwind"))
-        from ia64elf import Code, executable
+        from support.ia64elf import Code, executable
     ia64 = folder / f"i{EVIL}"
     ia64.write_bytes(executable([Code(f"f{EVIL[:4]}", 1, b"\x01")]).data)
     recording = hostile_recording(folder)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import Run
+from support.commands import Run
 
 
 def test_an_index_is_made_used_and_checked(

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import Run
+from support.commands import Run
+from support.paths import CORPUS
 
 
 def test_a_raw_trace_with_its_code(run: Run, trace: Path, code: Path) -> None:
@@ -81,7 +82,7 @@ def test_it_is_quick_and_needs_no_numpy(run: Run, trace: Path, code: Path) -> No
 
 
 def test_modules_of_several_processes_name_theirs(run: Run, run_json: Callable[..., Any]) -> None:
-    path = Path(__file__).parent.parent / "corpus" / "children.qemu.data"
+    path = CORPUS / "children.qemu.data"
     text = run("info", path, "--no-index").stdout
     modules = run_json("info", path, "--no-index")["modules"]
     assert len({module["pid"] for module in modules}) > 1

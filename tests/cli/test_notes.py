@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import odograph
-from conftest import CODE, Run
 from odograph import Image, InstructionDecoder, Packet, PacketEncoder, decode
 from odograph.processor import ReplayProcessor, StopReason
+from support.commands import CODE, Run
 
 #: jz +0; jmp itself
 ROUND = bytes.fromhex("74 00 eb fe")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import Run
+from support.commands import Run
 
 LISTING = """\
 00000000  psb

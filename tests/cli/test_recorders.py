@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Run
 from odograph.recorder import ptrace
+from support.commands import Run
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or ptrace.unavailable() is not None, reason="needs gcc and ptrace"

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from conftest import CODE, Run
 from odograph import Packet, PacketEncoder
-
-PROGRAMS = Path(__file__).parents[1] / "programs"
+from support.commands import CODE, Run
+from support.paths import CORPUS, PROGRAMS
 
 #: 401000 call 401008; 401005 ret; 401006 nop; 401007 nop; 401008 dec eax; 40100a jne 401008; 40100c ret
 CALLING = bytes.fromhex("e803000000c39090ffc875fcc3")
@@ -119,7 +118,7 @@ def test_a_recording_from_the_beginning_needs_no_core(
 
 
 def test_a_limit_of_frames_does_not_make_the_end_unknown(run: Run) -> None:
-    corpus = Path(__file__).parent.parent / "corpus"
+    corpus = CORPUS
     words = ["stack", corpus / "static.qemu.data", "--sysroot", corpus / "files", "--step", "1500"]
     whole = run(*words)
     assert whole.returncode == 0

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from odograph.recorder import ptrace
+from support.paths import CORPUS
 
-RECORDING = Path(__file__).parents[1] / "corpus" / "static.qemu.data"
+RECORDING = CORPUS / "static.qemu.data"
 ODOGRAPH = [sys.executable, "-m", "odograph"]
 PTDUMP = [sys.executable, "-c", "import sys; from odograph.dropins.ptdump import main; sys.exit(main())"]
 READERS = [

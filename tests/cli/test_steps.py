@@ -12,8 +12,9 @@ from typing import IO, Any
 
 import pytest
 
-from conftest import CODE, SHARED, Run, loop_trace
 from odograph import Packet, PacketEncoder
+from support.commands import CODE, Run, loop_trace
+from support.sharedtraces import SHARED
 
 LISTING = """\
       [enabled at 0x401000]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 from odograph.compat.libipt import (
     ppt_cbr,
@@ -52,6 +51,7 @@ from odograph.compat.libipt import (
     sizeof_pt_block,
     sizeof_pt_event,
 )
+from support.libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 ORG = 0x1000
 

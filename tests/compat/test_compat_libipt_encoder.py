@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from libipttrace import config_for, ip, packet
 
 from odograph.compat.libipt import (
     ppt_cbr,
@@ -59,6 +58,7 @@ from odograph.compat.libipt import (
     pte_eos,
     pte_invalid,
 )
+from support.libipttrace import config_for, ip, packet
 
 ONES = (1 << 64) - 1
 

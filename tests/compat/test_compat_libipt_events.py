@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 from odograph.compat.libipt import (
     ppt_cbr,
@@ -85,6 +84,7 @@ from odograph.compat.libipt import (
     ptev_vmexit,
     sizeof_pt_event,
 )
+from support.libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 START = 0x1000
 FUP = ip(ppt_fup, 0x1004)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 from odograph.compat.libipt import (
     ppt_cbr,
@@ -70,6 +69,7 @@ from odograph.compat.libipt import (
     sizeof_pt_event,
     sizeof_pt_insn,
 )
+from support.libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 ORG = 0x1000
 

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 from odograph.compat import libipt as compat
 from odograph.compat.libipt import (
@@ -61,6 +60,7 @@ from odograph.compat.libipt import (
     sizeof_pt_config,
     sizeof_pt_packet,
 )
+from support.libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 ROOM = 64
 KNOWN = [kind for kind in pt_packet_type if kind < ppt_cfe]

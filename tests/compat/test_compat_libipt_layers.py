@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from libipttrace import ip, packet, psb_plus, tnt, trace
 
 from odograph.compat.libipt import (
     ppt_cbr,
@@ -83,6 +82,7 @@ from odograph.compat.libipt import (
     ptev_tnt,
     pts_event_pending,
 )
+from support.libipttrace import ip, packet, psb_plus, tnt, trace
 
 ORG = 0x1000
 

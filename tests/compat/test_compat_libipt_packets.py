@@ -6,7 +6,6 @@ import ctypes
 from typing import Any
 
 import pytest
-from libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 from odograph.compat.libipt import (
     ppt_cbr,
@@ -50,6 +49,7 @@ from odograph.compat.libipt import (
     ptem_unknown,
     sizeof_pt_packet,
 )
+from support.libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 
 def test_the_packet_loop() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 from odograph.compat.libipt import (
     pcv_intel,
@@ -57,6 +56,7 @@ from odograph.compat.libipt import (
     pts_ip_suppressed,
     sizeof_pt_event,
 )
+from support.libipttrace import config_for, ip, packet, psb_plus, tnt, trace
 
 START = 0x1000
 

@@ -17,16 +17,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "recording"))
-
-from opened import describe
-from pipe import compress, to_pipe
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import odograph
 from odograph.perfdata.executed import read_trailer, trailer_bytes
 from odograph.perfdata.format import FILE_HEADER, RecordType
 from odograph.recorder.record import record
+from support.opened import describe
+from support.pipe import compress, to_pipe
 
 HERE = Path(__file__).parent
 WORK = Path("/tmp/corpus")

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from debugruns import PROGRAM, THREADS, Recorded, compiled, record
 
 import odograph
 from odograph.debug import Target
 from odograph.recorder import ptrace, qemu
+from support.debugruns import PROGRAM, THREADS, Recorded, compiled, record
 
 
 @pytest.fixture(scope="session")

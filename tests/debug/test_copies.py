@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from debugruns import compiled
 
 import odograph
 from odograph.debug import Target
@@ -20,13 +19,14 @@ from odograph.history.history import History
 from odograph.processor import ReplayProcessor
 from odograph.recorder import qemu
 from odograph.recorder.record import record
+from support.debugruns import compiled
+from support.paths import PROGRAMS
 
 pytestmark = [
     pytest.mark.skipif(qemu.unavailable() is not None, reason="no QEMU"),
     pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
 ]
 
-PROGRAMS = Path(__file__).parent.parent / "programs"
 
 # Two functions begin on line 2.
 LIBRARY = """\

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dapclient import DapClient, Refused, session
 
 import odograph
 from odograph.debug.dap import listen, serve_port
 from odograph.debug.dap.expression import evaluate
 from odograph.recorder import ptrace
 from odograph.recorder.record import record
+from support.dapclient import DapClient, Refused, session
+from support.paths import PROGRAMS
 
-PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 SOURCE = PROGRAMS / "stepping.c"
 
 pytestmark = pytest.mark.skipif(

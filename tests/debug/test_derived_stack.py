@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from debugruns import Recorded, compiled, record
 
 import odograph
-from landmarks import landmarks
 from odograph.debug import Target
+from support.debugruns import Recorded, compiled, record
+from support.landmarks import landmarks
+from support.paths import PROGRAMS
 
-PROGRAMS = Path(__file__).parents[1] / "programs"
 _RBP = 5
 
 Row = tuple[int, str, int]

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from debugruns import Client, Recorded, compiled, record, serving
 
 import odograph
 from odograph.debug import Target
+from support.debugruns import Client, Recorded, compiled, record, serving
 
 AFTER = """\
 __attribute__((noinline)) int only_after(int n) { return n + 2; }

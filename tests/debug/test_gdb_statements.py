@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from debugruns import Recorded
 
 import odograph
-from landmarks import landmarks
 from odograph.debug import Target
+from support.debugruns import Recorded
+from support.landmarks import landmarks
 
 Gdb = Callable[..., list[str]]
 NO_MORE = "No more reverse-execution history."

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from debugruns import record
 
 import odograph
 from odograph.frame import Found
+from support.debugruns import record
+from support.paths import PROGRAMS
 
-SOURCE = Path(__file__).parents[1] / "programs" / "jumps.c"
+SOURCE = PROGRAMS / "jumps.c"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from debugruns import Recorded, serving
 
 from odograph.debug import Target
+from support.debugruns import Recorded, serving
 
 #: Before version 21 there was no way back.
 LLDB = next((name for name in ("lldb-22", "lldb-21") if shutil.which(name)), None)

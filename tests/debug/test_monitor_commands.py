@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from debugruns import Client, Recorded, serving
 
 from odograph.debug import Target
 from odograph.debug.remote import monitor
 from odograph.debug.remote.session import Session
+from support.debugruns import Client, Recorded, serving
 
 #: gdb waits this long for a packet (``show remotetimeout``), in seconds.
 REMOTE_TIMEOUT = 2

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from debugruns import Recorded
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz_dap import rounds_of_nonsense
+from support.debugruns import Recorded
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from debugruns import Client, Recorded, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from odograph.debug.remote import Server
 from odograph.debug.remote.packet import LARGEST, Framer, Signal, escape, frame, unescape
 from odograph.debug.remote.session import Session
 from odograph.debug.remote.table import HANDLERS
+from support.debugruns import Client, Recorded, serving
 
 CODE = 0x401000
 

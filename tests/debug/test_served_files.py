@@ -13,16 +13,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dapclient import DapClient, Refused, session
-from debugruns import Client, serving
 
 import odograph
-from hostilenames import CODE, CODE_BYTES, COMM, NOWHERE, calling_trace, elf_file, hostile_recording, recorded
 from odograph.debug import Target
 from odograph.debug.dap import listen, serve_port
-from odograph.debug.dap.session import _source
+from odograph.debug.dap.messages import source_of
 from odograph.debug.oneclient import LOOPBACK, clients
 from odograph.perfdata.writer import PerfDataWriter
+from support.dapclient import DapClient, Refused, session
+from support.debugruns import Client, serving
+from support.hostilenames import (
+    CODE,
+    CODE_BYTES,
+    COMM,
+    NOWHERE,
+    calling_trace,
+    elf_file,
+    hostile_recording,
+    recorded,
+)
 
 KERNEL = 0xFFFFFFFF81000000
 SECRET = b"root:$6$salt$hash:19000:0:99999:7:::\n" * 8
@@ -104,11 +113,11 @@ def test_sources_that_are_no_files_have_no_path_for_editors(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "pipe.c")
     (tmp_path / "file.c").write_text("int x;\n")
     (tmp_path / "link.c").symlink_to("/proc/self/status")
-    assert _source(str(tmp_path / "pipe.c")) == {"name": "pipe.c"}
-    assert _source(str(tmp_path / "link.c")) == {"name": "link.c"}
-    assert _source("/dev/zero") == {"name": "zero"}
+    assert source_of(str(tmp_path / "pipe.c")) == {"name": "pipe.c"}
+    assert source_of(str(tmp_path / "link.c")) == {"name": "link.c"}
+    assert source_of("/dev/zero") == {"name": "zero"}
     for name in ("file.c", "gone.c"):
-        assert _source(str(tmp_path / name)) == {"name": name, "path": str(tmp_path / name)}
+        assert source_of(str(tmp_path / name)) == {"name": name, "path": str(tmp_path / name)}
 
 
 # Names ---------------------------------------------------------------------------------------------------

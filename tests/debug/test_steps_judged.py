@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from debugruns import Recorded, record
-from judgedsteps import (
+
+import odograph
+from support.callprograms import compiled, source
+from support.debugruns import Recorded, record
+from support.judgedsteps import (
     Ends,
     Judge,
     cases,
@@ -21,9 +24,6 @@ from judgedsteps import (
     ends_of_program,
     ends_of_recording,
 )
-
-import odograph
-from callprograms import compiled, source
 
 Gdb = Callable[..., list[str]]
 WAYS = ("call", "pointer", "recursion", "longjmp", "qsort", "signal", "tail")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toolrun import List, MakeTrace, Printed, Run
-from tracedcode import ORG
 
 from odograph import Packet, PacketEncoder
+from support.toolrun import List, MakeTrace, Printed, Run
+from support.tracedcode import ORG
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from toolrun import MakeTrace, Run
-from tracedcode import ORG, fup, pgd, start, tsc
 
-from hostilenames import EVIL
+from support.hostilenames import EVIL
+from support.toolrun import MakeTrace, Run
+from support.tracedcode import ORG, fup, pgd, start, tsc
 
 TID_TIME = 2 | 4
 

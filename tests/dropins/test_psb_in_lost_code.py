@@ -10,10 +10,10 @@ import random
 import re
 
 import pytest
-from themes import assemble, packets
-from toolrun import List, by_both
 
 from odograph import Packet, PacketEncoder, PtError
+from support.themes import assemble, packets
+from support.toolrun import List, by_both
 
 #: Packets of PSB+ that name a state, which holds at the address of its FUP.
 PLACED = ["mode:64", "pip:a00", "tsx.begin", "vmcs:b000"]

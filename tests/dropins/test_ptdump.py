@@ -10,7 +10,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from toolrun import MakeTrace, Run
+
+from support.toolrun import MakeTrace, Run
 
 PSB_PSBEND = "0000000000000000  psb\n0000000000000010  psbend\n"
 PAD = ("pad", {})

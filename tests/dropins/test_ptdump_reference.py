@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from odograph.dropins.ptdump import main
-from sharedtraces import SHARED, shared_paths
+from support.sharedtraces import SHARED, shared_paths
 
 LISTINGS = shared_paths("traces/*/*/ref/ptdump.txt.xz")
 #: Every set, with and without time.

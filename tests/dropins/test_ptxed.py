@@ -11,10 +11,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from toolrun import MakeTrace, Printed, Run
-from tracedcode import HLT, NOP, ORG, call, fup, lines, pgd, start
 
-from elfcore import core
+from support.elfcore import core
+from support.toolrun import MakeTrace, Printed, Run
+from support.tracedcode import HLT, NOP, ORG, call, fup, lines, pgd, start
 
 #: Three NOPs, traced up to the HLT behind them.
 CODE = NOP * 3 + HLT

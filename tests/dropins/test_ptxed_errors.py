@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from toolrun import List, by_both
-from tracedcode import (
+
+from support.toolrun import List, by_both
+from support.tracedcode import (
     CALL_RAX,
     HLT,
     JMP_RAX,

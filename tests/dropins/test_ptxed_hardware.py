@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 
 import pytest
-from toolrun import Run
 
-from sharedtraces import shared_paths
+from support.sharedtraces import shared_paths
+from support.toolrun import Run
 
 RECORDINGS = [
     "/".join(path.parts[-4:-2])

@@ -6,7 +6,8 @@ import lzma
 from pathlib import Path
 
 import pytest
-from toolrun import Run
+
+from support.toolrun import Run
 
 #: As the recordings' own TIME_CONV records say.
 CLOCK = {"time-shift": "31", "time-mult": "0x22a1cd05", "time-zero": "0xfff80926dc646c50"}

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from toolrun import MakeTrace, Printed, Run
-from tracedcode import HLT, NOP, ORG, SYSCALL, Packet, fup, lines, pgd, pge, start, tsc
+
+from support.toolrun import MakeTrace, Printed, Run
+from support.tracedcode import HLT, NOP, ORG, SYSCALL, Packet, fup, lines, pgd, pge, start, tsc
 
 #: What is printed for records, trace and further options; both decoders must agree.
 Listed = Callable[..., str]
@@ -179,7 +180,7 @@ def test_the_code_of_the_command_line_holds_until_a_context_does(
 
 
 def test_kernel_memory_is_in_every_context(listed: Listed, code: str, tmp_path: Path) -> None:
-    from elfcore import core
+    from support.elfcore import core
 
     kernel = tmp_path / "kernel"
     kernel.write_bytes(core([(0xFFFF_8000_0000_0000, NOP + SYSCALL, 3)]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from themes import packets
-from toolrun import MakeTrace, Run
+
+from support.themes import packets
+from support.toolrun import MakeTrace, Run
 
 #: Settings (MTC frequency, TSC ticks of a crystal tick as numerator and denominator, nominal frequency), then
 #: packets, and the times shown with the packets that have one.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from themes import assemble, listing, packets
-from toolrun import List, MakeTrace, Printed, Run
-from tracedcode import ORG
+
+from support.themes import assemble, listing, packets
+from support.toolrun import List, MakeTrace, Printed, Run
+from support.tracedcode import ORG
 
 Parts = dict[int, bytes]
 

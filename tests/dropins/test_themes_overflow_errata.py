@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from themes import Case, cases
-from toolrun import List
+
+from support.themes import Case, cases
+from support.toolrun import List
 
 CASES = cases("""
 skd010-psb --cpu 6/78: nop nop hlt

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from themes import Case, cases
-from toolrun import List
+
+from support.themes import Case, cases
+from support.toolrun import List
 
 CASES = cases("""
 tsx-commit: nop nop nop nop hlt

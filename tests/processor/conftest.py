@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from processors import Make, emulated, replayed
 
 from odograph.processor import Processor
+from support.processors import Make, emulated, replayed
 
 
 @pytest.fixture(params=["replay", "emulator"])

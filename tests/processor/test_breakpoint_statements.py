@@ -9,7 +9,6 @@ import weakref
 from typing import Any
 
 import pytest
-from processors import BASE, LOOP, LOOP_STEPS, Make, calls_of
 
 from odograph import InvalidArgument, Reentered
 from odograph.processor import (
@@ -22,6 +21,7 @@ from odograph.processor import (
     mnemonic_prefix,
     opcode_mask,
 )
+from support.processors import BASE, LOOP, LOOP_STEPS, Make, calls_of
 
 TOP = (1 << 64) - 1
 END = BASE + len(LOOP)

@@ -6,7 +6,6 @@ import gc
 from typing import Any
 
 import pytest
-from processors import LOOP, Make, emulated
 
 from odograph import InvalidArgument, UnsupportedOperation
 from odograph.compat.simics import (
@@ -23,6 +22,7 @@ from odograph.compat.simics import (
     virtual_instruction_breakpoint,
 )
 from odograph.processor import StopReason
+from support.processors import LOOP, Make, emulated
 
 
 def test_the_functions_get_their_data_and_the_instruction(make: Make) -> None:

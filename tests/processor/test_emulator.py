@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processors import BASE, LOOP, LOOP_STEPS, calls_of, emulated, replayed
 
 from odograph import InvalidArgument, UnsupportedOperation
 from odograph.processor import BreakpointFlags, EmulatedProcessor, Processor, StopReason, unicornlibrary
+from support.processors import BASE, LOOP, LOOP_STEPS, calls_of, emulated, replayed
 
 TOP = (1 << 64) - 1
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processors import calls_of
 
 import odograph
 from odograph import UnsupportedOperation
 from odograph.processor import Processor, ReplayProcessor, StopReason, mnemonic_prefix, opcode_mask
 from odograph.recorder import ptrace, qemu
 from odograph.recorder.record import record
-from sharedtraces import Unpacker, bench_image
+from support.paths import PROGRAMS
+from support.processors import calls_of
+from support.sharedtraces import Unpacker, bench_image
 
-PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 PLACE = 0x1337_0000
 TRACES = ("gzip-s-def", "py-s-irq")
 

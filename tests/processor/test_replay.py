@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processors import BASE, LOOP, LOOP_STEPS, calls_of, emulated, replayed
 
 import odograph
 from odograph import InvalidArgument, UnsupportedOperation
 from odograph.decoders.packets import Packet, PacketEncoder
 from odograph.processor import Processor, ReplayProcessor, StopReason, disassembly_contains, mnemonic_prefix
+from support.processors import BASE, LOOP, LOOP_STEPS, calls_of, emulated, replayed
 
 TOP = (1 << 64) - 1
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 import odograph
-from elfcore import core
-from hostilenames import CODE, CODE_BYTES, calling_trace, elf_file, recorded
 from odograph.cli import main
 from odograph.code.evidence import identify
 from odograph.debug.modules import programs
@@ -24,6 +22,8 @@ from odograph.recorder import qemu
 from odograph.recorder.record import record
 from odograph.symbols.perfmap import find_perf_map
 from odograph.unwind import open_core
+from support.elfcore import core
+from support.hostilenames import CODE, CODE_BYTES, calling_trace, elf_file, recorded
 
 NAMES = {"one": CODE, "two": CODE + 16}
 #: g is ret; nop now.

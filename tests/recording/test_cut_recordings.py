@@ -10,18 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from container import Container
-from pipe import to_pipe
 
 import odograph
-from conftest import TRACE, small_recording
 from odograph.cli.group import call
 from odograph.errors import RecordingError
 from odograph.perfdata.format import FILE_HEADER, FILE_HEADER_SIZE, RecordType
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recording.opening import open_recording
+from support.container import Container
+from support.paths import CORPUS
+from support.pipe import to_pipe
+from support.recordings import TRACE, small_recording
 
-CORPUS = Path(__file__).parents[1] / "corpus"
 FILES = CORPUS / "files"
 
 

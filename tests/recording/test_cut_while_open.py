@@ -21,8 +21,8 @@ from odograph.files.plainfile import mapped_recorded
 from odograph.perfdata.source import map_file
 from odograph.recording.opening import open_recording
 from odograph.symbols.table import table_of_file, unwind_tables_of
+from support.paths import CORPUS
 
-CORPUS = Path(__file__).parents[1] / "corpus"
 QUESTIONS: dict[str, Callable[[odograph.Recording, odograph.History], object]] = {
     "hash": lambda _, history: history.hash(),
     "counts": lambda _, history: history.counts(),

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from loop import BASE, LOOP, loop_trace
-from test_perfdata import patched_info
 
 import odograph
-from conftest import PSB
 from odograph.cli.group import odograph as command
 from odograph.perfdata.writer import PerfDataWriter
+from support.loop import BASE, LOOP, loop_trace
+from support.recordings import PSB, patched_info
 
 ONE = loop_trace(9)
 #: The mode's packet in its PSB+ is no packet any more.

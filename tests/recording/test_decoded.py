@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
 from odograph.perfdata.writer import PerfDataWriter
+from support.loop import BASE, LOOP, loop_trace, timed
 
 
 def steps(rounds: int) -> list[int]:

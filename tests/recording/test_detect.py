@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TRACE
 from odograph.errors import RecordingError
 from odograph.recording.opening import open_recording
+from support.recordings import TRACE
 
 
 @pytest.mark.parametrize(

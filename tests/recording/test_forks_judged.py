@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loop import BASE, loop_trace, timed
 
 import odograph
 from odograph.perfdata.writer import PerfDataWriter
+from support.loop import BASE, loop_trace, timed
 
 PIDS = (10, 20, 30)
 FILES = 4

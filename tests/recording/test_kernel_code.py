@@ -6,11 +6,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from loop import BASE, LOOP, loop_trace
 
 import odograph
 from odograph.errors import RecordingError
 from odograph.perfdata.writer import PerfDataWriter
+from support.loop import BASE, LOOP, loop_trace
 
 KERNEL = 0xFFFFFFFF81000000
 STEPS = [0, 2] * 3 + [4, 9]

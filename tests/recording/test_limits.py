@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from hostile import CORPUS, HOSTILE, PSB, spinning
 
 import odograph
 from fuzz_recordings import QUESTIONS, Asker, memory_allowed, mutant, seeds
@@ -24,6 +19,7 @@ from odograph.perfdata.reader import PerfDataReader
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recording.opening import open_recording
 from odograph.unwind import sampled_stacks
+from support.hostile import CORPUS, HOSTILE, PSB, spinning
 
 zstandard = pytest.importorskip("zstandard")
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from loop import BASE, LOOP, loop_trace, timed
-from test_perfdata import patched_info
 
 import odograph
-from conftest import PSB, small_recording
 from odograph.perfdata.format import FILE_HEADER, RECORD_HEADER, RecordType
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recording.opening import open_recording
+from support.loop import BASE, LOOP, loop_trace, timed
+from support.recordings import PSB, patched_info, small_recording
 
 _SNAPSHOT_MODE = 8
 

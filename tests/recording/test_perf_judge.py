@@ -11,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
-from conftest import TRACE
 from odograph.perfdata.format import RecordType
 from odograph.perfdata.reader import PerfDataReader
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recording.opening import open_recording
+from support.loop import BASE, LOOP, loop_trace, timed
+from support.recordings import TRACE
 
 pytestmark = pytest.mark.skipif(shutil.which("perf") is None, reason="needs the perf tool")
 

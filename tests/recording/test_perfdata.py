@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import struct
-import sys
 from pathlib import Path
 
 import pytest
-from pipe import compress, to_pipe
 
-from conftest import TRACE, small_recording
 from odograph.errors import RecordingError
 from odograph.perfdata.executed import Truth
 from odograph.perfdata.format import FILE_HEADER, RecordType
@@ -17,6 +14,8 @@ from odograph.perfdata.reader import PerfDataReader
 from odograph.perfdata.writer import PerfDataWriter
 from odograph.recording.opening import open_recording
 from odograph.recording.recordingfile import RecordingFile
+from support.pipe import compress, to_pipe
+from support.recordings import TRACE, patched_info, small_recording
 
 
 @pytest.fixture
@@ -254,12 +253,6 @@ def with_index(data: bytes, offsets: list[int]) -> bytes:
     return FILE_HEADER.pack(*fields) + data[FILE_HEADER.size : end] + table + body
 
 
-def patched_info(data: bytes, index: int, value: int) -> bytes:
-    """The file with one entry of AUXTRACE_INFO changed."""
-    at = FILE_HEADER.unpack_from(data)[5] + 16 + 8 * index
-    return data[:at] + struct.pack("<Q", value) + data[at + 8 :]
-
-
 def test_snapshots_that_overlap_are_joined(tmp_path: Path) -> None:
     path = tmp_path / "snapshots"
     pieces = [TRACE + bytes([6, 0x84, 6, number] * 20) for number in range(6, 18, 2)]
@@ -292,7 +285,6 @@ def test_a_snapshot_inside_the_one_before_adds_nothing(tmp_path: Path) -> None:
 
 
 def test_trace_in_samples(tmp_path: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     from fuzz_perfdata import _sampled
 
     path = small_recording(tmp_path / "a", timed=True)

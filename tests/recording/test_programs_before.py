@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loop import BASE, LOOP, loop_trace, timed
-from test_perfdata import patched_info
-
 import odograph
 from odograph.perfdata.writer import PerfDataWriter
+from support.loop import BASE, LOOP, loop_trace, timed
+from support.recordings import patched_info
 
 _SNAPSHOT_MODE = 8
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import odograph
-from hostilenames import CODE, CODE_BYTES, elf_file, hostile_recording, recorded
 from odograph.code.binaries import Binaries, Missing
 from odograph.code.mappings import Mapping
 from odograph.code.objects import build_id, object_file
 from odograph.errors import ImageError, RecordingError
 from odograph.files.plainfile import is_plain, open_recorded
 from odograph.symbols.perfmap import find_perf_map
+from support.hostilenames import CODE, CODE_BYTES, elf_file, hostile_recording, recorded
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 

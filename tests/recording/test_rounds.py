@@ -15,8 +15,9 @@ from odograph import History, LiveTrace, Recording
 from odograph.cluster import Cluster
 from odograph.recorder import ptrace, qemu
 from odograph.recorder.record import record
+from support.paths import PROGRAMS
 
-PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "rounds.c"
+PROGRAM = PROGRAMS / "rounds.c"
 #: Threads: the program itself, eight loops, and the second threads of two of them.
 THREADS = 11
 

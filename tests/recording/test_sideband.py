@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from conftest import TRACE
 from odograph.perfdata.attributes import Stamp
 from odograph.perfdata.format import RecordType
 from odograph.perfdata.problem import Problems
@@ -17,6 +16,7 @@ from odograph.recording.opening import open_recording
 from odograph.recording.parameters import AddressFilter, parse_cpuid, parse_filters
 from odograph.recording.recordingfile import RecordingFile
 from odograph.recording.sideband import Region, Sideband
+from support.recordings import TRACE
 
 
 def timeline(recording: RecordingFile, pid: int) -> list[tuple[int | None, list[str]]]:

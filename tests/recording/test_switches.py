@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loop import BASE, LOOP, loop_trace, timed
-
 import odograph
-from conftest import PSB
 from odograph.perfdata.writer import PerfDataWriter
+from support.loop import BASE, LOOP, loop_trace, timed
+from support.recordings import PSB
 
 PSBEND = b"\x02\x23"
 

@@ -12,10 +12,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from loop import BASE, LOOP, loop_trace, timed
 
 import odograph
 from odograph.perfdata.writer import PerfDataWriter
+from support.loop import BASE, LOOP, loop_trace, timed
 
 WRAP = 1 << 56
 PIDS = (10, 20)

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from gdbstacks import Report, compared, sampled, sampled_aarch64
 
-PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+from support.gdbstacks import Report, compared, sampled, sampled_aarch64
+from support.paths import PROGRAMS
+
 FUNCTIONS = {
     "stacks.c": ["handled", "leaf", "realigned", "leave", "qsort", "variadic", "last_call"],
     "stacks.cpp": ["road::Circle::area", "road::Guard::~Guard", "road::written", "_Unwind_RaiseException"],

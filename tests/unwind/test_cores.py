@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gdbstacks import difference, of_core
 
 from odograph import ImageError
 from odograph.cli import main
 from odograph.frame import Found
 from odograph.unwind import open_core, open_process
+from support.gdbstacks import difference, of_core
 
 PROGRAM = """
 #include <pthread.h>

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from ia64elf import Code, executable
-from uwxprocess import uleb
 
 from odograph.cli import main
 from odograph.unwind.ia64.dump import dump, dump_lines
 from odograph.unwind.ia64.elf import ElfFile
-from sharedtraces import no_shared, shared_paths
+from support.ia64elf import Code, executable
+from support.sharedtraces import no_shared, shared_paths
+from support.uwxprocess import uleb
 
 READELF = shutil.which("readelf")
 KINDS = [

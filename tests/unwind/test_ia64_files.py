@@ -7,13 +7,13 @@ import struct
 from pathlib import Path
 
 import pytest
-from ia64elf import NARROW, Code, Written, executable
 
 from odograph import ImageError, InvalidArgument, OdographError, PtError
 from odograph.unwind.ia64.elf import ElfFile
 from odograph.unwind.ia64.modules import Module, Modules
 from odograph.unwind.ia64.names import Answer, Key, Lookup
 from odograph.unwind.ia64.table import block, linked_table, listings
+from support.ia64elf import NARROW, Code, Written, executable
 
 CODES = [Code("start", 2, b"\x02\x24"), Code("leaf", 1, None), Code("main", 4, b"\x04\x28", flags=1)]
 #: wide, big, hpux, base, base as the process sees it.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ia64elf import Code, executable
 
 from odograph import BytesMemory, InvalidArgument, LayeredMemory
 from odograph.unwind.ia64 import Modules, Register, Request, Snapshot, br, fr, gr, unwind
+from support.ia64elf import Code, executable
 
 BOTTOM = b"\x00\xe4\x00\xb0\x80\x3f"
 MIDDLE = b"\x06\xe6\x00\xb1\x21\xe4\x01\xb0\xa2\xe0\x02\x02\x3f"

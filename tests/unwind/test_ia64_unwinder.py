@@ -28,7 +28,7 @@ from odograph.unwind.ia64 import (
     Unwinder,
     unwind,
 )
-from sharedtraces import no_shared, shared_paths
+from support.sharedtraces import no_shared, shared_paths
 
 TEXT = 0x4000000000000000
 TABLE, BLOCKS = TEXT + 0x8000, TEXT + 0x9000

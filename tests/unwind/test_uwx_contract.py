@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from uwxprocess import (
+
+from odograph.compat import uwx
+from odograph.compat.uwx import (
+    UWX_BOTTOM,
+    UWX_COPYIN_MSTACK,
+    UWX_COPYIN_REG,
+    UWX_COPYIN_RSTACK,
+    UWX_COPYIN_UINFO,
+    UWX_OK,
+    UWX_REG_BR,
+    UWX_REG_FR,
+    UWX_REG_GR,
+)
+from support.uwxprocess import (
     BACKING,
     BODY,
     CALLER_FRAME,
@@ -20,19 +33,6 @@ from uwxprocess import (
     context,
     process,
     uleb,
-)
-
-from odograph.compat import uwx
-from odograph.compat.uwx import (
-    UWX_BOTTOM,
-    UWX_COPYIN_MSTACK,
-    UWX_COPYIN_REG,
-    UWX_COPYIN_RSTACK,
-    UWX_COPYIN_UINFO,
-    UWX_OK,
-    UWX_REG_BR,
-    UWX_REG_FR,
-    UWX_REG_GR,
 )
 
 

@@ -6,21 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ia64elf import Code, executable
-from uwxprocess import (
-    BACKING,
-    CALLER_FRAME,
-    FUNCTIONS,
-    INFO,
-    OF,
-    STACK,
-    TABLE,
-    TEXT,
-    TOKEN,
-    Process,
-    context,
-    process,
-)
 
 from odograph import Reentered
 from odograph.compat import uwx
@@ -37,6 +22,21 @@ from odograph.compat.uwx import (
     UWX_REG_BR,
     UWX_REG_FR,
     UWX_REG_GR,
+)
+from support.ia64elf import Code, executable
+from support.uwxprocess import (
+    BACKING,
+    CALLER_FRAME,
+    FUNCTIONS,
+    INFO,
+    OF,
+    STACK,
+    TABLE,
+    TEXT,
+    TOKEN,
+    Process,
+    context,
+    process,
 )
 
 

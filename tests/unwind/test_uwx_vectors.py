@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ia64elf import Code, executable
 
 from odograph import BytesMemory, LayeredMemory
 from odograph.compat import uwx
@@ -24,7 +23,8 @@ from odograph.compat.uwx import UWX_BOTTOM, UWX_OK, UWX_REG_BR, UWX_REG_FR, UWX_
 from odograph.unwind.ia64 import Modules, Snapshot
 from odograph.unwind.ia64.elf import ElfFile
 from odograph.unwind.ia64.table import block, listings
-from sharedtraces import no_shared, shared_paths
+from support.ia64elf import Code, executable
+from support.sharedtraces import no_shared, shared_paths
 
 EVERY = 12
 """One snapshot of so many is looked at."""

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sidebandrecords import TID, TIME
 
 from odograph.dropins.pevent import Session, Settings, SidebandRecord, Stream, prefix, text
+from support.sidebandrecords import TID, TIME
 
 CASES = [
     "comm_exec-mmap-tsc-iret",

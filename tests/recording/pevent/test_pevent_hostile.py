@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fuzz_pevent import examine, mutant, seeds
 from odograph.dropins.pevent import Settings, Stream, text

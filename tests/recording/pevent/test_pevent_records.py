@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sidebandrecords import (
+
+from odograph.dropins.pevent import Settings, SidebandRecord, Stream, prefix, text
+from odograph.errors import OdographError, PtError
+from support.sidebandrecords import (
     EVERYTHING,
     EXEC,
     IDENTIFIER,
@@ -28,9 +31,6 @@ from sidebandrecords import (
     time,
     who,
 )
-
-from odograph.dropins.pevent import Settings, SidebandRecord, Stream, prefix, text
-from odograph.errors import OdographError, PtError
 
 
 def read(data: bytes, **settings: object) -> list[SidebandRecord]:

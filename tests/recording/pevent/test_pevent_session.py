@@ -6,7 +6,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from sidebandrecords import (
+
+from odograph.code.image import Image, SectionCache
+from odograph.dropins.pevent import Context, Session, Settings, SidebandRecord, Stream, TracePoint, text
+from odograph.errors import ImageError, PtError
+from support.sidebandrecords import (
     EXEC,
     KERNEL,
     OUT,
@@ -24,10 +28,6 @@ from sidebandrecords import (
     time,
     who,
 )
-
-from odograph.code.image import Image, SectionCache
-from odograph.dropins.pevent import Context, Session, Settings, SidebandRecord, Stream, TracePoint, text
-from odograph.errors import ImageError, PtError
 
 KERNEL_START = 0xFFFFFFFF80000000
 
