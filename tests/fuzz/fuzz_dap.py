@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support.paths import CORPUS
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import odograph
 from odograph.debug.dap.session import _HANDLERS as HANDLERS
 from support.dapclient import DapClient, Refused, session
+from support.paths import CORPUS
 
 NAMES = ("dynamic.qemu.data", "threads.qemu.data", "crash.ptrace.data")
 #: Names of arguments; an argument of another request is as good as nonsense.

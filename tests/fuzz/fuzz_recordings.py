@@ -26,13 +26,12 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from support.paths import CORPUS
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from odograph.cli.group import call
 from odograph.perfdata.format import RecordType
 from support.container import CODE, FACTS, Container, Part, Section
+from support.paths import CORPUS
 from support.pipe import compress, to_pipe
 
 QUESTIONS = (["info"], ["steps", "--tail", "5"], ["functions"], ["verify"], ["stack"])
