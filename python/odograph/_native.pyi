@@ -1,3 +1,4 @@
+# Types of the private native module. This file is long because it is one module.
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path

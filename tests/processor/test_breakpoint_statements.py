@@ -1,4 +1,7 @@
-"""What instruction breakpoints promise, on every processor that has them."""
+"""What instruction breakpoints promise, on every processor that has them.
+
+This file is long because it holds a test for each sentence of the manual page.
+"""
 
 from __future__ import annotations
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from support.paths import ROOT
 
+LONG = 500
 LINUX_ONLY_RUST = re.compile(r"std::os::linux|\blibc::|\bnix::|/proc/|/sys/")
 LINUX_ONLY_PYTHON = re.compile(
     r"\bos\.(sched_\w+|pidfd_open|eventfd\w*|memfd_create|splice|posix_fadvise|getrandom|setns|unshare)\b"
@@ -41,3 +45,17 @@ def test_the_check_finds_what_it_looks_for(tmp_path: Path) -> None:
     assert LINUX_ONLY_RUST.search("let fd = libc::memfd_create();")
     assert LINUX_ONLY_PYTHON.search("os.sched_setaffinity(0, {1})")
     assert not LINUX_ONLY_PYTHON.search("os.open(path, os.O_RDONLY)")
+
+
+def test_a_long_file_says_at_its_head_why_it_is_long() -> None:
+    run = subprocess.run(
+        ["git", "ls-files", "*.py", "*.pyi", "*.rs"], cwd=ROOT, capture_output=True, text=True
+    )
+    if run.returncode:
+        pytest.skip("this is no git repository")
+    silent = []
+    for name in run.stdout.splitlines():
+        lines = (ROOT / name).read_text().splitlines() if (ROOT / name).exists() else []
+        if len(lines) > LONG and not any("This file is long because" in line for line in lines[:40]):
+            silent.append(f"{name} has {len(lines)} lines")
+    assert silent == []

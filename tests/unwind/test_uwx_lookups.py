@@ -1,4 +1,7 @@
-"""What uwx asks its callbacks, how often, and what it gives back."""
+"""What uwx asks its callbacks, how often, and what it gives back.
+
+This file is long because it holds a test for each answer of the look-up callback.
+"""
 
 from __future__ import annotations
 

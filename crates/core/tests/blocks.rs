@@ -1,6 +1,8 @@
 //! Blocks and instructions one at a time: code, packets and what comes out, in one place.
 //!
 //! A line is `[ips]` for a block, the event's name with what matters of it, or an error with the address to blame.
+//!
+//! This file is long because it holds a test for each rule of blocks.
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Events: what packets mean together, by examples, and the promises of the decoder by generated traces.
+//!
+//! This file is long because it holds a test for each kind of event.
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Random programs, executed at random: the history must be what was executed, however it is asked.
+//!
+//! This file is long because it holds the programs whose flow is known, one after the other.
 
 mod support;
 

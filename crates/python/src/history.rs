@@ -1,4 +1,6 @@
 //! Histories: decoding whole traces and the passes over them.
+//!
+//! This file is long because it holds one class of the border; its methods are conversions, a few lines each.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -6,6 +6,8 @@
 //! what decides how much a recorded program is slowed down.
 //!
 //! The truth (count and hash) is computed from instruction addresses alone and never from packets.
+//!
+//! This file is long because it holds one structure in shared memory, and what writes packets into it.
 
 use std::ffi::CString;
 use std::io;

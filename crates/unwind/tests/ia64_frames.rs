@@ -1,4 +1,6 @@
 //! Values of the caller's registers, from frames that are written here by hand.
+//!
+//! This file is long because it holds a test for each kind of frame.
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! What is asked of the target, in which order and units, and every error that can come of it.
+//!
+//! This file is long because it holds a test for each sentence of the manual page.
 
 mod common;
 

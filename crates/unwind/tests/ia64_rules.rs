@@ -1,4 +1,6 @@
 //! Which rules hold at which slot, from descriptors that are written here by name.
+//!
+//! This file is long because it holds a test for each descriptor.
 
 mod common;
 

@@ -2,6 +2,8 @@
 
 The recipe is the smallest one that perf accepts, plus what makes the file useful elsewhere: see
 ``PerfDataWriter``. What perf has no place for goes into the trailer (``executed.py``).
+
+This file is long because it holds one class, which writes each kind of record.
 """
 
 from __future__ import annotations

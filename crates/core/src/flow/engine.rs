@@ -3,6 +3,8 @@
 //! Bits are consumed as they come: after each packet the engine stands at the start of the node that
 //! the last decision led to, and what runs there is reported with the next decision, event or the
 //! end of the trace. An event that names an address cuts the node there.
+//!
+//! This file is long because it holds the loop that walks the trace, whose parts the compiler puts into one function.
 
 use serde::{Deserialize, Serialize};
 use std::any::Any;

@@ -4,6 +4,8 @@
 //! trace: direct jumps and calls are followed, return sites are noted. Nodes, addresses and what is
 //! known of each instruction stand in three arenas; a node is 32 bytes, so that walking touches one
 //! cache line. Links are filled in when they are first taken.
+//!
+//! This file is long because it holds one structure, the graph of nodes, and the walk that learns them; both work on its private tables.
 
 use serde::{Deserialize, Serialize};
 use std::any::Any;

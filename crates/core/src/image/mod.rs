@@ -4,6 +4,8 @@
 //! The caller adds sections and asks for bytes; back come bytes and where they are from. An image is
 //! a value: a clone is cheap and never sees later changes of the original. Out of scope: what the
 //! bytes mean, and finding out which files a program had mapped.
+//!
+//! This file is long because it holds one class of the public interface, whose methods are libipt's functions.
 
 mod cache;
 mod changes;

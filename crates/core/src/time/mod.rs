@@ -1,6 +1,8 @@
 //! Time: an estimate of the TSC from TSC, TMA, MTC, CYC and CBR packets, and its calibration.
 //!
 //! Source: Intel SDM volume 3C, "Intel Processor Trace", timing packets; the arithmetic is libipt's.
+//!
+//! This file is long because it holds one clock: TSC, CBR, TMA, MTC and CYC correct each other.
 
 mod packets;
 

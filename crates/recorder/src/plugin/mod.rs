@@ -2,6 +2,8 @@
 //!
 //! A block that starts says how the one before it ended. What does not fit is looked at more closely
 //! in [`arrive`]: signal handlers, and QEMU running an instruction again in a block of its own.
+//!
+//! This file is long because it holds what QEMU calls, and the state that all of that shares.
 
 mod hook;
 mod registers;

@@ -1,4 +1,6 @@
 //! The loop that steps every thread of a program and follows its forks, threads and execs.
+//!
+//! This file is long because it holds one loop over the stops of traced threads, and a case for each kind of stop.
 
 use std::collections::HashMap;
 use std::io;

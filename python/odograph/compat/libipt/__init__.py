@@ -3,6 +3,8 @@
 Someone holding libipt's manual pages can follow them line by line. A function without output pointers
 returns the plain int, negative for an error; one with output pointers returns the tuple
 ``(status, value, ...)``. A Python exception raised in a callback propagates.
+
+This file is long because it exports every name of libipt.
 """
 
 from odograph.compat.libipt.asid import pt_asid, pt_asid_init, pt_asid_no_cr3, pt_asid_no_vmcs

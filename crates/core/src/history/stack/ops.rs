@@ -5,6 +5,8 @@
 //! before, and the calls that are left open. Doing the operations of all pieces, one after the other, is the same as
 //! doing everything. What is [kept](super::ledger) of calls is kept for each stretch between two operations that depend on
 //! more, on top of a stack that is not known yet.
+//!
+//! This file is long because it holds one list of operations, and all that cancels in it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,6 @@
 //! The call stacks of a thread, at any step of its history.
+//!
+//! This file is long because it holds one structure, the stacks at checkpoints, and the questions that are asked of it.
 
 use std::marker::PhantomData;
 use std::ops::Range;

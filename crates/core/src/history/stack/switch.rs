@@ -17,6 +17,8 @@
 //! - a stack that has an edge anywhere on the way down to where it goes on is in doubt from the beginning.
 //!
 //! What stacks have in common below the edge is not made out: the frames there are guesses, even if all candidates have them.
+//!
+//! This file is long because it holds one decision, which stack goes on, with all that is weighed for it.
 
 use std::sync::Arc;
 

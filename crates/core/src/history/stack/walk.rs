@@ -1,4 +1,6 @@
 //! The walk that finds what happens to stacks.
+//!
+//! This file is long because it holds one sink of the walk, which most runs pass through.
 
 use std::marker::PhantomData;
 use std::ops::Range;
