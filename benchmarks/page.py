@@ -24,7 +24,7 @@ a process of its own.
   and gzip are recorded by Odograph under QEMU. A decoder that counts other instructions fails the run.
 - **ns/TNT bit** is time by taken / not-taken decision. **peak** is by how much resident memory grew.
 - **share** is the throughput of two threads over that of two processes of one thread that run at once:
-  1 is all there is.
+  1.0 means perfect scaling.
 - Times on the clock, and so everything about two cores, mean little if others kept the
   machine busy: see the load. The CPU time of two threads over that of one is what sharing the work costs.
 

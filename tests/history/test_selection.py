@@ -50,7 +50,7 @@ def test_what_was_not_asked_is_not_answered() -> None:
     assert len(answers.counts)
     with pytest.raises(InvalidArgument, match="'pairs' was not asked; what was: counts"):
         answers.pairs  # noqa: B018
-    with pytest.raises(InvalidArgument, match="'blocks' is no question"):
+    with pytest.raises(InvalidArgument, match="unknown question 'blocks'"):
         history.ask("blocks")  # type: ignore[arg-type]
 
 

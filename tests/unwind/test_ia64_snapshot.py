@@ -80,11 +80,11 @@ def test_what_is_copied_in(tmp_path: Path) -> None:
     [
         ({"ip": None}, "needs the register ip"),
         ({"cfm": None}, "needs the register cfm"),
-        ({"gr4": -1}, "no value of the register gr4"),
-        ({"gr4": 1 << 64}, "no value of the register gr4"),
-        ({"gr4": (1, 2)}, "no value of the register gr4"),
-        ({"fr2": 5}, "no value of the register fr2"),
-        ({"fr2": (0, 1 << 64)}, "no value of the register fr2"),
+        ({"gr4": -1}, "cannot be a value of the register gr4"),
+        ({"gr4": 1 << 64}, "cannot be a value of the register gr4"),
+        ({"gr4": (1, 2)}, "cannot be a value of the register gr4"),
+        ({"fr2": 5}, "cannot be a value of the register fr2"),
+        ({"fr2": (0, 1 << 64)}, "cannot be a value of the register fr2"),
     ],
 )
 def test_registers_that_cannot_be(

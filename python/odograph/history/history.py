@@ -457,7 +457,7 @@ class History(Sequence[Instruction]):
     ) -> list[list[Table]]:
         for question in questions:
             if question not in QUESTIONS:
-                raise InvalidArgument(f"{question!r} is no question; there are {', '.join(QUESTIONS)}")
+                raise InvalidArgument(f"unknown question {question!r}; there are {', '.join(QUESTIONS)}")
         if not {"functions", "calls", "pairs"}.intersection(questions):
             found = self._raw.executions(questions, first, last, rows)
             return [[Table(table) for table in tables] for tables in found]

@@ -1,4 +1,4 @@
-"""Stacks of the threads of a live process of Linux, which stands still meanwhile."""
+"""Stacks of the threads of a live process of Linux. The process is stopped while they are read."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def uwx_init_context(env: uwx_env | None, ip: int, sp: int, bsp: int, cfm: int) 
 
 
 def uwx_init_history(env: uwx_env | None) -> int:
-    """From here on spill locations say that each register is in itself."""
+    """From here on, the saved location of every register is the register."""
     raw = raw_of(env)
     return UWX_ERR_NOENV if raw is None else raw.init_history()
 

@@ -47,7 +47,7 @@ class Snapshot:
             if not all(0 <= word <= _MASK for word in words) or isinstance(value, tuple) != name.startswith(
                 "fr"
             ):
-                raise InvalidArgument(f"{value} is no value of the register {name}")
+                raise InvalidArgument(f"{value} cannot be a value of the register {name}")
         self.memory = memory
         self.registers = dict(registers)
         self.modules = modules

@@ -133,7 +133,7 @@ class Unwinder:
         number = _number(name)
         is_float = number >> 8 == 2
         if isinstance(value, tuple) != is_float:
-            raise InvalidArgument(f"{value} is no value of the register {name}")
+            raise InvalidArgument(f"{value} cannot be a value of the register {name}")
         status = (
             self._env.set_fr(number, value) if isinstance(value, tuple) else self._env.set_reg(number, value)
         )
