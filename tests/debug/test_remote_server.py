@@ -105,7 +105,8 @@ def test_52_who_leaves_stops_what_was_running(tmp_path: Path) -> None:
     with serving(target) as server:
         client = Client(server.address)
         client.send(frame(b"c"))
-        time.sleep(0.2)
+        while not target._moving:
+            time.sleep(0.005)
         client.close()
         again = Client(server.address)
         assert again.ask("?").startswith("T05")
