@@ -7,6 +7,17 @@
 //! What is checked is the opened file, and the caller reads that same file: there is no time between check and use.
 //!
 //! Out of scope: file systems that do not answer (network, FUSE), and whether the content is the recorded one.
+//!
+//! ```
+//! use std::io::ErrorKind;
+//! use std::path::Path;
+//!
+//! use odograph_files::{open, Named};
+//!
+//! assert!(open(Path::new("/bin/sh"), Named::ByRecording).is_ok());
+//! let refused = open(Path::new("/dev/null"), Named::ByUser).expect_err("a device is no regular file");
+//! assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+//! ```
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,7 +1,7 @@
 //! Reads ELF object files, and is the only reader of them but for what only IA-64 needs.
 //!
 //! The caller brings a path or bytes. Back come [headers](header), [symbols], [functions], [source lines](lines),
-//! [calls], [landing pads](landing) and [call frame entries](frames), also from the [separate files](debugfiles) that
+//! [calls], [landing pads](unwind_tables) and [call frame entries](frames), also from the [separate files](debugfiles) that
 //! debug information is kept in and from compressed [MiniDebugInfo](packed). Addresses are those of the file, before
 //! it is loaded.
 //!
@@ -10,6 +10,18 @@
 //! the file.
 //!
 //! Out of scope: where files lie in the memory of a process, and unwinding.
+//!
+//! The functions of this very program:
+//!
+//! ```
+//! use odograph_objects::functions::Functions;
+//!
+//! let program = std::env::current_exe()?;
+//! let functions = Functions::of_file(&program);
+//! let main = functions.named("main");
+//! assert_eq!(main.len(), 1);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 // A function that takes an object file is not general enough in its lifetimes where a closure is.

@@ -12,6 +12,22 @@
 //! ```
 //!
 //! All of these files are mapped shared, so nothing of them is lost, however a program ends.
+//!
+//! The packets that a recorder writes for a path, with its own count of the instructions:
+//!
+//! ```
+//! use odograph_core::instruction::ExecMode;
+//! use odograph_recorder::path::Path;
+//!
+//! let mut path = Path::new(ExecMode::Bits64);
+//! path.step(0x401000, &[0xff, 0xc8]); // dec eax
+//! path.step(0x401002, &[0x75, 0xfc]); // jne 401000
+//! path.step(0x401000, &[0xff, 0xc8]);
+//! path.stop(0x401002);
+//! let trace = path.take();
+//! assert!(trace.starts_with(&[0x02, 0x82]), "a trace begins with a PSB");
+//! assert_eq!(path.truth().0, 3);
+//! ```
 
 pub mod abi;
 pub mod arguments;
