@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "api"
+from support.paths import ROOT
+
+REFERENCE = ROOT / "docs" / "reference" / "api"
 ROOMS = [
     "",
     ".unwind",

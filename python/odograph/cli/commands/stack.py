@@ -27,7 +27,9 @@ __all__ = ["command"]
 )
 @click.option("--time", metavar="SECONDS", help="At this time of the recording.")
 @click.option("--core", metavar="FILE", type=click.Path(dir_okay=False), help="An ELF core.")
-@click.option("--pid", type=click.IntRange(min=1), help="A live process. It is stopped while its stacks are read.")
+@click.option(
+    "--pid", type=click.IntRange(min=1), help="A live process. It is stopped while its stacks are read."
+)
 @click.option("--tid", type=click.IntRange(min=1), help="Only this thread.")
 @click.option(
     "--program",
