@@ -48,7 +48,7 @@ def test_parts_keep_missing_values_text_and_bytes(history: odograph.History) -> 
     assert instructions[2:5].to_dict()["time"] == [None, None, None]
 
 
-def test_what_is_no_column_row_or_slice_is_refused(blocks: Table) -> None:
+def test_unknown_columns_rows_and_keys_are_refused(blocks: Table) -> None:
     with pytest.raises(IndexError, match="there is no row 99; the table has"):
         blocks[99]
     with pytest.raises(KeyError, match="there is no column 'nothing'; there are: step, ip"):

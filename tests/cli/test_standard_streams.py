@@ -58,7 +58,7 @@ def test_a_standard_error_that_cannot_be_written_changes_no_exit_code(redirected
 
 
 @pytest.mark.parametrize("words", [[*ODOGRAPH, "steps", str(RECORDING)], [*PTDUMP, "--help"]])
-def test_nobody_has_to_read_the_output(words: list[str]) -> None:
+def test_closed_output_ends_a_command_quietly(words: list[str]) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.close()

@@ -92,7 +92,7 @@ def test_json_says_how_many_gaps_are_left_out(
     assert (document["gaps"], document["gaps_left_out"]) == ([], 0)
 
 
-def test_a_reader_that_stops_early_is_no_error(bench: Callable[[str], Path]) -> None:
+def test_a_reader_that_stops_early_causes_no_error(bench: Callable[[str], Path]) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "odograph", "steps", str(bench("gzip-s-def.perf.data"))],
         stdout=subprocess.PIPE,

@@ -102,7 +102,7 @@ def test_a_long_answer_is_an_invalid_argument() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, "text", 7, -13, [1, 2]])
-def test_an_answer_that_is_no_buffer_is_a_type_error(answer: Any) -> None:
+def test_an_answer_without_the_buffer_protocol_is_a_type_error(answer: Any) -> None:
     with pytest.raises(TypeError, match="read_memory must return a bytes-like object"):
         answering(answer).read(0x1000, 8)
 

@@ -126,7 +126,7 @@ def test_a_name_that_cannot_be_one_is_invalid() -> None:
             Image().add_file(name, 0, 1, 0)
 
 
-def test_a_named_pipe_is_a_bad_file_and_nobody_waits_for_its_writer(tmp_path: Path) -> None:
+def test_a_named_pipe_is_a_bad_file_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ImageError, match="not a regular file") as caught:
         Image().add_file(tmp_path / "pipe", 0, 1, 0)

@@ -65,7 +65,7 @@ def test_bytes_may_end_at_the_top() -> None:
 
 
 @pytest.mark.parametrize(("address", "size"), [(-1, 1), (TOP, 1), (0, -1)])
-def test_ranges_that_are_none_are_invalid(address: int, size: int, tmp_path: Path) -> None:
+def test_invalid_ranges_are_refused(address: int, size: int, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     for memory in (BytesMemory(b"x"), FileMemory(tmp_path / "file"), LayeredMemory(BytesMemory(b"x"))):
         with pytest.raises(InvalidArgument):

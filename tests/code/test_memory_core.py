@@ -80,7 +80,9 @@ def test_a_segment_at_the_top_of_the_address_space(path: Path) -> None:
         (core([], many=True)[:64], "number of program headers is cut off"),
     ],
 )
-def test_what_is_no_core_is_named(path: Path, content: bytes, sentence: str) -> None:
+def test_the_error_for_a_file_that_is_not_a_core_says_what_it_is(
+    path: Path, content: bytes, sentence: str
+) -> None:
     path.write_bytes(content)
     with pytest.raises(ImageError, match=sentence) as caught:
         CoreMemory(path)

@@ -164,7 +164,7 @@ def test_remove(file: str) -> None:
     assert pt_image_remove_by_filename(image, None, None) == -pte_invalid
 
 
-def test_what_was_freed_is_like_none(file: str) -> None:
+def test_a_freed_object_is_refused_like_none(file: str) -> None:
     image, iscache = pt_image_alloc("image"), pt_iscache_alloc("cache")
     isid = pt_iscache_add_file(iscache, file, 0, 16, 0x1000)
     pt_image_add_cached(image, iscache, isid, None)

@@ -18,7 +18,7 @@ def test_an_adapter_that_heard_nonsense_answers_sense(seed: int) -> None:
     assert rounds > 0
 
 
-def test_a_place_to_go_to_that_is_none_is_told(recorded: Recorded, gdb: Callable[..., list[str]]) -> None:
+def test_goto_with_an_invalid_place_is_refused(recorded: Recorded, gdb: Callable[..., list[str]]) -> None:
     told = "\n".join(gdb(recorded, "monitor goto abc", "monitor step x", "monitor goto inf%"))
     for typed in ("abc", "x", "inf"):
         assert f"{typed!r} is not understood; monitor help lists what each command takes" in told

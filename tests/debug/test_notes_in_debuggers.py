@@ -43,7 +43,7 @@ def test_a_note_breaks_no_stack() -> None:
     assert DerivedStack(history)._breaks.tolist() == events
 
 
-def test_a_note_is_nothing_that_was_lost(tmp_path: Path) -> None:
+def test_a_note_does_not_count_as_lost_execution(tmp_path: Path) -> None:
     (tmp_path / "trace").write_bytes(trace_with_a_note())
     target = Target(odograph.open(tmp_path / "trace", image=image()))
     said: list[str] = []

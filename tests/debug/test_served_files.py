@@ -109,7 +109,7 @@ def test_what_the_recording_itself_holds_is_served_wherever_it_lay(tmp_path: Pat
     assert target.read_code(CODE + 6, 4) == b""
 
 
-def test_sources_that_are_no_files_have_no_path_for_editors(tmp_path: Path) -> None:
+def test_sources_that_are_not_plain_files_have_no_path_for_editors(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.c")
     (tmp_path / "file.c").write_text("int x;\n")
     (tmp_path / "link.c").symlink_to("/proc/self/status")

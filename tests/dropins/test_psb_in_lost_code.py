@@ -34,7 +34,7 @@ def offset_of_psbend(words: list[str]) -> int:
 
 
 @pytest.mark.parametrize("error", CODE)
-def test_the_error_belongs_to_the_psbend_whatever_psb_plus_says(listed: List, error: str) -> None:
+def test_the_error_belongs_to_the_psbend_for_any_psb_plus(listed: List, error: str) -> None:
     dice = random.Random(error)
     where = {"nomap": "1200", "bad_query": "1000"}[error]
     for _ in range(25):

@@ -108,7 +108,7 @@ def test_code_may_come_before_or_behind_the_trace(run: Run, files: tuple[str, st
     assert run("ptxed", "--insn-decoder", "--block-decoder", "--no-inst", "--pt", pt, "--raw", raw) == listed
 
 
-def test_an_unknown_processor_is_no_failure(run: Run, files: tuple[str, str]) -> None:
+def test_an_unknown_processor_is_only_warned_about(run: Run, files: tuple[str, str]) -> None:
     pt, raw = files
     told = run("ptxed", "--cpu", "0/0", "--pt", pt, "--raw", raw, "--no-inst")
     assert told == Printed("[0, 0: config error: unknown cpu]\n" + LISTED, "", 0)
@@ -190,7 +190,7 @@ def test_elf_files(run: Run, files: tuple[str, str], tmp_path: Path) -> None:
     assert unmoved.out == "[27, 1000: error: no memory mapped at this address]\n"
 
 
-def test_elf_files_that_are_none(run: Run, files: tuple[str, str], tmp_path: Path) -> None:
+def test_files_that_are_not_elf_files_are_refused(run: Run, files: tuple[str, str], tmp_path: Path) -> None:
     pt, raw = files
     missing = f"{tmp_path}/missing:x"
     text = f"ptxed: warning: failed to open {missing}: {os.strerror(errno.ENOENT)}.\n"

@@ -84,7 +84,7 @@ def test_other_errors_blame_what_comes_next(listed: List) -> None:
     )
 
 
-def test_bytes_that_are_no_instruction(listed: List) -> None:
+def test_invalid_instruction_bytes_are_listed_as_bad(listed: List) -> None:
     assert without_offsets(by_both(listed, NOP + b"\x06", [*start(), tip(ORG)])) == (
         lines(ORG) + "[1001: error: unknown instruction]\n"
     )
@@ -254,7 +254,7 @@ def test_an_endless_loop_ends(listed: List) -> None:
     assert out.endswith(f"[1000: error: {QUERY}]\n" + lines(ORG + 2) + "[disabled]\n")
 
 
-def test_a_mode_that_nobody_has_named(listed: List) -> None:
+def test_an_unknown_execution_mode_is_listed_as_unknown(listed: List) -> None:
     out = listed(NOP + SYSCALL, ["psb", fup(ORG), "psbend", pgd()], "--no-inst")
     assert out == lines(ORG, ORG + 1) + "[disabled]\n"
     assert mode(16) == ("mode.exec", {"csl": False, "csd": False, "iflag": False})

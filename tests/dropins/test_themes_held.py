@@ -176,5 +176,5 @@ rs-iret-nomap-held --resync-on-error: jmpnear:200 iret nop hlt
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_held(case: Case, listed: List) -> None:
+def test_events_are_held_back_until_their_place(case: Case, listed: List) -> None:
     case.check(listed)

@@ -171,7 +171,7 @@ def test_what_cannot_be_written_is_refused_at_once(
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_the_streams_of_the_command_are_no_place(tmp_path: Path) -> None:
+def test_standard_streams_are_refused_as_destinations(tmp_path: Path) -> None:
     script = "from odograph.files.destination import Destination; Destination('/dev/stdout')"
     for output in (subprocess.PIPE, (tmp_path / "file").open("wb")):
         run = subprocess.run([sys.executable, "-c", script], stdout=output, stderr=subprocess.PIPE, text=True)

@@ -237,7 +237,7 @@ def test_a_live_stream_tells_what_was_called(tmp_path: Path) -> None:
     assert tables == [table.to_dict() for table in (whole.pairs(), whole.functions(), whole.calls())]
 
 
-def test_a_part_without_a_name_that_goes_on_with_a_frame_is_no_function(tmp_path: Path) -> None:
+def test_a_nameless_part_that_goes_on_with_a_frame_belongs_to_its_function(tmp_path: Path) -> None:
     program, bare = built(tailprograms.COLD, tmp_path, "-fasynchronous-unwind-tables", "-fno-ipa-ra")
     starts = {line.split()[2]: int(line.split()[0], 16) for line in nm(program)}
     if "often.cold" not in starts:

@@ -120,7 +120,7 @@ def test_handlers_are_called_and_lie_on_what_they_interrupted(tmp_path: Path) ->
     assert said["main", "inclusive"][2] is Kind.HANDLER
 
 
-def test_a_switch_of_stacks_is_no_call(tmp_path: Path) -> None:
+def test_a_switch_of_stacks_does_not_count_as_a_call(tmp_path: Path) -> None:
     """Ours: ``co`` was begun once, and goes on after each switch."""
     said = of_text(
         "#include <ucontext.h>\nucontext_t out, in; char stack[65536];"
@@ -152,7 +152,7 @@ def test_stubs_and_what_the_loader_does_for_them_cost_the_function_that_they_lea
 
 
 @pytest.mark.parametrize("how", ["-mindirect-branch=thunk", "-mfunction-return=thunk"])
-def test_thunks_are_no_functions(tmp_path: Path, how: str) -> None:
+def test_thunks_do_not_count_as_functions(tmp_path: Path, how: str) -> None:
     """Ours: as without thunks. Callgrind calls a thunk what is called through it."""
     text = (
         "ALONE int one(int n) { sink++; return n; } int (*volatile chosen)(int) = one;"

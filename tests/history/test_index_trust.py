@@ -105,7 +105,7 @@ def test_another_name_of_the_same_file_grants_nothing(recording: Path, tmp_path:
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o002, 0o000, 0o077])
-def test_what_is_saved_can_be_used_whatever_the_mask(recording: Path, mask: int) -> None:
+def test_a_saved_index_can_be_used_with_any_umask(recording: Path, mask: int) -> None:
     index_of(recording).unlink()
     before = os.umask(mask)
     try:

@@ -73,7 +73,7 @@ def test_a_history_refuses_a_selection_of_threads() -> None:
 
 
 @pytest.mark.parametrize("name", ["functions", "modules", "threads"])
-def test_one_name_is_no_collection_of_names(name: str) -> None:
+def test_a_single_name_in_the_place_of_a_collection_is_refused(name: str) -> None:
     one: Any = 7 if name == "threads" else "before"
     with pytest.raises(InvalidArgument, match=rf"{name} is a collection: write {name}=\[{one!r}\]"):
         Selection(**{name: one})

@@ -83,7 +83,7 @@ def test_the_whole_address_space_is_every_instruction(make: Make) -> None:
         ("0", 1, TypeError),
     ],
 )
-def test_what_is_no_interval_is_refused(make: Make, first: Any, last: Any, error: type[Exception]) -> None:
+def test_an_invalid_interval_is_refused(make: Make, first: Any, last: Any, error: type[Exception]) -> None:
     processor = make(LOOP)
     with pytest.raises(error):
         processor.breakpoints.add_instruction(first, last, callback=ignore)
@@ -103,7 +103,7 @@ def test_what_is_no_interval_is_refused(make: Make, first: Any, last: Any, error
         ({"callback": ignore, "skip": -1}, ValueError),
     ],
 )
-def test_what_cannot_be_called_or_is_no_flag_is_refused(
+def test_callbacks_filters_and_flags_of_wrong_types_are_refused(
     make: Make, arguments: dict[str, Any], error: type[Exception]
 ) -> None:
     processor = make(LOOP)
@@ -275,7 +275,7 @@ def test_ctrl_c_in_a_callback_ends_the_run(make: Make) -> None:
     assert processor.run().reason is StopReason.END
 
 
-def test_nobody_moves_a_processor_inside_its_callbacks(make: Make) -> None:
+def test_moving_a_processor_inside_its_callbacks_is_refused(make: Make) -> None:
     processor, refused = make(LOOP), []
 
     def moving(cpu: Processor, *_: object) -> bool:
@@ -574,7 +574,7 @@ def test_ready_made_filters(make: Make, filter: Any, addresses: list[int]) -> No
     assert [address for _, address, _ in calls_of(make(LOOP), 0, TOP, filter=filter)] == addresses
 
 
-def test_an_exception_in_a_filter_is_no_verdict(make: Make) -> None:
+def test_an_exception_in_a_filter_is_not_cached_as_its_verdict(make: Make) -> None:
     processor, trouble = make(LOOP), [Trouble()]
 
     def filter(cpu: Processor, opcode: bytes) -> bool:

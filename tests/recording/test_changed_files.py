@@ -298,7 +298,7 @@ def test_a_refused_perf_map_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert str(written) in recording.source.binaries.refused
 
 
-def test_facts_of_files_are_kept_and_older_trailers_have_none(tmp_path: Path) -> None:
+def test_facts_of_files_are_kept_and_older_trailers_lack_them(tmp_path: Path) -> None:
     program = elf_file(tmp_path / "program", NAMES)
     recording = odograph.open(recorded(tmp_path / "new", program))
     assert recording.source.executed is not None

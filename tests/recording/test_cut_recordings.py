@@ -158,7 +158,7 @@ def test_the_gap_stands_behind_the_last_step_and_counts_the_bytes_that_are_known
     assert history.gap_kinds()[-1][0].cause == "cut"
 
 
-def test_a_recording_that_nobody_finished_is_cut(tmp_path: Path) -> None:
+def test_an_unfinished_recording_counts_as_cut(tmp_path: Path) -> None:
     path = small_recording(tmp_path / "file")
     data = bytearray(path.read_bytes())
     fields = list(FILE_HEADER.unpack_from(data))

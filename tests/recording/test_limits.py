@@ -205,7 +205,7 @@ def test_what_takes_long_to_hash_is_not_hashed_without_being_asked(
 
 
 @pytest.mark.parametrize("name", ["a_byte_in_each_of_many_pages", "compressed_names"])
-def test_what_takes_too_much_memory_is_no_damage(
+def test_parts_beyond_the_memory_limit_are_left_out_and_not_damage(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / name

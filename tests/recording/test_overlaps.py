@@ -155,7 +155,7 @@ def test_pieces_of_trace_in_samples_overlap_too(tmp_path: Path) -> None:
     assert bytes(sampled.read())[:edge] == trace[:edge]
 
 
-def test_filling_between_buffers_that_follow_each_other_is_no_trace(tmp_path: Path) -> None:
+def test_padding_between_consecutive_buffers_is_not_decoded(tmp_path: Path) -> None:
     path = tmp_path / "perf.data"
     trace = timed(loop_trace(9), 1000) + timed(loop_trace(5), 2000)
     cut = 45

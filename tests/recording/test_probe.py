@@ -181,7 +181,7 @@ def test_a_perf_that_cannot_record_is_not_chosen(
 
 
 @pytest.mark.skipif(qemu.qemu_path() is None or qemu.plugin_path() is None, reason="no QEMU")
-def test_a_limit_of_file_size_is_no_fault_of_qemu() -> None:
+def test_a_limit_of_file_size_is_reported_as_such_and_not_as_qemus_fault() -> None:
     """Building another QEMU would not help."""
     script = "from odograph.recorder import qemu; print(qemu.unavailable())"
     line = ["sh", "-c", 'ulimit -f 10; exec "$@"', "sh", sys.executable, "-c", script]
@@ -190,7 +190,7 @@ def test_a_limit_of_file_size_is_no_fault_of_qemu() -> None:
     assert "--build-qemu" not in said
 
 
-def test_a_full_disk_for_temporary_files_is_no_fault_of_a_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_for_temporary_files_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     full = shutil.disk_usage("/")._replace(total=1 << 30, free=0)
     monkeypatch.setattr("odograph.recorder.probe.shutil.disk_usage", lambda _: full)
     for reason in (qemu.fault(sys.executable), ptrace.unavailable()):

@@ -74,7 +74,7 @@ def within(seconds: float, call: Callable[[], object]) -> object:
         assert time.monotonic() - started < seconds
 
 
-def test_what_is_no_plain_file_is_not_opened(name: str) -> None:
+def test_files_that_are_not_plain_are_not_opened(name: str) -> None:
     with pytest.raises(OSError, match=r".") as raised:
         within(5, lambda: open_recorded(name))
     assert raised.value.errno
@@ -83,7 +83,7 @@ def test_what_is_no_plain_file_is_not_opened(name: str) -> None:
         assert within(5, lambda question=question: question(name)) is None  # type: ignore[misc]
 
 
-def test_what_is_no_plain_file_is_no_code(name: str, tmp_path: Path) -> None:
+def test_files_that_are_not_plain_give_no_code(name: str, tmp_path: Path) -> None:
     mapping = Mapping(CODE, 0x1000, 0, name, pid=1)
     assert isinstance(within(5, lambda: Binaries().find(mapping)), Missing)
     # The name is the recording's also below a directory that the user named.
@@ -118,7 +118,7 @@ def test_the_user_may_name_files_of_the_kernel() -> None:
             image.add_file("/sys/kernel/notes", 0, 10, CODE, recorded=True)
 
 
-def test_a_file_that_becomes_a_pipe_blocks_nobody(tmp_path: Path) -> None:
+def test_a_file_that_becomes_a_pipe_does_not_block(tmp_path: Path) -> None:
     """What was checked is what is read; a file that was exchanged later is looked at anew."""
     program = elf_file(tmp_path / "program", {"f": CODE})
     recording = odograph.open(recorded(tmp_path / "recording", program))
@@ -148,7 +148,7 @@ def test_names_with_zero_bytes_lead_nowhere() -> None:
 
 
 @pytest.mark.parametrize("file", ["data", "data.0", "kcore_dir/kcore"])
-def test_pipes_in_a_recording_directory_block_nobody(file: str, tmp_path: Path) -> None:
+def test_pipes_in_a_recording_directory_do_not_block(file: str, tmp_path: Path) -> None:
     folder = tmp_path / "recording"
     (folder / "kcore_dir").mkdir(parents=True)
     recorded(folder / "data", "/nowhere")
@@ -161,7 +161,7 @@ def test_pipes_in_a_recording_directory_block_nobody(file: str, tmp_path: Path) 
         assert within(5, lambda: odograph.open(folder).image()) is not None
 
 
-def test_perf_maps_and_indexes_that_are_pipes_block_nobody(tmp_path: Path) -> None:
+def test_perf_maps_and_indexes_that_are_pipes_do_not_block(tmp_path: Path) -> None:
     path = recorded(tmp_path / "recording", "/nowhere")
     os.mkfifo(tmp_path / "perf-42.map")
     os.mkfifo(f"{path}.odx")
@@ -173,7 +173,7 @@ def test_perf_maps_and_indexes_that_are_pipes_block_nobody(tmp_path: Path) -> No
     assert "not a regular file" in (recording.index_use.reason or "")
 
 
-def test_debug_links_that_lead_to_pipes_block_nobody(tmp_path: Path) -> None:
+def test_debug_links_that_lead_to_pipes_do_not_block(tmp_path: Path) -> None:
     import shutil
 
     if shutil.which("objcopy") is None or shutil.which("gcc") is None:

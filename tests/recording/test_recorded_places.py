@@ -157,7 +157,7 @@ def test_the_null_device_stays(program: Path, tmp_path: Path) -> None:
         assert stat.S_ISCHR(null.stat().st_mode)
 
 
-def test_a_recording_that_nobody_reads_is_kept(program: Path, tmp_path: Path) -> None:
+def test_a_recording_whose_reader_left_is_kept(program: Path, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = threading.Thread(target=lambda: os.close(os.open(fifo, os.O_RDONLY)))
@@ -217,7 +217,7 @@ def test_what_was_recorded_can_be_finished_when_there_is_room(
         pytest.param("qemu", marks=needs_qemu),
     ],
 )
-def test_what_there_is_no_room_for_is_a_gap_and_is_counted(
+def test_trace_without_room_is_a_gap_and_its_instructions_are_counted(
     recorder: str, programs: dict[str, Path], tmp_path: Path
 ) -> None:
     def little_room() -> None:

@@ -103,7 +103,7 @@ def test_without_times_every_map_counts_from_the_beginning(tmp_path: Path) -> No
     assert timeline(recording, 10) == [(None, ["+/bin/a", "+/bin/b"]), (7, ["*90"])]
 
 
-def test_a_cpu_whose_threads_nobody_told(tmp_path: Path) -> None:
+def test_a_cpu_without_sideband_has_unknown_threads(tmp_path: Path) -> None:
     path = tmp_path / "untold"
     with PerfDataWriter(path, per_cpu=True) as writer:
         writer.add_comm(10, 10, "a")

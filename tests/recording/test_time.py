@@ -22,7 +22,7 @@ def test_time_zero_is_before_everything() -> None:
     assert TimeConversion(10, 394, 77).to_tsc(76) == 0
 
 
-def test_impossible_numbers_are_no_conversion() -> None:
+def test_impossible_numbers_give_no_time_conversion() -> None:
     assert TimeConversion.checked(10, 0, 0) is None
     assert TimeConversion.checked(64, 1, 0) is None
 

@@ -99,7 +99,7 @@ def test_the_first_instruction_has_no_frame_yet(loaded: Loaded) -> None:
     ]
 
 
-def test_a_call_of_what_is_no_code_has_a_caller(loaded: Loaded) -> None:
+def test_a_call_to_unmapped_memory_still_has_a_caller(loaded: Loaded) -> None:
     registers = {"rip": 0, "rsp": STACK, "rbp": 0}
     memory = LayeredMemory(BytesMemory(words(loaded.returns["leaf"], 0, 0), STACK), loaded.code)
     stack = CfiUnwinder(loaded.symbols).stack(registers, memory)

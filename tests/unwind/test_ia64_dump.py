@@ -220,7 +220,9 @@ def test_damage_is_listed_and_makes_the_command_end_with_one(
         ([], "--dump"),
     ],
 )
-def test_files_that_are_none(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_cannot_be_read_are_refused(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["unwind", *arguments]) == 2
     assert sentence in capsys.readouterr().err
 

@@ -338,7 +338,7 @@ def test_names_are_asked_for_when_they_are_wanted() -> None:
     assert len(target.asked) == before
 
 
-def test_names_that_nobody_knows() -> None:
+def test_unknown_names_give_an_error_status() -> None:
     target = process()
     env = target.environment(target.address(OF["memory"], 12))
     status, *values = uwx.uwx_get_sym_info(env)
@@ -393,7 +393,7 @@ def test_a_callback_that_returns_no_number_is_a_type_error(answer: object) -> No
 
 
 @pytest.mark.parametrize("count", [-8, -1, 0, 1, 7, 9, 16, 1 << 40])
-def test_a_copy_in_of_another_length_is_none(count: int) -> None:
+def test_a_copy_in_of_another_length_counts_as_failed(count: int) -> None:
     target = process()
     env = target.environment(target.address(OF["leaf"]))
 
