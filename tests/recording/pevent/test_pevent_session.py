@@ -258,7 +258,7 @@ def test_a_switch_needs_to_know_the_process(scene: Scene) -> None:
     assert scene.heard()[-1] == "-> 7"
 
 
-def test_mappings_without_a_file_are_kept(scene: Scene, file: str) -> None:
+def test_mappings_without_a_file_lose_their_section(scene: Scene, file: str) -> None:
     names = ("//anon", "[heap]", "/lib/x (deleted)")
     data = b"".join(mmap(1, 0x1000, 8, 0, name, time(0)) for name in names)
     scene.add(data + mmap(-1, KERNEL_START, 8, 0, "[kernel.kallsyms]_text", time(0), KERNEL))
