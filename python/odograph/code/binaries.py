@@ -156,8 +156,11 @@ class Binaries:
             yield path, False
         # A file that was deleted while mapped is another one now, unless its build id tells otherwise.
         plain = name.removesuffix(" (deleted)")
-        if not plain.startswith("[") and "\0" not in plain and (plain == name or wanted is not None):
-            yield Path(plain), True
+        if not plain.startswith("[") and "\0" not in plain:
+            # A file may really have such a name.
+            yield Path(name), True
+            if plain != name and wanted is not None:
+                yield Path(plain), True
 
     def _brought(self, name: str, wanted: bytes | None, process_class: str | None) -> Iterable[Path]:
         """Files below directories that the user named, and installed ones that are known by their build

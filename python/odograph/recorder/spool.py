@@ -7,12 +7,12 @@ each thread. The recorder's sources (``crates/recorder``) describe the formats.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -116,7 +116,7 @@ class Spool:
                     address,
                     length,
                     offset,
-                    event.text(5) or "//anon",
+                    _file_name(event.text(5), event.number(4)) or "//anon",
                     device=(int(major, 16), int(minor, 16)),
                     inode=event.number(4),
                     mapped_at=event.time + _wall_clock(),
@@ -246,13 +246,23 @@ def _is_alive(pid: int, directory: Path) -> bool:
     return state not in (b"Z", b"X")
 
 
+def _file_name(name: str, inode: int) -> str:
+    """The name of a mapped file. The kernel writes a newline in it as ``\\012``, and a backslash as it is."""
+    plain = name.replace("\\012", "\n")
+    if plain != name:
+        with suppress(OSError, ValueError):
+            if os.stat(plain).st_ino == inode:
+                return plain
+    return name
+
+
 def _recorded(directory: Path) -> set[int]:
     """All processes that run under QEMU with a plugin that writes to ``directory``."""
     name = os.fsencode(directory.name).replace(b",", b",,")
     found = set()
     for entry in os.listdir("/proc"):
         # A process may end meanwhile.
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0") if entry.isdecimal() else []
             if any(b",spool=" in word and name in word for word in words):
                 found.add(int(entry))
