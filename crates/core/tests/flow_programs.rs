@@ -235,7 +235,7 @@ impl Answers {
     /// Those of steps of a stream, with the events whose packets lie `within` these trace offsets.
     fn of(stream: &Arc<DecodedTrace>, start: u64, stop: u64, within: Range<u64>) -> Self {
         let mut answers = Answers::default();
-        let part = StackPart { first: start, last: stop, within, ..StackPart::whole(stream.clone()) };
+        let part = StackPart { first: start, end: stop, within, ..StackPart::whole(stream.clone()) };
         let mut calls = (Calls::default(), Calls::default(), Calls::default());
         let mut never = || false;
         stream.count(start, stop, &mut answers.counts, &mut never).unwrap();

@@ -20,8 +20,8 @@ use crate::section::section;
 pub struct UnwindTables {
     /// Where code begins that has unwind information of its own, unsorted.
     pub starts: Vec<u64>,
-    /// (landing pad, first, last): an exception that passes a call with bytes from `first` to `last` (not included) lands
-    /// at the pad; unsorted.
+    /// (landing pad, first, end): an exception that passes a call with bytes from `first` up to `end` lands at the pad;
+    /// unsorted.
     pub pads: Vec<(u64, u64, u64)>,
 }
 

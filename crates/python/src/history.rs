@@ -86,12 +86,12 @@ struct Shortage {
     bytes: u64,
 }
 
-/// Steps `first..last` of a stream, which are steps `at..` of the history.
+/// Steps `first..end` of a stream, which are steps `at..` of the history.
 #[derive(Clone)]
 pub(crate) struct Part {
     pub(crate) stream: Arc<DecodedTrace>,
     first: u64,
-    last: u64,
+    end: u64,
     /// Its events and gaps: those whose packets lie here in the stream.
     within: Range<u64>,
     /// It began no earlier and ended no later (TSC).
@@ -101,20 +101,20 @@ pub(crate) struct Part {
     base: u64,
     /// Trace bytes are missing before it.
     lost: bool,
-    /// Events and gaps only before steps from `first` on, and before those from `last` on.
+    /// Events and gaps only before steps from `first` on, and before those from `end` on.
     only: (bool, bool),
 }
 
 impl Part {
     fn whole(stream: DecodedTrace, base: u64) -> Part {
-        let last = stream.steps();
+        let end = stream.steps();
         let (stream, within, only) = (Arc::new(stream), 0..u64::MAX, (false, false));
-        Part { stream, first: 0, last, within, time: (0, u64::MAX), at: 0, base, lost: false, only }
+        Part { stream, first: 0, end, within, time: (0, u64::MAX), at: 0, base, lost: false, only }
     }
 
     /// Whether what happened before a step of the stream belongs to the part.
     fn has(&self, step: u64) -> bool {
-        (!self.only.0 || step >= self.first) && (!self.only.1 || step < self.last)
+        (!self.only.0 || step >= self.first) && (!self.only.1 || step < self.end)
     }
 
     /// Of the gaps or notes of its stream, those that belong to the part.
@@ -123,10 +123,10 @@ impl Part {
         inside.filter(|gap| self.has(gap.step))
     }
 
-    /// The same part, but for what comes before `first` and from `last` on, which are steps of it.
-    fn narrowed(&self, first: u64, last: u64) -> Part {
+    /// The same part, but for what comes before `first` and from `end` on, which are steps of it.
+    fn narrowed(&self, first: u64, end: u64) -> Part {
         let mut part = self.clone();
-        let around = self.stream.offsets_of(first, last);
+        let around = self.stream.offsets_of(first, end);
         let within = part.within.start.max(around.start)..part.within.end.min(around.end);
         let tsc_at = |step: u64| {
             let mut columns = InstructionColumns::default();
@@ -139,11 +139,11 @@ impl Part {
             part.lost = false;
             part.time.0 = tsc_at(first).unwrap_or(part.time.0);
         }
-        if last < self.last {
+        if end < self.end {
             part.only.1 = true;
-            part.time.1 = last.checked_sub(1).and_then(tsc_at).unwrap_or(part.time.1);
+            part.time.1 = end.checked_sub(1).and_then(tsc_at).unwrap_or(part.time.1);
         }
-        (part.first, part.last, part.within) = (first, last, within);
+        (part.first, part.end, part.within) = (first, end, within);
         part
     }
 
@@ -190,7 +190,7 @@ impl RawHistory {
     /// The stream, if this is a decoded trace, whole and alone.
     pub fn stream(&self) -> Option<&Arc<DecodedTrace>> {
         match &self.parts[..] {
-            [part] if part.within == (0..u64::MAX) && (part.first, part.last) == (0, part.stream.steps()) => {
+            [part] if part.within == (0..u64::MAX) && (part.first, part.end) == (0, part.stream.steps()) => {
                 Some(&part.stream)
             }
             _ => None,
@@ -205,7 +205,7 @@ impl RawHistory {
     /// The parts that overlap the steps `start..stop`, with the steps in terms of their streams.
     pub(crate) fn cut(&self, start: u64, stop: u64) -> impl Iterator<Item = (&Part, u64, u64)> + '_ {
         self.parts.iter().filter_map(move |part| {
-            let end = part.at + (part.last - part.first);
+            let end = part.at + (part.end - part.first);
             let from = start.max(part.at);
             let to = stop.min(end);
             (from < to).then(|| (part, part.first + (from - part.at), part.first + (to - part.at)))
@@ -215,7 +215,7 @@ impl RawHistory {
     /// What of the parts lies in some steps.
     fn stack_parts_of(&self, start: u64, stop: u64) -> Vec<StackPart> {
         let cut =
-            self.cut(start, stop).map(|(part, first, last)| StackPart { first, last, ..stack_part(part) });
+            self.cut(start, stop).map(|(part, first, end)| StackPart { first, end, ..stack_part(part) });
         cut.collect()
     }
 
@@ -225,7 +225,7 @@ impl RawHistory {
     }
 
     fn total(&self) -> u64 {
-        self.parts.last().map_or(0, |part| part.at + part.last - part.first)
+        self.parts.last().map_or(0, |part| part.at + part.end - part.first)
     }
 
     fn each_gap(&self) -> impl Iterator<Item = RawGap> + '_ {
@@ -254,7 +254,7 @@ impl RawHistory {
             });
             let own = ordered.map(move |gap| {
                 (
-                    gap.step.clamp(part.first, part.last) - part.first + part.at,
+                    gap.step.clamp(part.first, part.end) - part.first + part.at,
                     gap.cause.name(),
                     gap.code.map(|code| code.code()),
                     gap.offset + part.base,
@@ -301,7 +301,7 @@ fn stack_part(part: &Part) -> StackPart {
     StackPart {
         stream: part.stream.clone(),
         first: part.first,
-        last: part.last,
+        end: part.end,
         within: part.within.clone(),
         base: part.base(),
         lost: part.lost,
@@ -454,13 +454,13 @@ impl RawHistory {
         for piece in &pieces {
             clock = piece.history.clock;
             for part in &piece.history.parts {
-                let first = piece.steps.0.clamp(part.first, part.last);
-                let last = piece.steps.1.clamp(first, part.last);
+                let first = piece.steps.0.clamp(part.first, part.end);
+                let last = piece.steps.1.clamp(first, part.end);
                 let (within, time) = (piece.offsets.0..piece.offsets.1, piece.time);
                 let (stream, base, lost) = (part.stream.clone(), part.base, piece.lost);
                 // Pieces without instructions are kept: they may hold events and gaps.
                 let only = part.only;
-                parts.push(Part { stream, first, last, within, time, at, base, lost, only });
+                parts.push(Part { stream, first, end: last, within, time, at, base, lost, only });
                 at += last - first;
             }
         }
@@ -473,7 +473,7 @@ impl RawHistory {
         let mut parts = py.detach(|| {
             let mut parts = Vec::new();
             for part in &self.parts {
-                let end = part.at + (part.last - part.first);
+                let end = part.at + (part.end - part.first);
                 let inside = if part.at == end {
                     (start..stop).contains(&end) || end == total && stop == total
                 } else {
@@ -490,7 +490,7 @@ impl RawHistory {
         let mut at = 0;
         for part in &mut parts {
             part.at = at;
-            at += part.last - part.first;
+            at += part.end - part.first;
         }
         let shortage = self.shortage.filter(|_| stop >= total);
         self.check(py).map(|()| RawHistory { parts, clock: self.clock, shortage })
@@ -600,7 +600,7 @@ impl RawHistory {
                     break;
                 }
                 let first = if part.only.0 { part.first } else { 0 };
-                let last = if part.only.1 { part.last.saturating_sub(1) } else { u64::MAX };
+                let last = if part.only.1 { part.end.saturating_sub(1) } else { u64::MAX };
                 chosen.steps = (first, last);
                 part.stream.chosen_events(&chosen, part.within.clone(), 0, &mut more, ask)?;
                 if part.only.0 || part.only.1 {
@@ -730,7 +730,7 @@ impl RawHistory {
         self.asked(py, |ask| {
             let mut hashing = if fnv { Hashing::FNV } else { Hashing::ROTATING };
             for part in &self.parts {
-                hashing = part.stream.hash(part.first, part.last, hashing, ask)?;
+                hashing = part.stream.hash(part.first, part.end, hashing, ask)?;
             }
             Ok(hashing.value())
         })
@@ -746,7 +746,7 @@ impl RawHistory {
         let step = py.detach(|| {
             for part in &self.parts {
                 let step = part.stream.step_at_tsc(tsc).max(part.first);
-                if step < part.last {
+                if step < part.end {
                     return step - part.first + part.at;
                 }
             }
@@ -768,7 +768,7 @@ impl RawHistory {
             .iter()
             .flat_map(|part| {
                 let all = part.stream.checkpoints().filter(|(step, _, offset)| {
-                    (part.first..=part.last).contains(step) && part.within.contains(offset)
+                    (part.first..=part.end).contains(step) && part.within.contains(offset)
                 });
                 all.map(|(step, tsc, offset)| (step - part.first + part.at, tsc, offset)).collect::<Vec<_>>()
             })

@@ -51,7 +51,7 @@ impl RawSum {
         let stream = history.stream().ok_or_else(none)?.clone();
         let within: Range<u64> = offsets.0..offsets.1;
         let functions = functions.0.clone();
-        let part = StackPart { first: start, last: stop, within, functions, ..StackPart::whole(stream) };
+        let part = StackPart { first: start, end: stop, within, functions, ..StackPart::whole(stream) };
         // Taken out: while it is asked, Python code may run.
         let mut sum = self.lock().clone();
         let sum = history.asked(py, move |ask| sum.ask(&part, ask).map(|()| sum))?;

@@ -16,7 +16,7 @@ class _Stretch:
     """Steps between two changes of the image or the thread."""
 
     first: int
-    last: int
+    end: int
     sums: list[Sum]
 
 
@@ -30,18 +30,18 @@ class Segments:
     def add(self, part: Iterable[Segment], by: int) -> None:
         """Adds those of the next part, its first to the last one here; ``by`` is added to its steps."""
         goes_on = bool(self._stretches)
-        for first, last, answers in part:
+        for first, end, answers in part:
             if not goes_on:
                 sums = [question.sum() for question in self._questions]
-                self._stretches.append(_Stretch(first + by, last + by, sums))
+                self._stretches.append(_Stretch(first + by, end + by, sums))
             goes_on = False
             stretch = self._stretches[-1]
-            stretch.last = last + by
+            stretch.end = end + by
             for total, answer in zip(stretch.sums, answers, strict=True):
                 total.add(answer, by)
 
     def between(self, start: int, stop: int) -> Iterator[list[Sum]]:
         """The sums of the stretches inside ``start`` to ``stop`` (exclusive), in order."""
         for stretch in self._stretches:
-            if start <= stretch.first and stretch.last <= stop:
+            if start <= stretch.first and stretch.end <= stop:
                 yield stretch.sums

@@ -94,8 +94,8 @@ class Selection:
     """Of which threads and steps something is asked, and which rows of the answer are wanted.
 
     What is None is not narrowed. ``threads`` are tids, for those who ask several histories. ``steps`` and
-    ``time`` are (first, behind the last), of steps by Python's slice rules, of times in ns; with both, what
-    lies in both. These decide what is counted.
+    ``time`` are (first, end), the end exclusive: of steps by Python's slice rules, of times in ns; with both,
+    what lies in both. These decide what is counted.
 
     The others only leave out rows. ``functions`` are names, addresses in functions, or (first, last)
     address; ``modules`` are names of modules. With both, code in either is wanted: instructions, blocks,

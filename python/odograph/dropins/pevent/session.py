@@ -60,13 +60,13 @@ class Session:
         self._changed = False
 
     def add_stream(
-        self, path: str, first: int, last: int | None, primary: bool, settings: Settings
+        self, path: str, first: int, end: int | None, primary: bool, settings: Settings
     ) -> Stream:
-        """A file of records, from offset ``first`` up to ``last`` (not included; None = to its end).
+        """A file of records, from offset ``first`` up to ``end`` (None = to the end of the file).
 
         :raises RecordingError: ``bad_file``: it cannot be read; ``invalid``: it has no such part.
         """
-        stream = Stream.open(path, first, last, primary, settings)
+        stream = Stream.open(path, first, end, primary, settings)
         self._unread.append(stream)
         return stream
 

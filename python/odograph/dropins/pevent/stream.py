@@ -28,15 +28,15 @@ class Stream:
         self._at = 0
 
     @classmethod
-    def open(cls, path: str, first: int, last: int | None, primary: bool, settings: Settings) -> Stream:
-        """The bytes of ``path`` from offset ``first`` up to ``last`` (not included; None = to the end).
+    def open(cls, path: str, first: int, end: int | None, primary: bool, settings: Settings) -> Stream:
+        """The bytes of ``path`` from offset ``first`` up to ``end`` (None = to the end of the file).
 
         :raises RecordingError: ``bad_file``: it cannot be read; ``invalid``: the part does not lie in it.
         """
         try:
             with open(path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                end = size if last is None else last
+                end = size if end is None else end
                 if first > end or end > size:
                     raise RecordingError(
                         f"{path} has {size:#x} bytes and no part {first:#x}-{end:#x}", code=PtError.invalid

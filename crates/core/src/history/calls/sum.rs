@@ -40,10 +40,10 @@ impl Sum {
 
     /// Adds a part of a history, which follows.
     pub fn ask(&mut self, part: &StackPart, ask: Ask<'_>) -> Result<(), Interrupted> {
-        let StackPart { stream, first, last, .. } = part;
+        let StackPart { stream, first, end, .. } = part;
         match self {
-            Sum::Counts(counts) => stream.count(*first, *last, counts, ask),
-            Sum::Coverage(coverage) => stream.coverage(*first, *last, coverage, ask),
+            Sum::Counts(counts) => stream.count(*first, *end, counts, ask),
+            Sum::Coverage(coverage) => stream.coverage(*first, *end, coverage, ask),
             Sum::Functions(calls) => calls.follow(part, ask),
             Sum::Paths(calls) => calls.follow(part, ask),
             Sum::Pairs(calls) => calls.follow(part, ask),

@@ -35,14 +35,14 @@ pub struct StackPart {
     /// The first step in the stream.
     pub first: u64,
     /// The step behind the last one.
-    pub last: u64,
+    pub end: u64,
     /// Trace offsets of the events that belong to it.
     pub within: Range<u64>,
     /// What is added to a step of the stream to get one of the history.
     pub base: i64,
     /// Trace bytes are missing before it.
     pub lost: bool,
-    /// Only what happens before steps from `first` on counts, and before those in front of `last`.
+    /// Only what happens before steps from `first` on counts, and before those in front of `end`.
     pub only: (bool, bool),
     /// Where functions begin.
     pub functions: Arc<Entries>,
@@ -51,17 +51,17 @@ pub struct StackPart {
 impl StackPart {
     /// All of a stream.
     pub fn whole(stream: Arc<DecodedTrace>) -> StackPart {
-        let last = stream.steps();
+        let end = stream.steps();
         let functions = Arc::default();
         let (within, only) = (0..u64::MAX, (false, false));
-        StackPart { stream, first: 0, last, within, base: 0, lost: false, only, functions }
+        StackPart { stream, first: 0, end, within, base: 0, lost: false, only, functions }
     }
 
     /// Some steps of a stream, with what happens before each.
     pub fn some(stream: Arc<DecodedTrace>, steps: Range<u64>) -> StackPart {
         let whole = StackPart::whole(stream);
-        let only = (steps.start > 0, steps.end < whole.last);
-        StackPart { first: steps.start, last: steps.end, only, ..whole }
+        let only = (steps.start > 0, steps.end < whole.end);
+        StackPart { first: steps.start, end: steps.end, only, ..whole }
     }
 
     /// The step behind its last, as the history counts.
@@ -73,7 +73,7 @@ impl StackPart {
     fn following(&self, limit: u64) -> Following {
         let step = |step: u64| step.wrapping_add_signed(self.base);
         let from = if self.only.0 { step(self.first) } else { 0 };
-        let to = if self.only.1 { step(self.last) } else { u64::MAX };
+        let to = if self.only.1 { step(self.end) } else { u64::MAX };
         Following {
             functions: self.functions.clone(),
             base: self.base,
@@ -85,7 +85,7 @@ impl StackPart {
 
     /// Its first step, and the one behind its last, as the history counts.
     pub(super) fn span(&self) -> (u64, u64) {
-        (self.first.wrapping_add_signed(self.base), self.last.wrapping_add_signed(self.base))
+        (self.first.wrapping_add_signed(self.base), self.end.wrapping_add_signed(self.base))
     }
 
     /// What of it lies in front of a step of the history, what happens before that step left out; None if nothing does.
@@ -95,8 +95,8 @@ impl StackPart {
             _ if step <= begin => None,
             _ if step >= end => Some(self.clone()),
             _ => {
-                let last = step.wrapping_add_signed(-self.base);
-                Some(StackPart { last, only: (self.only.0, true), ..self.clone() })
+                let end = step.wrapping_add_signed(-self.base);
+                Some(StackPart { end, only: (self.only.0, true), ..self.clone() })
             }
         }
     }
@@ -118,7 +118,7 @@ impl StackPart {
     pub(super) fn pieces(&self, size: u64) -> Vec<Piece> {
         // Events before the first step may be its own and lie before a checkpoint at that step.
         let all = self.only.0 || self.within.start > 0;
-        self.stream.cut_to((self.first, self.last), all, size)
+        self.stream.cut_to((self.first, self.end), all, size)
     }
 
     /// Follows some pieces; `take` gets the operations of each, and the address at the step `limit` if it is there.
@@ -406,9 +406,9 @@ impl Stacks {
             let way = if included { Some(part.clone()) } else { part.before(step) };
             let Some(way) = way else { continue };
             let end = step.wrapping_add_signed(-part.base) + u64::from(included);
-            let last = pieces.partition_point(|piece| piece.start < end);
+            let behind = pieces.partition_point(|piece| piece.start < end);
             let first = if number == place.part { place.number } else { 0 };
-            let mut ways = pieces.get(first..last).unwrap_or(&[]).to_vec();
+            let mut ways = pieces.get(first..behind).unwrap_or(&[]).to_vec();
             if let Some(piece) = ways.last_mut().filter(|piece| end < piece.stop) {
                 *piece = piece.up_to(end);
             }
@@ -508,7 +508,7 @@ fn waiting(places: &[Place]) -> usize {
 impl Executions {
     /// Adds the executions in a part of a history that follows. No edge leads from one part to the next.
     pub fn ask(&mut self, part: &StackPart, ask: Ask<'_>) -> Result<(), Interrupted> {
-        let pieces = part.stream.cut(part.first, part.last, false);
+        let pieces = part.stream.cut(part.first, part.end, false);
         let question = self.question();
         let sums = part.stream.in_pieces(&Asked(question), &pieces, ask, |seam| {
             self.take(seam);
