@@ -32,6 +32,12 @@ class TraceConfig:
     opcodes are ``bad_opc``.
 
     Raises :class:`~odograph.InvalidArgument` for values that do not fit.
+
+    Example::
+
+        >>> config = odograph.TraceConfig(cpu=(6, 0x8E), nom_freq=24)
+        >>> odograph.decode(trace, image, config).gaps()
+        []
     """
 
     cpu: Cpu = "auto"

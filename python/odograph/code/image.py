@@ -57,6 +57,13 @@ class SectionCache(RawSectionCache):
 
     ``limit`` is the most bytes of file content to keep: 0 keeps none, None is no limit. It changes how
     often files are read, never what is read; identifiers stay valid when files are forgotten.
+
+    Example::
+
+        >>> cache = odograph.SectionCache()
+        >>> isid = cache.add_file("/bin/sh", 0, 4096, 0x400000)
+        >>> cache.read(isid, 0x400000, 4)
+        b'\\x7fELF'
     """
 
     @property
@@ -123,6 +130,13 @@ class Image(RawImage):
 
     Where an ``asid`` may be given, None stands for ``Asid()``, which matches every address space. Numbers
     that are negative or beyond 2**64 - 1 raise ``InvalidArgument``.
+
+    Example::
+
+        >>> image = odograph.Image("loop")
+        >>> image.add_bytes(bytes.fromhex("ff c8 75 fc c3"), 0x401000)
+        >>> image.read(0x401002, 2).hex()
+        '75fc'
     """
 
     @property

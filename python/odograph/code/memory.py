@@ -64,7 +64,13 @@ def ask(memory: Memory, address: int, size: int) -> bytes:
 
 
 class BytesMemory:
-    """A copy of some bytes at an address."""
+    """A copy of some bytes at an address.
+
+    Example::
+
+        >>> odograph.BytesMemory(b"abcdef", 0x1000).read(0x1002, 3)
+        b'cde'
+    """
 
     def __init__(self, data: ReadableBuffer, address: int = 0) -> None:
         """:raises InvalidArgument: the bytes would end beyond 2**64."""
@@ -212,6 +218,12 @@ class LayeredMemory:
 
     An answer ends where a layer above begins. A layer tells that by a ``next_start(address)`` method, as
     those of this module and of images have; the mappings of others are taken to begin at 4 KiB borders.
+
+    Example::
+
+        >>> above, below = odograph.BytesMemory(b"AB", 0x1000), odograph.BytesMemory(b"abcd", 0x1000)
+        >>> odograph.LayeredMemory(above, below).read(0x1000, 4)
+        b'AB'
     """
 
     def __init__(self, *layers: Memory) -> None:

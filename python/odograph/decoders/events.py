@@ -154,6 +154,11 @@ class EventDecoder(_EventIterator):
     ``trace`` is a path or anything with the buffer protocol; it is not copied and must not change. Errors
     are raised as :class:`~odograph.errors.TraceError` and repeat until the decoder is synchronised again.
     Iteration synchronises at the first PSB unless that was done before.
+
+    Example::
+
+        >>> [event.kind for event in odograph.EventDecoder(trace)]
+        ['disabled', 'enabled', 'exec_mode', 'tnt', 'tnt', 'tnt', 'disabled']
     """
 
     _raw: RawEventDecoder

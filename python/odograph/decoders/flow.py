@@ -236,6 +236,11 @@ class BlockDecoder(_FlowDecoder[Block]):
     :class:`~odograph.errors.TraceError` with code, offset, ip and asid, after all blocks before them, and
     repeat; :meth:`resync` or a synchronisation lets it go on. Exceptions of a read-memory callback come out
     unchanged, and the next call tries again. Events are collected: see :meth:`take_events`.
+
+    Example::
+
+        >>> [(hex(block.ip), block.ninsn) for block in odograph.BlockDecoder(trace, image)]
+        [('0x401000', 2), ('0x401000', 2), ('0x401000', 2), ('0x401004', 1)]
     """
 
     def _convert(self, raw: _RawBlockFields) -> Iterator[Block]:
@@ -260,6 +265,11 @@ class InstructionDecoder(_FlowDecoder[Instruction]):
     """Iterates over the instructions of a trace; otherwise as :class:`BlockDecoder`.
 
     ``step`` of an instruction counts from the last synchronisation on.
+
+    Example::
+
+        >>> sum(1 for instruction in odograph.InstructionDecoder(trace, image))
+        7
     """
 
     def __init__(

@@ -85,6 +85,11 @@ class PacketDecoder(TraceDecoder[int | None]):
     Both offsets are None before synchronisation, and ``sync_offset`` is where :meth:`sync_set` went if no PSB
     has come since. Time is that behind the last packet, as its packets tell it; where the configuration lacks
     what they need it stays behind, which is no error here.
+
+    Example::
+
+        >>> [packet.kind for packet in odograph.PacketDecoder(trace)]
+        ['psb', 'psbend', 'mode.exec', 'tip.pge', 'tnt8', 'tnt8', 'tnt8', 'tip.pgd']
     """
 
     _raw: RawPacketDecoder

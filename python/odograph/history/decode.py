@@ -54,6 +54,11 @@ def decode(
     ``index`` is a file that :meth:`History.save` wrote. If it is of the very same trace, memory,
     configuration and version of Odograph, nothing is decoded; if not, or if there is none, it makes no
     difference, and ``History.index_use`` says why.
+
+    Example::
+
+        >>> len(odograph.decode(trace, image))
+        7
     """
     if on_error not in ("gap", "raise"):
         raise InvalidArgument(f"on_error is 'gap' or 'raise', not {on_error!r}")

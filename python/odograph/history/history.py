@@ -62,6 +62,16 @@ class History(Sequence[Instruction]):
     It keeps no row per instruction: questions walk the trace again from the nearest checkpoint, in
     native code and without the interpreter lock. The trace given to :func:`decode` must not change
     while its history lives.
+
+    Example::
+
+        >>> history = odograph.decode(trace, image)
+        >>> len(history), history[-1].text
+        (7, 'ret')
+        >>> history.find(0x401000).tolist()
+        [0, 2, 4]
+        >>> history.counts()["count"].tolist()
+        [3, 3, 1]
     """
 
     first_step: int

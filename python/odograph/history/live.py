@@ -45,6 +45,13 @@ class LiveTrace:
 
     A live trace can be used from any thread, by one at a time: a second one, or a read-memory callback that
     comes back to it, raises :class:`~odograph.errors.Reentered`.
+
+    Example::
+
+        >>> with odograph.LiveTrace(image) as live:
+        ...     parts = [live.feed(trace), live.close()]
+        >>> sum(map(len, parts))
+        7
     """
 
     def __init__(

@@ -102,6 +102,12 @@ class Selection:
     edges from or to it, calls and costs of functions, and the paths to them. ``depth``: calls, and paths,
     with fewer than so many others around them. ``min_cost``: calls, functions and paths that cost at least
     so many instructions, callees included.
+
+    Example::
+
+        >>> answers = history.ask("counts", selection=odograph.Selection(steps=(0, 2)))
+        >>> answers.counts["count"].tolist()
+        [1, 1]
     """
 
     threads: Collection[int] | None = None

@@ -101,6 +101,13 @@ class ReplayProcessor(Processor):
     them only where a 16 or 32 bit code segment has a base other than 0, which a trace does not tell. Only
     executed instructions are met: one that faulted was not. There is no data: registers other than the
     instruction pointer, memory and data breakpoints raise :class:`~odograph.UnsupportedOperation`.
+
+    Example::
+
+        >>> cpu = odograph.processor.ReplayProcessor(history)
+        >>> _ = cpu.breakpoints.add_instruction(0x401004, 0x401004, callback=lambda cpu, *_: cpu.stop())
+        >>> str(cpu.run())
+        'break at 0x401004, step 6'
     """
 
     reversible = True

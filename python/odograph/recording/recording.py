@@ -54,7 +54,16 @@ _HASHED, _HASHED_PER_BYTE = 1 << 28, 512
 
 
 class Recording:
-    """An opened recording: threads, memory, and a history for each thread, decoded when first asked for."""
+    """An opened recording: threads, memory, and a history for each thread, decoded when first asked for.
+
+    Example::
+
+        >>> recording = odograph.open("tests/corpus/static.qemu.data")
+        >>> recording
+        <Recording 'tests/corpus/static.qemu.data': perf.data, 1 threads>
+        >>> len(recording.history())
+        1996
+    """
 
     def __init__(
         self,
@@ -397,6 +406,11 @@ def open(
     among the problems.
 
     Raises :class:`~odograph.RecordingError` if the file is no recording; it says what it is instead.
+
+    Example::
+
+        >>> [thread.comm for thread in odograph.open("tests/corpus/static.qemu.data").threads]
+        ['static']
     """
     # Readers of recordings are a third of what this package would import; decoding raw bytes has
     # no need of them.

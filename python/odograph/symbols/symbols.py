@@ -37,6 +37,12 @@ class Symbols:
     """Names for the addresses of one process, as long as it has the same files mapped.
 
     ``modules`` may lie over each other; the later one counts. ``perf_map`` names what lies in no file.
+
+    Example::
+
+        >>> symbols = odograph.open("tests/corpus/static.qemu.data").symbols()
+        >>> symbols
+        <Symbols: 1 module>
     """
 
     def __init__(self, modules: Iterable[Module] = (), perf_map: PerfMap | None = None) -> None:

@@ -59,9 +59,7 @@ class Session:
         self._prepared: tuple[Context, int] | None = None
         self._changed = False
 
-    def add_stream(
-        self, path: str, first: int, end: int | None, primary: bool, settings: Settings
-    ) -> Stream:
+    def add_stream(self, path: str, first: int, end: int | None, primary: bool, settings: Settings) -> Stream:
         """A file of records, from offset ``first`` up to ``end`` (None = to the end of the file).
 
         :raises RecordingError: ``bad_file``: it cannot be read; ``invalid``: it has no such part.
